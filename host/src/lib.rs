@@ -1,0 +1,15 @@
+//! Omnivisor: one control plane over many process supervisors.
+//!
+//! Rooms, and the one direction between them, are described in `ARCHITECTURE.md`; a test keeps both true.
+
+pub mod api;
+pub mod app;
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod hub;
+pub mod model;
+pub mod node;
+pub mod plugin;
+pub mod resilience;
+pub mod store;

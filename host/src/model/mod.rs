@@ -1,0 +1,26 @@
+//! The nouns everyone shares: node, process, command, event, principal, fault.
+//!
+//! Knows nothing of wire or disk forms, of sockets, clocks or tasks: no type here is serialisable, nothing here awaits.
+//! Entry point: the types themselves.
+
+mod command;
+mod event;
+mod fault;
+mod ids;
+mod log;
+mod node;
+mod principal;
+mod process;
+mod request;
+mod secret;
+
+pub use command::{Command, CommandReport, Operation, Outcome};
+pub use event::{Event, EventBody};
+pub use fault::{AdapterFault, Fault, FaultKind};
+pub use ids::{NameError, NodeId, ProcessId};
+pub use log::{LogChannel, LogRange, LogSlice};
+pub use node::{AdapterInfo, NodeState, NodeStatus, Observation, ObservedProcess};
+pub use principal::{Credential, PeerFacts, Principal, Role, Verdict};
+pub use process::{Process, ProcessState};
+pub use request::{Field, OperationRequest, Violation};
+pub use secret::Secret;
