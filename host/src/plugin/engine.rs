@@ -45,13 +45,8 @@ fn base() -> Config {
     config.consume_fuel(true).epoch_interruption(true);
     // Four times cheaper calls, and no streams or futures whose sizes a guest could choose.
     config.concurrency_support(false);
-    config
-        .wasm_memory64(false)
-        .wasm_multi_memory(false)
-        .wasm_gc(false)
-        .wasm_exceptions(false)
-        .wasm_relaxed_simd(false)
-        .wasm_function_references(false);
+    // Proposals that guests are compiled without; GC, exceptions and threads are not built into the engine at all.
+    config.wasm_memory64(false).wasm_multi_memory(false).wasm_relaxed_simd(false);
     // The difference is what host functions may use of the call's stack; an overflow there would end the process.
     config.max_wasm_stack(512 << 10).async_stack_size(1 << 20);
     config.wasm_backtrace_max_frames(NonZeroUsize::new(8));

@@ -139,7 +139,7 @@ mod tests {
         let functions = "(func)".repeat(20_001);
         let error = check(PluginClass::Adapter, &format!("(component {NODE} (core module {functions}))"));
         assert!(error.expect_err("too many").contains("more than 20000 functions"));
-        let body = "(drop (i32.const 1))".repeat(150_000);
+        let body = "(drop (i32.const 1))".repeat(200_000);
         let error = check(PluginClass::Adapter, &format!("(component {NODE} (core module (func {body})))"));
         assert!(error.expect_err("too long").contains("bytes in one function"));
         let targets = "0 ".repeat(65_537);
