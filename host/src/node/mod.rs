@@ -6,6 +6,8 @@
 mod error;
 mod health;
 mod link;
+#[cfg(test)]
+mod link_tests;
 mod observe;
 mod order;
 mod owner;
