@@ -112,6 +112,6 @@ pub(super) fn failed(
     } else if let Some(words) = &state.log.last_words {
         PluginFailure::Trapped { plugin, what: format!("panicked: {words}") }
     } else {
-        PluginFailure::Trapped { plugin, what: clean(&text, WHAT_BYTES_MAX) }
+        PluginFailure::Trapped { plugin, what: clean(text.trim_start_matches("wasm trap: "), WHAT_BYTES_MAX) }
     }
 }
