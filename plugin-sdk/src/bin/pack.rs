@@ -137,8 +137,8 @@ fn read_arguments(mut arguments: impl Iterator<Item = String>) -> Result<(PathBu
 
 /// The component as bytes, or why not, in the encoder's words: it names what the module lacks.
 fn encode(core: &[u8]) -> Result<Vec<u8>, String> {
-    let mut encoder = ComponentEncoder::default().validate(true);
-    encoder.module(core).and_then(ComponentEncoder::encode).map_err(|why| format!("{why:#}"))
+    let mut encoder = ComponentEncoder::default();
+    encoder.validate(true).module(core).and_then(ComponentEncoder::encode).map_err(|why| format!("{why:#}"))
 }
 
 fn read_world(component: &[u8]) -> Result<World, String> {

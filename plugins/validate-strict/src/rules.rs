@@ -38,7 +38,7 @@ const NODE_BYTES_MAX: usize = 64;
 const PROCESS_PART_BYTES_MAX: usize = 255;
 const USERNAME_BYTES_MAX: usize = 255;
 const LOG_BYTES_MAX: u64 = 1_048_576;
-const WAIT_MS_MAX: u64 = 600_000;
+const WAIT_MS_MAX: u64 = 60_000;
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// Everything that is wrong with one field.
