@@ -2,6 +2,10 @@
 //!
 //! Knows the product only by its documents: names of files, routes and JSON members are written out here, so that a
 //! change that would break a user breaks a test. Entry points: [`Supervisord::start`] and `Host::start`.
+#![cfg_attr(
+    feature = "harness",
+    expect(clippy::indexing_slicing, reason = "a member that a JSON document lacks reads as null and never panics")
+)]
 
 #[cfg(feature = "harness")]
 mod client;

@@ -31,10 +31,10 @@ impl Supervisord {
     ///
     /// # Errors
     /// supervisord is not installed, refuses the configuration, or does not answer in time.
-    pub async fn start(node: Node) -> anyhow::Result<Self> {
+    pub async fn start(mut node: Node) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("omnivisor-node-").tempdir()?;
         // Its own: whoever else answers on its port is never taken for it.
-        let node = Node { password: format!("{}-{}", node.password, places::random()), ..node };
+        node.password = format!("{}-{}", node.password, places::random());
         for _ in 0..PORTS_TRIED_MAX {
             let address = free_address()?;
             if let Some(daemon) = Daemon::start(&node, folder.path(), address).await? {
@@ -228,7 +228,8 @@ impl Daemon {
     fn spawn(config: &PathBuf, output: &Path, folder: &Path) -> anyhow::Result<Self> {
         let binary = places::supervisord()?;
         let output = std::fs::File::create(output)?;
-        let mark = folder.to_string_lossy().into_owned();
+        // Of this run alone: the one before it may be dropped while this one is up.
+        let mark = format!("{}#{}", folder.display(), places::random());
         let child = Command::new(&binary)
             .arg("-c")
             .arg(config)

@@ -2,6 +2,12 @@
 //! how long a file may be, and that no bound goes without its line in the documents.
 //!
 //! Needs no dependency and no host: `cargo test -p tests --no-default-features --test tidy`.
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test that panics has failed, which is what it is for"
+)]
 
 mod layering;
 mod limits;
