@@ -3,6 +3,7 @@ use crate::feed::Feed;
 use crate::settings::{ADMIN, ADMIN_PASSWORD, Settings};
 use crate::until;
 use anyhow::Context as _;
+use omnivisor::app::Ended;
 use omnivisor::config::{Defaults, MachineSecrets};
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -21,7 +22,7 @@ pub struct Host {
     /// A client that is logged in as the administrator.
     pub admin: Client,
     stop: CancellationToken,
-    task: JoinHandle<anyhow::Result<()>>,
+    task: JoinHandle<anyhow::Result<Ended>>,
     settings: Settings,
 }
 
@@ -130,9 +131,13 @@ impl Host {
     /// Stops it and waits for its end.
     ///
     /// # Errors
-    /// It did not end in time, or ended with an error.
+    /// It did not end in time, cut something off, or ended with an error.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.stop.cancel();
-        tokio::time::timeout(STOPPED_WITHIN, self.task).await.context("the host did not stop")??
+        let ended = tokio::time::timeout(STOPPED_WITHIN, self.task).await.context("the host did not stop")???;
+        match ended {
+            Ended::Clean => Ok(()),
+            Ended::Forced => anyhow::bail!("the host had to cut something off"),
+        }
     }
 }
