@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Installs by name what is missing, and says what and why. As root on Debian it uses apt; elsewhere it explains.
+#
+#   scripts/setup.sh [make] [build] [plugins] [supervisord] [curl]
+#
+# Exit codes: 0 all there, 64 no such name, 69 something is missing and has to be installed by hand.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+supervisor_version=4.3.0
+venv=target/tools/supervisor-venv
+is_apt_updated=no
+missing=0
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+
+# wants WHY HOW PACKAGE...: installs the packages, or says how to get what they hold.
+wants() {
+    local why=$1 how=$2
+    shift 2
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        say "$why is missing. $how"
+        missing=1
+        return 1
+    fi
+    say "$why is missing: installing $* with apt-get"
+    if [ "$is_apt_updated" = no ]; then
+        apt-get update -qq >&2
+        is_apt_updated=yes
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2
+}
+
+need_make() {
+    command -v make >/dev/null || wants "make" "Install GNU make." make || true
+}
+
+need_curl() {
+    command -v curl >/dev/null || wants "curl" "Install curl." curl || true
+}
+
+need_build() {
+    need_make
+    if ! command -v cargo >/dev/null; then
+        say "Rust is missing. Install version 1.95 or newer as https://www.rust-lang.org/tools/install says."
+        missing=1
+    fi
+    command -v cc >/dev/null || wants "a C linker" "Install a C compiler, e.g. gcc." gcc libc6-dev || true
+}
+
+has_wasm_target() {
+    local libraries
+    libraries=$(rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null) &&
+        compgen -G "$libraries/libcore-*.rlib" >/dev/null
+}
+
+has_debian_compiler() {
+    [ -d /usr/share/doc/rustc-web ] && [ -d /usr/share/doc/cargo-web ] && [ -d /usr/share/doc/rust-web-src ]
+}
+
+need_plugins() {
+    has_wasm_target || has_debian_compiler ||
+        wants "Rust for wasm32-unknown-unknown" "Run: rustup target add wasm32-unknown-unknown" \
+            rustc-web cargo-web rust-web-src || true
+}
+
+has_supervisord() {
+    [ "$("$venv/bin/supervisord" --version 2>/dev/null)" = "$supervisor_version" ]
+}
+
+need_supervisord() {
+    if has_supervisord; then return; fi
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        wants "Python with venv" "Install Python 3 with its venv module." python3 python3-venv || return 0
+    fi
+    say "supervisord $supervisor_version is missing: installing it from PyPI into $venv"
+    rm -rf "$venv"
+    mkdir -p "$(dirname "$venv")"
+    python3 -m venv "$venv"
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "supervisor==$supervisor_version" >&2
+    has_supervisord || { say "supervisord $supervisor_version does not run from $venv"; missing=1; }
+}
+
+for name in "$@"; do
+    case $name in
+        make) need_make ;;
+        build) need_build ;;
+        plugins) need_plugins ;;
+        supervisord) need_supervisord ;;
+        curl) need_curl ;;
+        *) say "there is no \`$name\` to set up"; exit 64 ;;
+    esac
+done
+[ "$missing" = 0 ] || exit 69

@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# Everything that CI runs, the quick things first; ends at the first step that fails. `scripts/test.sh lint` runs the
+# quick checks alone. Needs nothing installed beforehand but Rust: see scripts/setup.sh.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+what=${1:-all}
+steps=()
+passed=0
+current=
+# A build that is made once and thrown away gains nothing from being incremental.
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+
+report() {
+    local status=$?
+    trap - EXIT
+    printf '\n'
+    [ ${#steps[@]} = 0 ] || printf '%s\n' "${steps[@]}"
+    if [ $status -ne 0 ]; then
+        printf '%6s s  %s: FAILED, exit code %s\n' "$((SECONDS - begin))" "$current" "$status"
+    fi
+    printf '%6s s  in all\n' "$SECONDS"
+    if [ $status -eq 0 ]; then
+        printf 'steps: %s passed, 0 failed\n' "$passed"
+    else
+        printf 'steps: %s passed, 1 failed\n' "$passed"
+    fi
+    exit $status
+}
+trap report EXIT
+
+# step NAME COMMAND...
+step() {
+    current=$1
+    begin=$SECONDS
+    shift
+    printf '\n== %s: %s\n' "$current" "$*"
+    "$@"
+    steps+=("$(printf '%6s s  %s' "$((SECONDS - begin))" "$current")")
+    passed=$((passed + 1))
+}
+
+# skip NAME WHY
+skip() {
+    printf '\n== %s: skipped, %s\n' "$1" "$2"
+    steps+=("$(printf '%6s    %s (skipped: %s)' '-' "$1" "$2")")
+}
+
+begin=0
+profile=default
+[ -z "${CI:-}" ] || profile=ci
+if [ "$what" = lint ]; then
+    step setup scripts/setup.sh build
+else
+    step setup scripts/setup.sh build plugins supervisord curl
+fi
+step format cargo fmt --all --check
+step rules cargo test --quiet --locked -p tests --no-default-features --test tidy
+step clippy cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps --locked
+[ "$what" != lint ] || exit 0
+
+step plugins scripts/build-plugins.sh
+step build cargo build --locked -p host
+if command -v cargo-nextest >/dev/null; then
+    step tests cargo nextest run --workspace --locked --profile "$profile"
+else
+    step tests cargo test --workspace --lib --bins --tests --locked
+fi
+step examples cargo test --quiet --doc --workspace --locked
+step demo scripts/demo-smoke.sh
+if command -v cargo-deny >/dev/null; then
+    step dependencies cargo deny --offline check bans licenses sources
+else
+    skip dependencies "cargo-deny is not installed"
+fi

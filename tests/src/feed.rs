@@ -1,0 +1,206 @@
+use crate::client::Client;
+use anyhow::{Context as _, bail, ensure};
+use futures_util::{SinkExt as _, StreamExt as _};
+use http::Request;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+const WELCOME_WITHIN: Duration = Duration::from_secs(10);
+
+/// A client of the feed that holds every frame against what the documents promise: offsets rise, no topic skips one.
+#[derive(Debug)]
+pub struct Feed {
+    socket: WebSocketStream<TcpStream>,
+    /// The first frame.
+    pub welcome: Value,
+    /// What the last snapshot held, in its order.
+    pub items: Vec<Value>,
+    offset: u64,
+    topics: HashMap<String, u64>,
+    seen: Vec<String>,
+}
+
+impl Feed {
+    /// Upgrades, says hello with these topics, and reads the snapshot if there is one.
+    ///
+    /// # Errors
+    /// The upgrade was refused or the first frames break a promise.
+    pub async fn open(client: &Client, topics: &[&str], since: Option<&str>) -> anyhow::Result<Self> {
+        let socket = upgrade(client).await?;
+        let mut this = Self {
+            socket,
+            welcome: Value::Null,
+            items: Vec::new(),
+            offset: 0,
+            topics: HashMap::new(),
+            seen: Vec::new(),
+        };
+        let mut hello = json!({ "t": "hello", "sub": topics });
+        if let Some(since) = since {
+            hello["since"] = json!(since);
+        }
+        this.say(&hello.to_string()).await?;
+        let end = Instant::now() + WELCOME_WITHIN;
+        let welcome = this.next_frame(end).await?.context("closed instead of welcomed")?;
+        ensure!(welcome["t"] == "welcome", "not a welcome: {welcome}");
+        let is_snapshot = welcome["mode"] == "snapshot";
+        this.offset = welcome["o"].as_u64().context("a welcome without its offset")?;
+        this.welcome = welcome;
+        if is_snapshot {
+            this.read_snapshot(end).await?;
+        }
+        Ok(this)
+    }
+
+    /// Sends one text frame as it is.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub async fn say(&mut self, text: &str) -> anyhow::Result<()> {
+        Ok(self.socket.send(Message::text(text)).await?)
+    }
+
+    /// Where to go on from after a reconnect.
+    #[must_use]
+    pub fn position(&self) -> String {
+        format!("{}:{}", self.welcome["epoch"].as_str().unwrap_or_default(), self.offset)
+    }
+
+    /// Waits for an event that `matches`, past all others.
+    ///
+    /// # Errors
+    /// None came within `limit` (the text shows what did), the server closed, or a frame breaks a promise.
+    pub async fn event(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        mut matches: impl FnMut(&Value) -> bool,
+    ) -> anyhow::Result<Value> {
+        let end = Instant::now() + limit;
+        loop {
+            let frame = match self.next_frame(end).await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => bail!("the feed was closed before `{what}`; seen: {}", self.seen.join("\n")),
+                Err(error) => bail!("{what}: not within {limit:?} ({error}); seen: {}", self.seen.join("\n")),
+            };
+            if frame["t"] == "resync" {
+                self.topics.clear();
+                self.read_snapshot(end).await?;
+            } else if frame["t"] == "ev" {
+                self.check(&frame)?;
+                self.seen.push(frame.to_string());
+                if matches(&frame) {
+                    return Ok(frame);
+                }
+            }
+        }
+    }
+
+    /// Waits for an event in which a process has this state.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    pub async fn process_state(&mut self, node: &str, id: &str, state: &str, limit: Duration) -> anyhow::Result<Value> {
+        let topic = format!("proc/{node}/state");
+        self.event(&format!("`{id}` on `{node}` is {state}"), limit, |event| {
+            event["topic"] == topic && event["process"]["id"] == id && event["process"]["state"] == state
+        })
+        .await
+    }
+
+    /// Waits until a node has one of these states. The snapshot counts, if no event came yet.
+    ///
+    /// # Errors
+    /// As [`Self::event`].
+    pub async fn node_state(&mut self, node: &str, states: &[&str], limit: Duration) -> anyhow::Result<Value> {
+        let topic = format!("node/{node}/state");
+        let is_wanted =
+            |frame: &Value| frame["topic"] == topic && states.iter().any(|state| frame["state"]["state"] == *state);
+        if self.seen.is_empty()
+            && let Some(item) = self.items.iter().find(|item| is_wanted(item))
+        {
+            return Ok(item.clone());
+        }
+        self.event(&format!("node `{node}` is one of {states:?}"), limit, is_wanted).await
+    }
+
+    /// Waits for the server to close and gives its code.
+    ///
+    /// # Errors
+    /// It did not within `limit`, or gave none.
+    pub async fn closed(&mut self, limit: Duration) -> anyhow::Result<u16> {
+        let end = Instant::now() + limit;
+        loop {
+            let message = timeout_at(end, self.socket.next()).await.context("not closed in time")?;
+            match message.context("ended without a close frame")?? {
+                Message::Close(frame) => return Ok(frame.context("closed without a code")?.code.into()),
+                Message::Text(_) | Message::Binary(_) | Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+
+    async fn read_snapshot(&mut self, end: Instant) -> anyhow::Result<()> {
+        self.items.clear();
+        for index in 0_u64.. {
+            let frame = self.next_frame(end).await?.context("closed within the snapshot")?;
+            ensure!(frame["t"] == "snap" && frame["i"] == index, "not snapshot frame {index}: {frame}");
+            self.items.extend(frame["items"].as_array().context("a snapshot without items")?.iter().cloned());
+            self.offset = frame["o"].as_u64().context("a snapshot without its offset")?;
+            if frame["last"] == true {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The next text frame, `None` once the server closed.
+    async fn next_frame(&mut self, end: Instant) -> anyhow::Result<Option<Value>> {
+        loop {
+            let Some(message) = timeout_at(end, self.socket.next()).await? else { return Ok(None) };
+            match message? {
+                Message::Text(text) => {
+                    return Ok(Some(serde_json::from_str(&text).context("a frame that is no JSON")?));
+                }
+                Message::Close(_) => return Ok(None),
+                Message::Binary(_) => bail!("a binary frame"),
+                Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            }
+        }
+    }
+
+    fn check(&mut self, event: &Value) -> anyhow::Result<()> {
+        let offset = event["o"].as_u64().context("an event without its offset")?;
+        ensure!(offset > self.offset, "offset {offset} after {}", self.offset);
+        self.offset = offset;
+        let topic = event["topic"].as_str().context("an event without its topic")?;
+        let count = event["s"].as_u64().context("an event without its topic's count")?;
+        let before = self.topics.insert(topic.to_owned(), count);
+        ensure!(before.is_none_or(|before| count == before + 1), "topic `{topic}` went from {before:?} to {count}");
+        Ok(())
+    }
+}
+
+async fn upgrade(client: &Client) -> anyhow::Result<WebSocketStream<TcpStream>> {
+    let address = client.address();
+    let mut request = Request::builder()
+        .uri(format!("ws://{address}/api/v1/feed"))
+        .header("host", address.to_string())
+        .header("connection", "Upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-protocol", "feed.v1")
+        .header("sec-websocket-key", tokio_tungstenite::tungstenite::handshake::client::generate_key());
+    if let Some(authorization) = client.authorization() {
+        request = request.header("authorization", authorization);
+    }
+    let stream = TcpStream::connect(address).await?;
+    let (socket, reply) = tokio_tungstenite::client_async(request.body(())?, stream).await.context("the upgrade")?;
+    let protocol = reply.headers().get("sec-websocket-protocol").and_then(|value| value.to_str().ok());
+    ensure!(protocol == Some("feed.v1"), "subprotocol {protocol:?}");
+    Ok(socket)
+}

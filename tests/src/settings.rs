@@ -1,0 +1,136 @@
+use crate::places;
+use crate::program::Node;
+use crate::supervisord::Supervisord;
+use anyhow::Context as _;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The administrator of every host of the suites.
+pub const ADMIN: &str = "admin";
+/// Its password; nothing may ever show it.
+pub const ADMIN_PASSWORD: &str = "canary-admin-password";
+
+/// A configuration file in a folder of its own, with the database and the secrets beside it.
+#[derive(Debug)]
+pub struct Settings {
+    folder: tempfile::TempDir,
+    sections: BTreeMap<String, Vec<(String, String)>>,
+    nodes: String,
+}
+
+impl Settings {
+    /// A configuration without nodes, all else as users have it, and a log that holds nothing back.
+    ///
+    /// # Errors
+    /// No folder can be made, or the plugins are not built.
+    pub fn new() -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("omnivisor-host-").tempdir()?;
+        let this = Self { folder, sections: BTreeMap::new(), nodes: String::new() };
+        let database = this.path("omnivisor.redb");
+        Ok(this
+            .with("server", "listen", "\"127.0.0.1:0\"")
+            .with("storage", "path", &format!("{database:?}"))
+            .with("plugins", "directory", &format!("{:?}", places::plugins()?))
+            .with("log", "level", "\"trace\""))
+    }
+
+    /// With a line more, or another value, in a section; `value` is TOML.
+    #[must_use]
+    pub fn with(mut self, section: &str, key: &str, value: &str) -> Self {
+        let lines = self.sections.entry(section.to_owned()).or_default();
+        lines.retain(|(present, _)| present != key);
+        lines.push((key.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// With a node, which is entered with its own password.
+    ///
+    /// # Errors
+    /// The secret's file cannot be written.
+    pub fn node(self, node: &Supervisord) -> anyhow::Result<Self> {
+        self.node_with_password(node, node.password())
+    }
+
+    /// With a node, which is entered with this password.
+    ///
+    /// # Errors
+    /// The secret's file cannot be written.
+    pub fn node_with_password(mut self, node: &Supervisord, password: &str) -> anyhow::Result<Self> {
+        let name = node.name();
+        let file = self.secret(&format!("{name}.password"), password)?;
+        let _ = write!(
+            self.nodes,
+            "\n[[node]]\nname = {name:?}\nurl = \"http://{}\"\nusername = {:?}\npassword_file = {file:?}\n",
+            node.address(),
+            Node::USERNAME
+        );
+        Ok(self)
+    }
+
+    /// A path in its folder.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes a file that only we may read.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn secret(&self, name: &str, text: &str) -> anyhow::Result<PathBuf> {
+        let path = self.path(name);
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+        std::io::Write::write_all(&mut file, text.as_bytes())?;
+        Ok(path)
+    }
+
+    /// Writes the configuration.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn write(&self) -> anyhow::Result<PathBuf> {
+        let mut text = String::new();
+        for (section, lines) in &self.sections {
+            let _ = writeln!(text, "[{section}]");
+            for (key, value) in lines {
+                let _ = writeln!(text, "{key} = {value}");
+            }
+            text.push('\n');
+        }
+        text.push_str(&self.nodes);
+        let path = self.path("omnivisor.toml");
+        std::fs::write(&path, text)?;
+        Ok(path)
+    }
+
+    /// Creates the administrator, the way a user does.
+    ///
+    /// # Errors
+    /// `omnivisor init` is not built, or failed.
+    pub async fn init(&self) -> anyhow::Result<PathBuf> {
+        let config = self.write()?;
+        let secret = self.secret("admin.password", ADMIN_PASSWORD)?;
+        let ended = tokio::process::Command::new(places::omnivisor()?)
+            .arg("init")
+            .arg("--config")
+            .arg(&config)
+            .args(["--username", ADMIN, "--password-file"])
+            .arg(&secret)
+            .stdin(std::process::Stdio::null())
+            .output()
+            .await
+            .context("`omnivisor init` cannot be run")?;
+        let said = String::from_utf8_lossy(&ended.stderr);
+        anyhow::ensure!(ended.status.success(), "`omnivisor init` ended with {}: {said}", ended.status);
+        Ok(config)
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}

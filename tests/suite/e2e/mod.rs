@@ -1,0 +1,31 @@
+//! The real host over real supervisords, asked as a user asks.
+
+mod bad_input;
+mod command_line;
+mod feed;
+mod health;
+mod lifecycle;
+mod logs;
+mod orders;
+mod processes;
+mod secrets;
+mod served;
+
+use std::time::Duration;
+use tests::{Host, Node, Program, Settings, Supervisord};
+
+/// Longer than anything here takes on a busy machine; figures that are promised have their own limits.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A program that takes two seconds to end.
+fn slow() -> Program {
+    Program::script("slow", "trap 'sleep 2; exit 0' TERM\nwhile :; do sleep 0.1; done").with("stopwaitsecs", "10")
+}
+
+/// One node and a host that sees it live.
+async fn one(node: Node) -> anyhow::Result<(Supervisord, Host)> {
+    let node = Supervisord::start(node).await?;
+    let host = Host::start(Settings::new()?.node(&node)?).await?;
+    host.until_node(node.name(), &["live", "live-poll"], SOON).await?;
+    Ok((node, host))
+}
