@@ -46,10 +46,18 @@ pub enum CallOutcome {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Closed { failures: u32 },
-    Open { until: Instant, cooldown: Duration },
+    Closed {
+        failures: u32,
+    },
+    Open {
+        until: Instant,
+        cooldown: Duration,
+    },
     /// The trial counts as lost at `lost_at`: its caller may have been dropped, and nothing may refuse for ever.
-    HalfOpen { lost_at: Instant, cooldown: Duration },
+    HalfOpen {
+        lost_at: Instant,
+        cooldown: Duration,
+    },
 }
 
 impl Breaker {
@@ -214,12 +222,8 @@ mod tests {
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            Just(Step::Admit),
-            Just(Step::Success),
-            Just(Step::Failure),
-            (0..20_u64).prop_map(Step::Wait),
-        ];
+        let step =
+            prop_oneof![Just(Step::Admit), Just(Step::Success), Just(Step::Failure), (0..20_u64).prop_map(Step::Wait),];
         proptest::collection::vec(step, 0..80)
     }
 

@@ -1,1 +1,235 @@
-//! (being written)
+//! Durable records behind one writer thread; readers never wait for it.
+//!
+//! The only room that names redb. Knows nothing of passwords, tokens or permissions: it keeps what it is given. Every
+//! write goes through one bounded queue to one thread, which puts all that waits into one transaction and answers each
+//! caller once that transaction is on the disk: what was acknowledged survives a kill.
+//!
+//! Accounts and sessions have the shape of a key-value table, the audit that of a log that only grows, so that another
+//! engine can take either place later. Entry point: [`Store::open`].
+
+mod apply;
+mod audit;
+mod disk;
+mod error;
+mod overlay;
+mod reader;
+mod record;
+mod snapshot;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use audit::{AuditEntry, AuditOutcome, AuditRecord};
+pub use error::StoreError;
+pub use reader::AUDIT_READ_MAX;
+pub use record::{Account, Session, SessionId};
+
+use crate::config::StorageConfig;
+use apply::Change;
+use snapshot::Snapshots;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime};
+use tokio::sync::{mpsc, oneshot};
+use writer::{Order, Write};
+
+/// Writes that may wait for the writer thread. Beyond it a write is refused with [`StoreError::Busy`].
+pub const WRITES_MAX: usize = 1_024;
+
+/// How long a caller waits for its write to be on the disk.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The database. Cheap to clone; the file is let go when the last clone is dropped or after [`Store::close`].
+///
+/// Dropping the last clone waits for the writer thread to finish what it was given.
+#[derive(Clone)]
+pub struct Store {
+    // Declared first: the thread ends when the last sender is gone, and `shared` waits for the thread.
+    orders: mpsc::Sender<Order>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    snapshots: Arc<Snapshots>,
+    instance_id: String,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Shared {
+    fn join(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the store's writer thread panicked; its last writes were not acknowledged");
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl Store {
+    /// Opens the database, creating it (mode 0600) and its directory (0700) where they are missing.
+    ///
+    /// Blocks while it reads the file and, after a crash, repairs it.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] while another process has it open, [`StoreError::NewerSchema`] and
+    /// [`StoreError::NotADatabase`] without changing the file, [`StoreError::Damaged`], [`StoreError::Open`].
+    pub fn open(config: &StorageConfig) -> Result<Self, StoreError> {
+        Self::open_with(config, disk::open_file)
+    }
+
+    fn open_with(config: &StorageConfig, opener: impl disk::Opener) -> Result<Self, StoreError> {
+        let (orders, inbox) = mpsc::channel(WRITES_MAX);
+        let (snapshots, instance_id, thread) = writer::start(config.path.clone(), Box::new(opener), inbox)?;
+        Ok(Self { orders, shared: Arc::new(Shared { snapshots, instance_id, thread: Mutex::new(Some(thread)) }) })
+    }
+
+    /// The random name that this database was given when it was created: 32 hexadecimal digits.
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        &self.shared.instance_id
+    }
+
+    /// Carries out every write that was accepted before, closes the file and ends the writer thread.
+    ///
+    /// Later reads and writes, and a second close, answer [`StoreError::Closed`].
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] if it was closed before.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        let (reply, done) = oneshot::channel();
+        self.orders.send(Order::Close(reply)).await.map_err(|_| StoreError::Closed)?;
+        done.await.map_err(|_| StoreError::Closed)?;
+        // The thread answered with its last breath, so this does not wait.
+        self.shared.join();
+        Ok(())
+    }
+
+    /// Creates an account and appends `audit` in the same transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::AccountExists`] if the name is taken; otherwise as for [`Store::append_audit`].
+    ///
+    /// # Cancel safety
+    /// As for [`Store::append_audit`].
+    pub async fn create_account(&self, account: Account, audit: AuditRecord) -> Result<(), StoreError> {
+        let change = Change::CreateAccount { account, is_first: false };
+        self.write(Some(change), Some(audit)).await.map(drop)
+    }
+
+    /// Creates an account if there is none at all, and appends `audit` in the same transaction. Of several callers at
+    /// once exactly one succeeds.
+    ///
+    /// # Errors
+    /// [`StoreError::AccountsExist`] if there is an account; otherwise as for [`Store::append_audit`].
+    ///
+    /// # Cancel safety
+    /// As for [`Store::append_audit`].
+    pub async fn create_first_account(&self, account: Account, audit: AuditRecord) -> Result<(), StoreError> {
+        let change = Change::CreateAccount { account, is_first: true };
+        self.write(Some(change), Some(audit)).await.map(drop)
+    }
+
+    /// Enables or disables an account and appends `audit` in the same transaction. False if there is no such account;
+    /// then nothing is appended.
+    ///
+    /// # Errors
+    /// As for [`Store::append_audit`].
+    ///
+    /// # Cancel safety
+    /// As for [`Store::append_audit`].
+    pub async fn set_account_disabled(
+        &self,
+        name: &str,
+        is_disabled: bool,
+        audit: AuditRecord,
+    ) -> Result<bool, StoreError> {
+        let change = Change::SetDisabled { name: name.to_owned(), is_disabled };
+        self.write(Some(change), Some(audit)).await.map(|count| count > 0)
+    }
+
+    /// Keeps a session and appends `audit` in the same transaction.
+    ///
+    /// # Errors
+    /// As for [`Store::append_audit`].
+    ///
+    /// # Cancel safety
+    /// As for [`Store::append_audit`].
+    pub async fn put_session(&self, id: SessionId, session: Session, audit: AuditRecord) -> Result<(), StoreError> {
+        self.write(Some(Change::PutSession { id, session }), Some(audit)).await.map(drop)
+    }
+
+    /// Removes a session and appends `audit` in the same transaction. False if it was not there; then nothing is
+    /// appended, so that ending a session twice is audited once.
+    ///
+    /// # Errors
+    /// As for [`Store::append_audit`].
+    ///
+    /// # Cancel safety
+    /// As for [`Store::append_audit`].
+    pub async fn delete_session(&self, id: SessionId, audit: AuditRecord) -> Result<bool, StoreError> {
+        self.write(Some(Change::DeleteSession { id }), Some(audit)).await.map(|count| count > 0)
+    }
+
+    /// Notes that a session was used, without waiting. Merged with other writes, never moves backwards, and has no
+    /// effect on a session that is gone. It is a hint: a kill may lose it.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] or [`StoreError::Closed`]; the hint is lost.
+    pub fn touch_session(&self, id: SessionId, used: SystemTime) -> Result<(), StoreError> {
+        self.send(Write { change: Some(Change::TouchSession { id, used }), audit: None, reply: None })
+    }
+
+    /// Removes every session that is over at `now`: past its end, or unused for `idle_timeout`. Answers how many.
+    ///
+    /// # Errors
+    /// As for [`Store::append_audit`].
+    ///
+    /// # Cancel safety
+    /// As for [`Store::append_audit`].
+    pub async fn purge_sessions(&self, now: SystemTime, idle_timeout: Duration) -> Result<u64, StoreError> {
+        self.write(Some(Change::PurgeSessions { now, idle_timeout }), None).await
+    }
+
+    /// Appends a record to the audit and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] when the queue is full and [`StoreError::Closed`]: nothing is written.
+    /// [`StoreError::Full`] when the disk is full: nothing is written, and a later write may succeed.
+    /// [`StoreError::Broken`] after any other failure of the disk, until the process is restarted.
+    /// [`StoreError::TimedOut`] when it took too long: it may still be written.
+    ///
+    /// # Cancel safety
+    /// Dropping the future before its first poll writes nothing; later, the record is written all the same.
+    pub async fn append_audit(&self, record: AuditRecord) -> Result<(), StoreError> {
+        self.write(None, Some(record)).await.map(drop)
+    }
+
+    async fn write(&self, change: Option<Change>, audit: Option<AuditRecord>) -> Result<u64, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Write { change, audit, reply: Some(reply) })?;
+        match tokio::time::timeout(WRITE_TIMEOUT, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(StoreError::Closed),
+            Err(_) => Err(StoreError::TimedOut { limit: WRITE_TIMEOUT }),
+        }
+    }
+
+    fn send(&self, write: Write) -> Result<(), StoreError> {
+        self.orders.try_send(Order::Write(write)).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => StoreError::Busy { limit: WRITES_MAX },
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+        })
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("instance_id", &self.shared.instance_id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,151 @@
+use crate::store::audit::{AuditKey, AuditRecord, encode_audit};
+use crate::store::record::{decode_account, decode_session, encode_account, encode_session};
+use crate::store::tables::{ACCOUNTS, AUDIT, SESSIONS};
+use crate::store::writer::Write;
+use crate::store::{Account, Session, SessionId, StoreError};
+use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
+use std::time::{Duration, SystemTime};
+
+/// A change of accounts or sessions.
+pub(super) enum Change {
+    CreateAccount {
+        account: Account,
+        /// Only if there is none at all.
+        is_first: bool,
+    },
+    SetDisabled {
+        name: String,
+        is_disabled: bool,
+    },
+    PutSession {
+        id: SessionId,
+        session: Session,
+    },
+    DeleteSession {
+        id: SessionId,
+    },
+    TouchSession {
+        id: SessionId,
+        used: SystemTime,
+    },
+    PurgeSessions {
+        now: SystemTime,
+        idle_timeout: Duration,
+    },
+}
+
+/// Each caller's own answer: how many records its change touched, or why it was not made.
+pub(super) type Results = Vec<Result<u64, StoreError>>;
+
+/// Carries out a batch in one durable transaction. An error means that nothing of it was done; a change that its rules
+/// forbid is a result of its own and does not disturb the others.
+pub(super) fn commit(db: &Database, batch: &[Write]) -> Result<Results, redb::Error> {
+    let mut txn = db.begin_write()?;
+    // A restart after a crash then takes a millisecond instead of seconds.
+    txn.set_quick_repair(true);
+    let (results, is_changed) = apply(&txn, batch)?;
+    if is_changed {
+        txn.commit()?;
+    } else {
+        txn.abort()?;
+    }
+    Ok(results)
+}
+
+fn apply(txn: &WriteTransaction, batch: &[Write]) -> Result<(Results, bool), redb::Error> {
+    let mut tables = Tables::open(txn)?;
+    let mut results = Vec::with_capacity(batch.len());
+    let mut is_changed = false;
+    for write in batch {
+        let result = match &write.change {
+            Some(change) => tables.change(change)?,
+            None => Ok(1),
+        };
+        if let Ok(1..) = result {
+            is_changed = true;
+            if let Some(record) = &write.audit {
+                tables.append(record)?;
+            }
+        }
+        results.push(result);
+    }
+    Ok((results, is_changed))
+}
+
+struct Tables<'txn> {
+    accounts: Table<'txn, &'static str, &'static [u8]>,
+    sessions: Table<'txn, [u8; 32], &'static [u8]>,
+    audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
+    last: AuditKey,
+}
+
+impl<'txn> Tables<'txn> {
+    fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::Error> {
+        let audit = txn.open_table(AUDIT)?;
+        let last = audit.last()?.map_or(AuditKey::ORIGIN, |(key, _)| AuditKey::from_bytes(key.value()));
+        Ok(Self { accounts: txn.open_table(ACCOUNTS)?, sessions: txn.open_table(SESSIONS)?, audit, last })
+    }
+
+    fn append(&mut self, record: &AuditRecord) -> Result<(), redb::Error> {
+        self.last = self.last.after(record.at);
+        self.audit.insert(self.last.to_bytes(), encode_audit(record)?.as_slice())?;
+        Ok(())
+    }
+
+    fn change(&mut self, change: &Change) -> Result<Result<u64, StoreError>, redb::Error> {
+        match change {
+            Change::CreateAccount { account, is_first } => self.create_account(account, *is_first),
+            Change::SetDisabled { name, is_disabled } => self.set_disabled(name, *is_disabled),
+            Change::PutSession { id, session } => {
+                self.sessions.insert(id.0, encode_session(session)?.as_slice())?;
+                Ok(Ok(1))
+            }
+            Change::DeleteSession { id } => Ok(Ok(u64::from(self.sessions.remove(id.0)?.is_some()))),
+            Change::TouchSession { id, used } => self.touch(*id, *used),
+            Change::PurgeSessions { now, idle_timeout } => self.purge(*now, *idle_timeout),
+        }
+    }
+
+    fn create_account(&mut self, account: &Account, is_first: bool) -> Result<Result<u64, StoreError>, redb::Error> {
+        if is_first && !self.accounts.is_empty()? {
+            return Ok(Err(StoreError::AccountsExist));
+        }
+        if self.accounts.get(account.name.as_str())?.is_some() {
+            return Ok(Err(StoreError::AccountExists { name: account.name.clone() }));
+        }
+        self.accounts.insert(account.name.as_str(), encode_account(account)?.as_slice())?;
+        Ok(Ok(1))
+    }
+
+    fn set_disabled(&mut self, name: &str, is_disabled: bool) -> Result<Result<u64, StoreError>, redb::Error> {
+        let found = self.accounts.get(name)?.map(|value| decode_account(name, value.value()));
+        let account = match found {
+            None => return Ok(Ok(0)),
+            Some(Err(error)) => return Ok(Err(error)),
+            Some(Ok(account)) => account,
+        };
+        self.accounts.insert(name, encode_account(&Account { is_disabled, ..account })?.as_slice())?;
+        Ok(Ok(1))
+    }
+
+    /// A session that is gone stays gone, and an older use does not undo a later one.
+    fn touch(&mut self, id: SessionId, used: SystemTime) -> Result<Result<u64, StoreError>, redb::Error> {
+        let found = self.sessions.get(id.0)?.map(|value| decode_session(value.value()));
+        let session = match found {
+            None => return Ok(Ok(0)),
+            Some(Err(error)) => return Ok(Err(error)),
+            Some(Ok(session)) if session.last_used >= used => return Ok(Ok(0)),
+            Some(Ok(session)) => Session { last_used: used, ..session },
+        };
+        self.sessions.insert(id.0, encode_session(&session)?.as_slice())?;
+        Ok(Ok(1))
+    }
+
+    /// A session that cannot be understood admits nobody, so it goes too.
+    fn purge(&mut self, now: SystemTime, idle_timeout: Duration) -> Result<Result<u64, StoreError>, redb::Error> {
+        let before = self.sessions.len()?;
+        self.sessions
+            .retain(|_, value| decode_session(value).is_ok_and(|session| !session.is_over(now, idle_timeout)))?;
+        Ok(Ok(before.saturating_sub(self.sessions.len()?)))
+    }
+}

@@ -1,0 +1,167 @@
+use crate::store::StoreError;
+use crate::store::error::is_full;
+use crate::store::overlay::Overlay;
+use crate::store::tables::{self, Contents};
+use redb::backends::FileBackend;
+use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, TransactionError};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Memory for pages that were read or written. The engine's own default is 1 GiB.
+const CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// The open file. Owned by the writer thread alone.
+pub(super) struct Disk {
+    path: PathBuf,
+    opener: Box<dyn Opener>,
+    /// `None` only while it is exchanged, or when it could not be opened again.
+    database: Option<Database>,
+    access: Access,
+}
+
+/// What a file is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// For everything.
+    Write,
+    /// Without touching the file: to look at one that may not be ours, and after a write failed for good.
+    Read,
+}
+
+/// Makes a database of a file. The seam where tests put a disk that fails.
+pub(super) trait Opener: Fn(File, Access) -> Result<Database, DatabaseError> + Send + 'static {}
+
+impl<F: Fn(File, Access) -> Result<Database, DatabaseError> + Send + 'static> Opener for F {}
+
+/// The opener of real files.
+pub(super) fn open_file(file: File, access: Access) -> Result<Database, DatabaseError> {
+    open_backend(FileBackend::new(file)?, access)
+}
+
+pub(super) fn open_backend(backend: impl StorageBackend, access: Access) -> Result<Database, DatabaseError> {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    match access {
+        Access::Write => builder.create_with_backend(backend),
+        Access::Read => builder.create_with_backend(Overlay::new(backend)?),
+    }
+}
+
+impl Disk {
+    /// Opens or creates the file and answers the database's instance id with it.
+    pub(super) fn open(path: PathBuf, opener: Box<dyn Opener>) -> Result<(Self, String), StoreError> {
+        prepare(&path)?;
+        refuse_without_a_trace(&path, &opener)?;
+        let database = opener(open_rw(&path)?, Access::Write).map_err(|error| explain(&path, error))?;
+        let instance = tables::adopt(&path, &database)?;
+        Ok((Self { path, opener, database: Some(database), access: Access::Write }, instance))
+    }
+
+    /// The database, if it takes writes.
+    pub(super) fn writable(&self) -> Result<&Database, redb::Error> {
+        let database = self.database.as_ref().filter(|_| self.access == Access::Write);
+        database.ok_or(redb::Error::DatabaseClosed)
+    }
+
+    /// A view of all that was committed until now.
+    pub(super) fn snapshot(&self) -> Result<ReadTransaction, redb::Error> {
+        Ok(self.database.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_read()?)
+    }
+
+    /// Mends the open file after a failed write: the engine refuses everything until it is opened again.
+    ///
+    /// After a full disk it is opened for writing, so that things go on once there is room. After anything else it is
+    /// opened for reading alone: what the disk really holds is not known, and writing on would be hoping. Answers
+    /// whether writes may go on.
+    pub(super) fn recover(&mut self, error: &redb::Error) -> bool {
+        if is_full(error) && self.reopen(Access::Write) {
+            return true;
+        }
+        self.reopen(Access::Read);
+        false
+    }
+
+    fn reopen(&mut self, access: Access) -> bool {
+        // The old one holds the lock on the file.
+        self.database = None;
+        self.access = access;
+        let file = open_rw(&self.path);
+        let opened = file.and_then(|file| (self.opener)(file, access).map_err(|error| explain(&self.path, error)));
+        match opened {
+            Ok(database) => self.database = Some(database),
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    ?access,
+                    "the database cannot be opened again"
+                );
+            }
+        }
+        self.database.is_some()
+    }
+}
+
+/// Creates directory and file where they are missing, readable by their owner alone.
+fn prepare(path: &Path) -> Result<(), StoreError> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StoreError::Open { path, source }
+    };
+    DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(at(directory))?;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        // The name itself has to survive a power cut too.
+        Ok(_) => File::open(directory).and_then(|directory| directory.sync_all()).map_err(at(directory)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => tighten(path).map_err(at(path)),
+        Err(error) => Err(at(path)(error)),
+    }
+}
+
+/// Takes a file with password hashes away from group and others.
+fn tighten(path: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(path)?;
+    if metadata.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        tracing::warn!(path = %path.display(), "the database was open to others; its mode is now 0600");
+        fs::set_permissions(path, Permissions::from_mode(0o600))?;
+    }
+    Ok(())
+}
+
+/// Looks into the file without writing, so that one which is not for us stays as it is to the last byte.
+fn refuse_without_a_trace(path: &Path, opener: &dyn Opener) -> Result<(), StoreError> {
+    let file = open_rw(path)?;
+    let length = file.metadata().map_err(|source| StoreError::Open { path: path.to_owned(), source })?.len();
+    if length == 0 {
+        return Ok(());
+    }
+    let database = opener(file, Access::Read).map_err(|error| explain(path, error))?;
+    let damaged =
+        |source: TransactionError| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source.into())) };
+    match tables::examine(path, &database.begin_read().map_err(damaged)?)? {
+        Contents::Empty | Contents::Ours(_) => Ok(()),
+    }
+}
+
+fn open_rw(path: &Path) -> Result<File, StoreError> {
+    let opened = OpenOptions::new().read(true).write(true).open(path);
+    opened.map_err(|source| StoreError::Open { path: path.to_owned(), source })
+}
+
+fn explain(path: &Path, error: DatabaseError) -> StoreError {
+    let path = path.to_owned();
+    if matches!(error, DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) {
+        return StoreError::Locked { path };
+    }
+    match redb::Error::from(error) {
+        redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            StoreError::NotADatabase { path, reason: "it does not begin like one" }
+        }
+        redb::Error::Io(source) => StoreError::Open { path, source },
+        source => StoreError::Damaged { path, source: Some(Box::new(source)) },
+    }
+}

@@ -1,0 +1,131 @@
+use crate::model::Fault;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why the store did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// So many writes are waiting that this one was not accepted. Nothing was written.
+    #[error("{limit} writes are waiting for the database, which is all that are allowed")]
+    Busy {
+        /// Writes that may wait.
+        limit: usize,
+    },
+    /// The write took too long. It may still be written.
+    #[error("the database did not confirm a write within {limit:?}")]
+    TimedOut {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The disk is full. Nothing was written; reads go on, and writes succeed again once there is room.
+    #[error("the disk of the database is full")]
+    Full,
+    /// A write failed for another reason than a full disk, and the file's state is not known any more. No write is
+    /// tried until the process is restarted.
+    #[error("the database takes no more writes until a restart, because one failed")]
+    Broken {
+        /// What failed.
+        #[source]
+        source: Arc<redb::Error>,
+    },
+    /// A read failed.
+    #[error("the database could not be read")]
+    Read {
+        /// What failed.
+        #[source]
+        source: Box<redb::Error>,
+    },
+    /// A value is not what this version writes.
+    #[error("a record of table `{table}` cannot be understood")]
+    Record {
+        /// The table.
+        table: &'static str,
+    },
+    /// The store was closed.
+    #[error("the database is closed")]
+    Closed,
+    /// Another process has the file open.
+    #[error("another Omnivisor is running on this data ({})", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file was written by a newer version. It was not changed.
+    #[error(
+        "{} was written by a newer Omnivisor (schema {found}, this one knows up to {supported}); start that version",
+        path.display()
+    )]
+    NewerSchema {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: u32,
+        /// The newest schema that this version knows.
+        supported: u32,
+    },
+    /// The file is something else. It was not changed.
+    #[error("{} is not a database of Omnivisor: {reason}", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+        /// How that shows.
+        reason: &'static str,
+    },
+    /// The file is a database and its contents are damaged.
+    #[error("the database {} is damaged; restore it from a backup", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What was found, if the engine said so.
+        #[source]
+        source: Option<Box<redb::Error>>,
+    },
+    /// The file or its directory cannot be opened or created.
+    #[error("cannot open the database {}", path.display())]
+    Open {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The account's name is taken.
+    #[error("there is an account `{name}` already")]
+    AccountExists {
+        /// The name.
+        name: String,
+    },
+    /// The first account was to be created, and there is one.
+    #[error("there are accounts already")]
+    AccountsExist,
+}
+
+impl StoreError {
+    /// At whose door it lies.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::AccountExists { .. } | Self::AccountsExist => Fault::Caller,
+            Self::Busy { .. }
+            | Self::TimedOut { .. }
+            | Self::Full
+            | Self::Broken { .. }
+            | Self::Read { .. }
+            | Self::Record { .. }
+            | Self::Closed
+            | Self::Locked { .. }
+            | Self::NewerSchema { .. }
+            | Self::NotADatabase { .. }
+            | Self::Damaged { .. }
+            | Self::Open { .. } => Fault::Host,
+        }
+    }
+}
+
+/// True when an operation failed for want of room, which passes by itself.
+pub(super) fn is_full(error: &redb::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error, redb::Error::Io(io) if matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+}

@@ -1,0 +1,63 @@
+use crate::store::audit::{AuditEntry, AuditKey, decode_audit};
+use crate::store::record::{decode_account, decode_session};
+use crate::store::tables::{ACCOUNTS, AUDIT, SESSIONS};
+use crate::store::{Account, Session, SessionId, Store, StoreError};
+use redb::{ReadableTable, ReadableTableMetadata};
+use std::sync::Arc;
+
+/// Records that one reading of the audit answers at most.
+pub const AUDIT_READ_MAX: usize = 1_000;
+
+/// Reading. Lookups of one record run where they are called, also on an async thread: they touch a few pages, nearly
+/// always in memory, and never wait for the writer. A list moves to a blocking thread.
+impl Store {
+    /// The account of this name.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Record`], [`StoreError::Closed`].
+    pub fn account(&self, name: &str) -> Result<Option<Account>, StoreError> {
+        let bytes = self.shared.snapshots.read(|txn| {
+            let table = txn.open_table(ACCOUNTS)?;
+            Ok(table.get(name)?.map(|value| value.value().to_vec()))
+        })?;
+        bytes.map(|bytes| decode_account(name, &bytes)).transpose()
+    }
+
+    /// How many accounts there are.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Closed`].
+    pub fn accounts_count(&self) -> Result<u64, StoreError> {
+        self.shared.snapshots.read(|txn| Ok(txn.open_table(ACCOUNTS)?.len()?))
+    }
+
+    /// The session with this key, whether or not it is over.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Record`], [`StoreError::Closed`].
+    pub fn session(&self, id: SessionId) -> Result<Option<Session>, StoreError> {
+        let bytes = self.shared.snapshots.read(|txn| {
+            let table = txn.open_table(SESSIONS)?;
+            Ok(table.get(id.0)?.map(|value| value.value().to_vec()))
+        })?;
+        bytes.map(|bytes| decode_session(&bytes)).transpose()
+    }
+
+    /// The newest records of the audit, newest first, at most [`AUDIT_READ_MAX`].
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Record`], [`StoreError::Closed`].
+    pub async fn recent_audit(&self, count: usize) -> Result<Vec<AuditEntry>, StoreError> {
+        let snapshots = Arc::clone(&self.shared.snapshots);
+        let read = tokio::task::spawn_blocking(move || {
+            snapshots.read(|txn| {
+                let table = txn.open_table(AUDIT)?;
+                let newest = table.iter()?.rev().take(count.min(AUDIT_READ_MAX));
+                let pairs = newest.map(|pair| pair.map(|(key, value)| (key.value(), value.value().to_vec())));
+                Ok(pairs.collect::<Result<Vec<_>, _>>()?)
+            })
+        });
+        let pairs = read.await.map_err(|_| StoreError::Closed)??;
+        pairs.into_iter().map(|(key, bytes)| decode_audit(AuditKey::from_bytes(key), &bytes)).collect()
+    }
+}

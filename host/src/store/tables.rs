@@ -1,0 +1,93 @@
+use crate::store::StoreError;
+use crate::store::audit::AuditKey;
+use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
+use std::path::Path;
+
+/// Facts about the database itself: `schema` (4 bytes, big-endian) and `instance` (text).
+pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// Name to account.
+pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
+/// SHA-256 of the token to session.
+pub(super) const SESSIONS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("sessions");
+/// Time and number to record.
+pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = TableDefinition::new("audit");
+
+/// The schema that this version writes. A change of tables or of an encoding is a new number and a migration.
+pub(super) const SCHEMA: u32 = 1;
+
+/// What a file turned out to be.
+pub(super) enum Contents {
+    /// No table yet.
+    Empty,
+    /// Ours, of the current schema, with this instance id.
+    Ours(String),
+}
+
+/// Looks what is in a database, without writing.
+///
+/// # Errors
+/// As [`crate::store::Store::open`] says.
+pub(super) fn examine(path: &Path, txn: &ReadTransaction) -> Result<Contents, StoreError> {
+    let damaged = |source: redb::Error| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source)) };
+    if txn.list_tables().map_err(|error| damaged(error.into()))?.next().is_none() {
+        return Ok(Contents::Empty);
+    }
+    let foreign = |reason| StoreError::NotADatabase { path: path.to_owned(), reason };
+    let meta = match txn.open_table(META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::Storage(error)) => return Err(damaged(error.into())),
+        Err(_) => return Err(foreign("it has tables of something else")),
+    };
+    let text = |key: &str| meta.get(key).map(|value| value.map(|value| value.value().to_vec()));
+    let schema = text("schema").map_err(|error| damaged(error.into()))?;
+    let schema = schema.and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(u32::from_be_bytes);
+    match schema {
+        None | Some(0) => return Err(foreign("it does not say of which schema it is")),
+        Some(SCHEMA) => {}
+        Some(found) => return Err(StoreError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA }),
+    }
+    let instance = text("instance").map_err(|error| damaged(error.into()))?;
+    let instance = instance.and_then(|bytes| String::from_utf8(bytes).ok());
+    instance.map(Contents::Ours).ok_or_else(|| foreign("it has no instance id"))
+}
+
+/// Creates every table of an empty database in one transaction and answers its new instance id.
+pub(super) fn create(db: &Database) -> Result<String, redb::Error> {
+    let mut random = [0_u8; 16];
+    getrandom::fill(&mut random).map_err(|error| redb::Error::Io(error.into()))?;
+    let instance: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut txn = db.begin_write()?;
+    txn.set_quick_repair(true);
+    fill(&txn, &instance)?;
+    txn.commit()?;
+    Ok(instance)
+}
+
+fn fill(txn: &WriteTransaction, instance: &str) -> Result<(), redb::Error> {
+    let mut meta = txn.open_table(META)?;
+    meta.insert("schema", SCHEMA.to_be_bytes().as_slice())?;
+    meta.insert("instance", instance.as_bytes())?;
+    txn.open_table(ACCOUNTS)?;
+    txn.open_table(SESSIONS)?;
+    txn.open_table(AUDIT)?;
+    Ok(())
+}
+
+/// Looks into a database, and makes an empty one ours.
+///
+/// # Errors
+/// As [`crate::store::Store::open`] says.
+pub(super) fn adopt(path: &Path, db: &Database) -> Result<String, StoreError> {
+    let damaged = |source| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source)) };
+    let contents = {
+        let txn = db.begin_read().map_err(|error| damaged(error.into()))?;
+        examine(path, &txn)?
+    };
+    match contents {
+        Contents::Ours(instance) => Ok(instance),
+        Contents::Empty => create(db).map_err(|error| match error {
+            redb::Error::Io(source) => StoreError::Open { path: path.to_owned(), source },
+            other => damaged(other),
+        }),
+    }
+}

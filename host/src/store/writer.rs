@@ -1,0 +1,161 @@
+use crate::store::apply::{self, Change};
+use crate::store::audit::AuditRecord;
+use crate::store::disk::{Disk, Opener};
+use crate::store::snapshot::Snapshots;
+use crate::store::{StoreError, WRITES_MAX};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot};
+
+/// What the writer thread is asked.
+pub(super) enum Order {
+    Write(Write),
+    /// Answered once the file is closed.
+    Close(oneshot::Sender<()>),
+}
+
+/// One caller's write: a change, and a record that is appended if the change changed something. Both or neither.
+pub(super) struct Write {
+    pub(super) change: Option<Change>,
+    pub(super) audit: Option<AuditRecord>,
+    /// Told how many records the change touched. `None` for hints that nobody waits for.
+    pub(super) reply: Option<oneshot::Sender<Result<u64, StoreError>>>,
+}
+
+struct Writer {
+    disk: Disk,
+    snapshots: Arc<Snapshots>,
+    inbox: mpsc::Receiver<Order>,
+    /// The failure after which no write is tried any more.
+    broken: Option<Arc<redb::Error>>,
+}
+
+/// Starts the writer thread, which opens the file itself: the engine may panic on a file damaged from outside, and a
+/// thread that ends without an answer is such a file's plain error.
+pub(super) fn start(
+    path: PathBuf,
+    opener: Box<dyn Opener>,
+    inbox: mpsc::Receiver<Order>,
+) -> Result<(Arc<Snapshots>, String, JoinHandle<()>), StoreError> {
+    let (report, opened) = std::sync::mpsc::sync_channel(1);
+    let thread = {
+        let path = path.clone();
+        std::thread::Builder::new().name("store-writer".into()).spawn(move || match Writer::open(path, opener, inbox) {
+            Ok((writer, instance)) => {
+                if report.send(Ok((Arc::clone(&writer.snapshots), instance))).is_ok() {
+                    writer.run();
+                }
+            }
+            Err(error) => drop(report.send(Err(error))),
+        })
+    };
+    let thread = thread.map_err(|source| StoreError::Open { path: path.clone(), source })?;
+    let (snapshots, instance) = opened.recv().unwrap_or(Err(StoreError::Damaged { path, source: None }))?;
+    Ok((snapshots, instance, thread))
+}
+
+impl Writer {
+    fn open(
+        path: PathBuf,
+        opener: Box<dyn Opener>,
+        inbox: mpsc::Receiver<Order>,
+    ) -> Result<(Self, String), StoreError> {
+        let (disk, instance) = Disk::open(path.clone(), opener)?;
+        let snapshot = disk.snapshot();
+        let snapshot = snapshot.map_err(|source| StoreError::Damaged { path, source: Some(Box::new(source)) })?;
+        let snapshots = Arc::<Snapshots>::default();
+        snapshots.publish(snapshot);
+        Ok((Self { disk, snapshots, inbox, broken: None }, instance))
+    }
+
+    fn run(mut self) {
+        let mut closed = None;
+        while closed.is_none()
+            && let Some(first) = self.inbox.blocking_recv()
+        {
+            let mut batch = Vec::new();
+            let mut next = Some(first);
+            while let Some(order) = next.take() {
+                match order {
+                    Order::Write(write) => batch.push(write),
+                    Order::Close(reply) => closed = Some(reply),
+                }
+                if closed.is_none() && batch.len() < WRITES_MAX {
+                    next = self.inbox.try_recv().ok();
+                }
+            }
+            self.carry_out(batch);
+        }
+        self.inbox.close();
+        self.snapshots.close();
+        drop(self.disk);
+        if let Some(reply) = closed {
+            let _ = reply.send(());
+        }
+    }
+
+    /// Commits a batch in one transaction and answers everyone in it.
+    fn carry_out(&mut self, batch: Vec<Write>) {
+        if batch.is_empty() {
+            return;
+        }
+        let committed = match &self.broken {
+            Some(cause) => Err(Refusal::Broken(Arc::clone(cause))),
+            None => self.commit(&batch).map_err(|error| self.refuse(error)),
+        };
+        match committed {
+            Ok(results) => batch.into_iter().zip(results).for_each(|(write, result)| answer(write, result)),
+            Err(refusal) => batch.into_iter().for_each(|write| answer(write, Err(refusal.error()))),
+        }
+    }
+
+    /// What is acknowledged can be read: the new state is published before anyone is answered.
+    fn commit(&mut self, batch: &[Write]) -> Result<apply::Results, redb::Error> {
+        let results = apply::commit(self.disk.writable()?, batch)?;
+        match self.disk.snapshot() {
+            Ok(snapshot) => self.snapshots.publish(snapshot),
+            // The batch is on the disk all the same; only what comes after it is refused.
+            Err(error) => drop(self.refuse(error)),
+        }
+        Ok(results)
+    }
+
+    fn refuse(&mut self, error: redb::Error) -> Refusal {
+        let may_go_on = self.disk.recover(&error);
+        self.snapshots.publish_reopened(self.disk.snapshot().ok());
+        if may_go_on {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the database's disk is full; writes are refused"
+            );
+            return Refusal::Full;
+        }
+        tracing::error!(error = &error as &dyn std::error::Error, "a write failed; no more writes until a restart");
+        let cause = Arc::new(error);
+        self.broken = Some(Arc::clone(&cause));
+        Refusal::Broken(cause)
+    }
+}
+
+/// Why a whole batch failed; each of its callers gets an error of its own.
+enum Refusal {
+    Full,
+    Broken(Arc<redb::Error>),
+}
+
+impl Refusal {
+    fn error(&self) -> StoreError {
+        match self {
+            Self::Full => StoreError::Full,
+            Self::Broken(source) => StoreError::Broken { source: Arc::clone(source) },
+        }
+    }
+}
+
+fn answer(write: Write, result: Result<u64, StoreError>) {
+    if let Some(reply) = write.reply {
+        // The caller may have given up; what was written stays written.
+        let _ = reply.send(result);
+    }
+}
