@@ -1,1 +1,98 @@
-//! (being written)
+//! The command line: what may be typed, and the client half of what it does.
+//!
+//! Knows the API's wire types and the model's words, and nothing of the server's inside. Entry points: [`args::Cli`]
+//! and [`run`].
+
+mod account;
+mod age;
+mod api;
+pub mod args;
+mod console;
+mod error;
+mod escape;
+pub mod exit;
+mod feed;
+mod http;
+mod order;
+mod paint;
+mod password;
+mod rows;
+mod selector;
+mod server;
+mod session;
+mod status;
+mod tail;
+mod watch;
+
+#[cfg(test)]
+mod peer;
+#[cfg(test)]
+mod tests;
+
+pub use error::CliError;
+pub use password::PasswordArgs;
+
+use crate::model::Operation;
+use api::Api;
+use args::{ClientCommand, ClientOptions};
+use console::Console;
+use http::Http;
+use server::{DEFAULT_SERVER, ServerUrl};
+use session::{SessionFile, Sessions};
+
+/// Carries out one command of the client and answers the exit code, from [`exit`]. Whatever there is to say has been
+/// said on the standard streams.
+#[must_use]
+pub fn run(options: &ClientOptions, command: &ClientCommand) -> u8 {
+    let mut console = Console::standard(options.json, options.no_color);
+    match start(options, command, &mut console) {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            if !error.is_told() {
+                console.report(&error);
+            }
+            error.exit_code()
+        }
+    }
+}
+
+fn start(options: &ClientOptions, command: &ClientCommand, console: &mut Console) -> Result<(), CliError> {
+    let file = SessionFile::standard();
+    // Without a home directory there are no saved logins; that only matters to who wants to save one.
+    let sessions = file.as_ref().map_or_else(|_| Ok(Sessions::default()), SessionFile::load)?;
+    let server = options.server.as_deref().or(sessions.default.as_deref()).unwrap_or(DEFAULT_SERVER);
+    let server = ServerUrl::parse(server)?;
+    let token = std::env::var("OMNIVISOR_TOKEN").ok().filter(|token| !token.is_empty());
+    let token = token.or_else(|| sessions.servers.get(&server.to_string()).map(|saved| saved.token.clone()));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Terminal)?;
+    runtime.block_on(dispatch(command, console, server, token.as_deref(), file))
+}
+
+async fn dispatch(
+    command: &ClientCommand,
+    console: &mut Console,
+    server: ServerUrl,
+    token: Option<&str>,
+    file: Result<SessionFile, CliError>,
+) -> Result<(), CliError> {
+    let api = Api::new(Http::new(server, token)?);
+    let ended = match command {
+        // Who logs in shows no old token.
+        ClientCommand::Login(args) => {
+            account::login(&Api::new(Http::new(api.server().clone(), None)?), console, &file?, args).await
+        }
+        ClientCommand::Setup(args) => {
+            account::setup(&Api::new(Http::new(api.server().clone(), None)?), console, &file?, args).await
+        }
+        ClientCommand::Logout => account::logout(&api, console, file.ok().as_ref()).await,
+        ClientCommand::Whoami => account::whoami(&api, console).await,
+        ClientCommand::Status(args) => status::run(&api, console, args).await,
+        ClientCommand::Start(args) => order::run(&api, console, Operation::Start, args).await,
+        ClientCommand::Stop(args) => order::run(&api, console, Operation::Stop, args).await,
+        ClientCommand::Restart(args) => order::run(&api, console, Operation::Restart, args).await,
+        ClientCommand::Tail(args) => tail::run(&api, console, args).await,
+        ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,
+    };
+    api.close().await;
+    ended
+}

@@ -1,0 +1,182 @@
+//! The server's routes as typed calls.
+
+use super::age::Clock;
+use super::error::CliError;
+use super::http::{Call, Http, Reply};
+use super::server::ServerUrl;
+use crate::api::wire::{
+    CommandRequest, CommandResult, LogView, LoginRequest, LoginResult, NodeList, PrincipalView, Problem, SetupRequest,
+};
+use crate::model::{LogChannel, Operation};
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode, header};
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+
+/// What any call but an order may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// What an order may take beyond the time it is to wait.
+const ORDER_MARGIN: Duration = Duration::from_secs(15);
+/// How long the server waits with an order when nothing is said.
+const ORDER_WAIT_DEFAULT: Duration = Duration::from_secs(15);
+
+/// A client of one server's API.
+pub(crate) struct Api {
+    http: Http,
+}
+
+/// Which part of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogPart {
+    /// The last bytes.
+    Tail(u32),
+    /// What follows an offset.
+    From(u64),
+}
+
+/// Which log of which process.
+#[derive(Debug, Clone)]
+pub(crate) struct LogAddress {
+    pub(crate) node: String,
+    pub(crate) process: String,
+    pub(crate) channel: LogChannel,
+}
+
+/// A piece of a log, as bytes.
+#[derive(Debug)]
+pub(crate) struct LogBytes {
+    pub(crate) start: u64,
+    pub(crate) next: u64,
+    pub(crate) size: u64,
+    pub(crate) has_gap: bool,
+    pub(crate) bytes: Bytes,
+}
+
+impl Api {
+    pub(crate) const fn new(http: Http) -> Self {
+        Self { http }
+    }
+
+    pub(crate) const fn server(&self) -> &ServerUrl {
+        self.http.server()
+    }
+
+    pub(crate) async fn close(&self) {
+        self.http.close().await;
+    }
+
+    /// All nodes with their processes, and the server's clock.
+    pub(crate) async fn nodes(&self) -> Result<(NodeList, Clock), CliError> {
+        let reply = self.get(&["nodes"], "include=processes", "application/json").await?;
+        let date = reply.headers.get(header::DATE).and_then(|date| date.to_str().ok());
+        let clock = Clock::from_date(date, Timestamp::now());
+        Ok((self.document(&reply)?, clock))
+    }
+
+    pub(crate) async fn me(&self) -> Result<PrincipalView, CliError> {
+        self.document(&self.get(&["me"], "", "application/json").await?)
+    }
+
+    pub(crate) async fn login(&self, request: &LoginRequest) -> Result<LoginResult, CliError> {
+        self.document(&self.post(&["login"], Some(request), CALL_TIMEOUT).await?)
+    }
+
+    pub(crate) async fn setup(&self, request: &SetupRequest) -> Result<LoginResult, CliError> {
+        self.document(&self.post(&["setup"], Some(request), CALL_TIMEOUT).await?)
+    }
+
+    pub(crate) async fn logout(&self) -> Result<(), CliError> {
+        self.post(&["logout"], None::<&()>, CALL_TIMEOUT).await.map(drop)
+    }
+
+    /// Sends an order and waits for what became of it. Without `wait` the server's own default counts.
+    pub(crate) async fn order(
+        &self,
+        operation: Operation,
+        node: &str,
+        process: &str,
+        wait: Option<Duration>,
+    ) -> Result<CommandResult, CliError> {
+        let wait_ms = wait.and_then(|wait| u64::try_from(wait.as_millis()).ok());
+        let request = wait_ms.map(|wait_ms| CommandRequest { wait_ms: Some(wait_ms) });
+        let limit = wait.unwrap_or(ORDER_WAIT_DEFAULT).saturating_add(ORDER_MARGIN);
+        let segments = ["nodes", node, "processes", process, operation.as_str()];
+        self.document(&self.post(&segments, request.as_ref(), limit).await?)
+    }
+
+    /// A piece of a log as it stands in the file.
+    pub(crate) async fn log_bytes(&self, log: &LogAddress, part: LogPart) -> Result<LogBytes, CliError> {
+        let reply = self.log(log, part, "application/octet-stream").await?;
+        let number = |name: &'static str| {
+            let text = reply.headers.get(name).and_then(|value| value.to_str().ok());
+            text.and_then(|text| text.parse().ok()).ok_or_else(|| self.odd(format!("the header {name} is missing")))
+        };
+        let (start, next, size) = (number("x-log-start")?, number("x-log-next")?, number("x-log-size")?);
+        Ok(LogBytes { start, next, size, has_gap: says_gap(&reply.headers), bytes: reply.body })
+    }
+
+    /// A piece of a log as a JSON document.
+    pub(crate) async fn log_view(&self, log: &LogAddress, part: LogPart) -> Result<LogView, CliError> {
+        self.document(&self.log(log, part, "application/json").await?)
+    }
+
+    async fn log(&self, log: &LogAddress, part: LogPart, accept: &'static str) -> Result<Reply, CliError> {
+        let segments = ["nodes", &log.node, "processes", &log.process, "logs", log.channel.as_str()];
+        let query = match part {
+            LogPart::Tail(bytes) => format!("tail={bytes}"),
+            LogPart::From(offset) => format!("offset={offset}&bytes=65536"),
+        };
+        self.get(&segments, &query, accept).await
+    }
+
+    async fn get(&self, segments: &[&str], query: &str, accept: &'static str) -> Result<Reply, CliError> {
+        let call = Call { method: Method::GET, target: self.target(segments, query), accept, body: None };
+        self.succeed(self.http.exchange(&call, CALL_TIMEOUT).await?)
+    }
+
+    async fn post(&self, segments: &[&str], body: Option<&impl Serialize>, limit: Duration) -> Result<Reply, CliError> {
+        let body = body.map(serde_json::to_vec).transpose().map_err(|error| CliError::Terminal(error.into()))?;
+        let call = Call {
+            method: Method::POST,
+            target: self.target(segments, ""),
+            accept: "application/json",
+            body: body.map(Bytes::from),
+        };
+        self.succeed(self.http.exchange(&call, limit).await?)
+    }
+
+    fn target(&self, segments: &[&str], query: &str) -> String {
+        let whole: Vec<&str> = ["api", "v1"].iter().chain(segments).copied().collect();
+        self.server().target(&whole, query)
+    }
+
+    fn succeed(&self, reply: Reply) -> Result<Reply, CliError> {
+        if reply.status.is_success() {
+            return Ok(reply);
+        }
+        Err(refusal(self.server(), reply.status, &reply.headers, &reply.body))
+    }
+
+    fn document<T: DeserializeOwned>(&self, reply: &Reply) -> Result<T, CliError> {
+        serde_json::from_slice(&reply.body).map_err(|error| self.odd(error.to_string()))
+    }
+
+    fn odd(&self, what: String) -> CliError {
+        CliError::NotOmnivisor { server: self.server().to_string(), what }
+    }
+}
+
+/// What an answer means that is no success: the problem document in it, if there is one.
+pub(crate) fn refusal(server: &ServerUrl, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> CliError {
+    let seconds = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => CliError::Refused { problem: Box::new(problem), retry_after: seconds.map(Duration::from_secs) },
+        Err(_) => CliError::NotOmnivisor { server: server.to_string(), what: format!("status {status}") },
+    }
+}
+
+fn says_gap(headers: &HeaderMap) -> bool {
+    headers.get("x-log-gap").is_some_and(|value| value == "true" || value == "1")
+}

@@ -1,0 +1,345 @@
+//! What may be typed. The texts here are the manual.
+
+use super::exit;
+use super::password::PasswordArgs;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// One control plane over many process supervisors.
+///
+/// `omnivisor serve` runs the server. All commands below "Client" talk to one over its API, like supervisorctl for the
+/// whole fleet.
+///
+/// SELECTOR is NODE or NODE/GROUP:NAME; `*` stands for any characters in each part, so quote it: 'web-*/app:*'.
+#[derive(Debug, Parser)]
+#[command(name = "omnivisor", version, max_term_width = 100, after_help = exit::TABLE, arg_required_else_help = true)]
+pub struct Cli {
+    /// Options of the client's commands.
+    #[command(flatten)]
+    pub client: ClientOptions,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command that talks to a server.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Client options")]
+pub struct ClientOptions {
+    /// The server to talk to [default: the one of the last login, else http://127.0.0.1:8642]
+    #[arg(long, value_name = "URL", env = "OMNIVISOR_SERVER", hide_env_values = true, global = true)]
+    pub server: Option<String>,
+    /// Print results as JSON, one document a line; errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No colours; the variable NO_COLOR does the same
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// Everything the binary can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the server
+    #[command(after_help = "Example:\n  omnivisor serve --config /etc/omnivisor.toml --log-level debug")]
+    Serve(ServeArgs),
+    /// Create the first administrator, without a running server
+    #[command(after_help = "Examples:\n  omnivisor init                       asks for a password twice\n  \
+        omnivisor init --password-file /run/secrets/admin --username ann")]
+    Init(InitArgs),
+    /// Check a configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  omnivisor completions bash > /etc/bash_completion.d/omnivisor")]
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// The client's commands.
+    #[command(flatten)]
+    Client(ClientCommand),
+}
+
+/// `omnivisor serve`
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// The configuration [default: omnivisor/omnivisor.toml below the XDG config directory]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Overrides the configuration: error, warn, info, debug, trace, or directives as in RUST_LOG
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<String>,
+    /// Overrides the configuration
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormatArg>,
+}
+
+/// The form of the server's log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormatArg {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// `omnivisor init`
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// The configuration, which names the database [default: as for serve]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The database, instead of the one that the configuration names
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+    /// The administrator's name
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub username: String,
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+/// `omnivisor config`
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigCommand {
+    /// Report every fault of a configuration at once, each with its line
+    #[command(
+        after_help = "Example:\n  omnivisor config check ./omnivisor.toml && omnivisor serve --config ./omnivisor.toml"
+    )]
+    Check {
+        /// The configuration [default: as for serve]
+        file: Option<PathBuf>,
+    },
+}
+
+/// What the client can do.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ClientCommand {
+    /// Log in to a server and keep the session
+    #[command(after_help = "The token is kept below the XDG state directory (omnivisor/session.json, mode 600). \
+        The variable OMNIVISOR_TOKEN overrides it.\n\nExamples:\n  omnivisor login --server http://10.0.0.2:8642 --username ann\n  \
+        omnivisor login --username ci --password-stdin < secret")]
+    Login(LoginArgs),
+    /// End the session and forget it
+    Logout,
+    /// Say who is logged in
+    Whoami,
+    /// Create the first administrator of a running server, with the setup token it printed
+    #[command(after_help = "Example:\n  omnivisor setup --username ann        asks for the token and a password")]
+    Setup(SetupArgs),
+    /// Show nodes and their processes
+    #[command(
+        after_help = "Data of a node that is not live is old: its processes are marked with `?`, its line says why and since when.\n\n\
+        Examples:\n  omnivisor status\n  omnivisor status web-1 'db-*/pg:*'\n  omnivisor status --json | jq '.items[].state'"
+    )]
+    Status(StatusArgs),
+    /// Start processes
+    #[command(after_help = ORDER_HELP)]
+    Start(OrderArgs),
+    /// Stop processes
+    #[command(after_help = ORDER_HELP)]
+    Stop(OrderArgs),
+    /// Restart processes: stop each, see it stopped, start it
+    #[command(after_help = ORDER_HELP)]
+    Restart(OrderArgs),
+    /// Print the end of a process's log
+    #[command(
+        after_help = "On a terminal, control characters are shown escaped unless --raw is given. In a pipe the bytes are unchanged. \
+        Lost bytes (rotated, cleared) are marked on standard error.\n\nExamples:\n  omnivisor tail web-1/app:web_00\n  \
+        omnivisor tail -f --stderr web-1/app:web_00 | grep ERROR"
+    )]
+    Tail(TailArgs),
+    /// Watch nodes and processes live
+    #[command(after_help = "Keys: q, Esc or Ctrl-C leave; arrows, j, k, PgUp, PgDn, Home, End scroll; / filters.\n\
+        Without a terminal, one line per change is printed; with --json, one document per change.\n\n\
+        Examples:\n  omnivisor watch 'web-*'\n  omnivisor watch --json | jq 'select(.t == \"ev\")'")]
+    Watch(WatchArgs),
+}
+
+const ORDER_HELP: &str = "All targets are found first; eight orders are under way at once; each outcome is printed as it arrives. \
+    Exit code 0 when all went well or are on their way, 1 when any failed.\n\n\
+    Examples:\n  omnivisor restart web-1/app:web_00\n  omnivisor stop --dry-run 'web-*/app:*'\n  omnivisor start --yes 'web-*/app:*'";
+
+/// `omnivisor login`
+#[derive(Debug, Clone, Args)]
+pub struct LoginArgs {
+    /// The account's name; asked for on a terminal when left out
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+/// `omnivisor setup`
+#[derive(Clone, Args)]
+pub struct SetupArgs {
+    /// The setup token; asked for on a terminal when left out
+    #[arg(long, value_name = "TOKEN", env = "OMNIVISOR_SETUP_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// The administrator's name
+    #[arg(long, value_name = "NAME", default_value = "admin")]
+    pub username: String,
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
+}
+
+impl std::fmt::Debug for SetupArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SetupArgs").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// `omnivisor status`
+#[derive(Debug, Clone, Args)]
+pub struct StatusArgs {
+    /// What to show [default: everything]
+    #[arg(value_name = "SELECTOR")]
+    pub selectors: Vec<String>,
+}
+
+/// `omnivisor start`, `stop` and `restart`
+#[derive(Debug, Clone, Args)]
+pub struct OrderArgs {
+    /// Which processes
+    #[arg(value_name = "SELECTOR", required = true)]
+    pub selectors: Vec<String>,
+    /// Show what would be done, and send nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Do not ask when more than one process is meant
+    #[arg(short, long)]
+    pub yes: bool,
+    /// How long to wait for each process to settle, 0 to 60; the order goes on after that [default: 15]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=60))]
+    pub wait: Option<u64>,
+}
+
+/// `omnivisor tail`
+#[derive(Debug, Clone, Args)]
+pub struct TailArgs {
+    /// Which process
+    #[arg(value_name = "NODE/GROUP:NAME")]
+    pub process: String,
+    /// Go on printing what is added
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many bytes of the end to print first, 1 to 1048576
+    #[arg(short = 'n', long, value_name = "BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub bytes: u32,
+    /// The log of standard error instead of standard output
+    #[arg(long)]
+    pub stderr: bool,
+    /// Let a terminal obey the control characters in the log: colours, and anything else
+    #[arg(long)]
+    pub raw: bool,
+}
+
+/// `omnivisor watch`
+#[derive(Debug, Clone, Args)]
+pub struct WatchArgs {
+    /// What to watch [default: everything]
+    #[arg(value_name = "SELECTOR")]
+    pub selectors: Vec<String>,
+}
+
+impl Cli {
+    /// Reads the process's arguments.
+    ///
+    /// # Errors
+    /// What to print and the exit code to end with: 0 after `--help` and `--version`, else 64.
+    pub fn read() -> Result<Self, u8> {
+        Self::read_from(std::env::args_os()).map_err(|error| {
+            // There is nowhere to tell that help could not be printed.
+            let _ = error.print();
+            if error.use_stderr() { exit::USAGE } else { exit::OK }
+        })
+    }
+
+    fn read_from<T: Into<std::ffi::OsString> + Clone>(
+        arguments: impl IntoIterator<Item = T>,
+    ) -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches_from(arguments)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        match cli.command {
+            Command::Client(_) => Ok(cli),
+            Command::Serve(_) | Command::Init(_) | Command::Config(_) | Command::Completions { .. } => {
+                refuse_client_options(&matches)?;
+                Ok(cli)
+            }
+        }
+    }
+
+    /// The completion script for a shell.
+    #[must_use]
+    pub fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut Self::command(), "omnivisor", &mut script);
+        script
+    }
+}
+
+/// An option that nothing reads would be a lie: the server's half takes none of the client's.
+fn refuse_client_options(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let Some((name, inner)) = matches.subcommand() else { return Ok(()) };
+    for (id, flag) in [("server", "--server"), ("json", "--json"), ("no_color", "--no-color")] {
+        if inner.value_source(id) == Some(ValueSource::CommandLine) {
+            let message = format!("{flag} is an option of the client's commands, not of `{name}`");
+            return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Result<Cli, clap::Error> {
+        Cli::read_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definitions_are_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn client_options_stand_before_or_after_the_command_and_only_there() {
+        for line in ["omnivisor --json --server http://x status", "omnivisor status --json --server http://x web-1"] {
+            let cli = read(line).expect(line);
+            assert!(cli.client.json && cli.client.server.as_deref() == Some("http://x"), "{line}");
+        }
+        for line in ["omnivisor serve --json", "omnivisor --server http://x init", "omnivisor config check --no-color"]
+        {
+            assert!(read(line).expect_err(line).use_stderr(), "{line}");
+        }
+    }
+
+    #[test]
+    fn orders_need_a_target_and_limits_hold() {
+        for line in
+            ["omnivisor stop", "omnivisor stop --wait 61 x", "omnivisor tail -n 0 n/a:b", "omnivisor", "omnivisor frob"]
+        {
+            assert!(read(line).expect_err(line).use_stderr(), "{line}");
+        }
+        assert!(!read("omnivisor help").expect_err("help is shown instead").use_stderr());
+    }
+
+    #[test]
+    fn a_setup_token_does_not_show_itself() {
+        let cli = read("omnivisor setup --token hunter2").expect("complete");
+        assert!(!format!("{cli:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn completions_know_the_commands() {
+        for shell in [clap_complete::Shell::Bash, clap_complete::Shell::Zsh, clap_complete::Shell::Fish] {
+            assert!(String::from_utf8_lossy(&Cli::completions(shell)).contains("restart"), "{shell}");
+        }
+    }
+}

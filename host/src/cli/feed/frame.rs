@@ -1,0 +1,106 @@
+use crate::api::wire::{NodeView, ProcessView};
+use serde::{Deserialize, Serialize};
+
+/// What a client says first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "t", rename = "hello")]
+pub(crate) struct Hello {
+    /// Patterns of topics.
+    pub(crate) sub: Vec<String>,
+    /// Where to go on from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<String>,
+}
+
+/// What a server says.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase")]
+pub(crate) enum Frame {
+    /// The first frame: what follows is a snapshot or a replay.
+    Welcome { epoch: String, o: u64, mode: String },
+    /// A piece of a snapshot.
+    Snap {
+        o: u64,
+        last: bool,
+        #[serde(default)]
+        items: Vec<Item>,
+    },
+    /// One change.
+    Ev(Box<Event>),
+    /// A position without a change.
+    Bm { o: u64 },
+    /// Changes were skipped; a snapshot follows.
+    Resync { why: String },
+    /// A frame of a newer server that this client does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A node or a process in a snapshot.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Item {
+    pub(crate) topic: String,
+    pub(crate) node: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<NodeView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) process: Option<ProcessView>,
+}
+
+/// One change. On a node's topic `changed` comes with `state`; on a process's topic `added` and `changed` come with
+/// `process`, `removed` with `id`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) o: u64,
+    pub(crate) s: u64,
+    pub(crate) topic: String,
+    pub(crate) at: String,
+    pub(crate) kind: String,
+    pub(crate) node: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<NodeView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) process: Option<ProcessView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+}
+
+impl Event {
+    /// True on a process's topic.
+    pub(crate) fn is_about_process(&self) -> bool {
+        self.topic.starts_with("proc/")
+    }
+
+    /// The process's address on its node, for an event about one.
+    pub(crate) fn process_id(&self) -> Option<&str> {
+        self.process.as_ref().map(|process| process.id.as_str()).or(self.id.as_deref())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_read_as_the_documentation_writes_them() {
+        let read = |text: &str| serde_json::from_str::<Frame>(text).expect(text);
+        assert_eq!(
+            read(r#"{"t":"welcome","epoch":"e","o":1234,"mode":"snapshot","later":1}"#),
+            Frame::Welcome { epoch: "e".into(), o: 1234, mode: "snapshot".into() }
+        );
+        assert_eq!(read(r#"{"t":"snap","o":1,"i":0,"last":true}"#), Frame::Snap { o: 1, last: true, items: vec![] });
+        assert_eq!(read(r#"{"t":"bm","o":1300}"#), Frame::Bm { o: 1300 });
+        assert_eq!(read(r#"{"t":"resync","why":"lag","from":1,"o":9}"#), Frame::Resync { why: "lag".into() });
+        assert_eq!(read(r#"{"t":"expiring","in":60}"#), Frame::Unknown);
+        let removed =
+            r#"{"t":"ev","o":5,"s":2,"topic":"proc/n/state","at":"x","kind":"removed","node":"n","id":"a:b"}"#;
+        assert!(matches!(read(removed), Frame::Ev(event) if event.process_id() == Some("a:b")));
+        assert!(serde_json::from_str::<Frame>(r#"{"t":"ev","o":"five"}"#).is_err());
+    }
+
+    #[test]
+    fn hello_leaves_out_what_it_does_not_know() {
+        let hello = Hello { sub: vec!["node/*/state".into()], since: None };
+        assert_eq!(serde_json::to_string(&hello).expect("JSON"), r#"{"t":"hello","sub":["node/*/state"]}"#);
+    }
+}

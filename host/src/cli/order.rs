@@ -1,0 +1,287 @@
+//! `start`, `stop`, `restart`: orders to many processes at once.
+
+use super::age;
+use super::api::Api;
+use super::args::OrderArgs;
+use super::console::Console;
+use super::error::CliError;
+use super::escape;
+use super::paint::Tone;
+use super::selector::Selector;
+use super::status::{no_match, processes};
+use crate::api::wire::{CommandResult, NodeList};
+use crate::model::Operation;
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde_json::json;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Orders under way at once.
+const ORDERS_MAX: usize = 8;
+
+/// One process that is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Target {
+    node: String,
+    process: String,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&escape::line(&format!("{}/{}", self.node, self.process)))
+    }
+}
+
+/// How many ended in which way.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    done: usize,
+    unchanged: usize,
+    in_progress: usize,
+    failed: usize,
+}
+
+pub(crate) async fn run(
+    api: &Api,
+    console: &mut Console,
+    operation: Operation,
+    args: &OrderArgs,
+) -> Result<(), CliError> {
+    let selectors = Selector::parse_all(&args.selectors)?;
+    let targets = resolve(&api.nodes().await?.0, &selectors)?;
+    if args.dry_run {
+        return show(console, operation, &targets);
+    }
+    confirm(console, operation, &targets, args.yes)?;
+    let wait = args.wait.map(Duration::from_secs);
+    let mut outcomes = stream::iter(targets.clone())
+        .map(|target| async move {
+            let outcome = api.order(operation, &target.node, &target.process, wait).await;
+            (target, outcome)
+        })
+        .buffer_unordered(ORDERS_MAX);
+    let mut tally = Tally::default();
+    loop {
+        let step = tokio::select! {
+            biased;
+            _ = tokio::signal::ctrl_c() => None,
+            next = outcomes.next() => Some(next),
+        };
+        match step {
+            Some(Some((target, outcome))) => tell(console, operation, &target, outcome, &mut tally)?,
+            Some(None) => break,
+            None => {
+                let open = targets.len() - tally.total();
+                console.remark(&format!("interrupted: {open} without an answer; orders already sent go on"));
+                return Err(CliError::Interrupted);
+            }
+        }
+    }
+    if targets.len() > 1 && !console.is_json {
+        console.line(&tally.summary(operation))?;
+    }
+    if tally.failed > 0 {
+        return Err(CliError::SomeFailed { failed: tally.failed, total: targets.len() });
+    }
+    Ok(())
+}
+
+/// All processes that the selectors cover, each once, sorted.
+///
+/// # Errors
+/// [`CliError::NoMatch`] for the first selector that covers no process.
+fn resolve(list: &NodeList, selectors: &[Selector]) -> Result<Vec<Target>, CliError> {
+    let mut targets = BTreeSet::new();
+    for selector in selectors {
+        let before = targets.len();
+        let mut is_met = false;
+        for node in &list.items {
+            for process in processes(node).iter().filter(|p| selector.covers(&node.name, &p.group, &p.name)) {
+                is_met = true;
+                targets.insert(Target { node: node.name.clone(), process: process.id.clone() });
+            }
+        }
+        if !is_met && targets.len() == before {
+            return Err(no_match(selector, list));
+        }
+    }
+    Ok(targets.into_iter().collect())
+}
+
+fn show(console: &mut Console, operation: Operation, targets: &[Target]) -> Result<(), CliError> {
+    for target in targets {
+        if console.is_json {
+            let order = json!({ "node": target.node, "process": target.process, "operation": operation.as_str(), "outcome": "dry-run" });
+            console.json(&order)?;
+        } else {
+            console.line(&format!("would {operation} {target}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// One process is what was typed. More of them need a word, typed now or given before.
+fn confirm(console: &mut Console, operation: Operation, targets: &[Target], is_agreed: bool) -> Result<(), CliError> {
+    let count = targets.len();
+    if is_agreed || count <= 1 {
+        return Ok(());
+    }
+    if !console.can_ask {
+        return Err(CliError::usage(
+            format!("this would {operation} {count} processes"),
+            "say --yes to do it, or --dry-run to see which",
+        ));
+    }
+    for target in targets {
+        console.remark(&format!("  {target}"));
+    }
+    let answer = console.ask(&format!("{} these {count} processes? [y/N] ", capital(operation)))?;
+    if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {
+        return Ok(());
+    }
+    Err(CliError::Declined)
+}
+
+fn tell(
+    console: &mut Console,
+    operation: Operation,
+    target: &Target,
+    outcome: Result<CommandResult, CliError>,
+    tally: &mut Tally,
+) -> Result<(), CliError> {
+    let count = match outcome.as_ref().map(|result| result.outcome.as_str()) {
+        Ok("done") => &mut tally.done,
+        Ok("unchanged") => &mut tally.unchanged,
+        Ok("in-progress") => &mut tally.in_progress,
+        Ok(_) | Err(_) => &mut tally.failed,
+    };
+    *count += 1;
+    if console.is_json {
+        return match outcome {
+            Ok(result) => console.json(&result),
+            Err(error) => {
+                let mut document: serde_json::Value = serde_json::from_str(&error.render_json()).unwrap_or_default();
+                if let Some(members) = document.as_object_mut() {
+                    members.insert("node".to_owned(), json!(target.node));
+                    members.insert("process".to_owned(), json!(target.process));
+                    members.insert("operation".to_owned(), json!(operation.as_str()));
+                    members.insert("outcome".to_owned(), json!("refused"));
+                }
+                console.json(&document)
+            }
+        };
+    }
+    let (tone, words) = match &outcome {
+        Ok(result) => words(operation, result),
+        Err(error) => {
+            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+            (Tone::Bad, format!("FAILED: {}{}", error.one_line(), escape::line(&hint)))
+        }
+    };
+    console.line(&format!("{target}: {}", tone.paint(&words, console.is_colored)))
+}
+
+/// An outcome in words, e.g. `restarted in 1.2 s`.
+fn words(operation: Operation, result: &CommandResult) -> (Tone, String) {
+    let took = age::took(Duration::from_millis(result.took_ms));
+    let message = if result.message.is_empty() { String::new() } else { format!(": {}", result.message) };
+    let (tone, words) = match result.outcome.as_str() {
+        "done" => (Tone::Good, format!("{} in {took}", past(operation))),
+        "unchanged" => (Tone::Quiet, format!("was {} already", result.state)),
+        "in-progress" => (Tone::Busy, format!("still {} after {took}, goes on", result.state)),
+        _ => (Tone::Bad, format!("FAILED: it is {} after {took}{message}", result.state)),
+    };
+    (tone, escape::line(&words).into_owned())
+}
+
+impl Tally {
+    const fn total(&self) -> usize {
+        self.done + self.unchanged + self.in_progress + self.failed
+    }
+
+    fn summary(&self, operation: Operation) -> String {
+        let parts = [
+            (self.done, past(operation)),
+            (self.unchanged, "unchanged"),
+            (self.in_progress, "in progress"),
+            (self.failed, "failed"),
+        ];
+        let shown: Vec<String> =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
+        shown.join(", ")
+    }
+}
+
+const fn past(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Start => "started",
+        Operation::Stop => "stopped",
+        Operation::Restart => "restarted",
+    }
+}
+
+const fn capital(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Start => "Start",
+        Operation::Stop => "Stop",
+        Operation::Restart => "Restart",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::console::captured;
+    use crate::cli::rows::samples;
+
+    fn list() -> NodeList {
+        let mut node = samples::node("web-1");
+        node.processes = Some(vec![samples::process("app:a", "running"), samples::process("app:b", "running")]);
+        NodeList { items: vec![node, samples::node("empty")] }
+    }
+
+    fn resolved(texts: &[&str]) -> Result<Vec<String>, CliError> {
+        let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+        let targets = resolve(&list(), &Selector::parse_all(&texts)?)?;
+        Ok(targets.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn overlapping_selectors_name_each_process_once() {
+        let all = ["web-1/app:a", "web-1/app:b"];
+        assert_eq!(resolved(&["web-1", "*/app:a", "web-1/app:a"]).expect("two"), all);
+        assert_eq!(resolved(&["web-1", "empty"]).expect_err("no process there").exit_code(), 66);
+    }
+
+    #[test]
+    fn many_targets_need_a_word_when_nobody_can_be_asked() {
+        let (mut console, _, _) = captured::console(false);
+        let targets: Vec<Target> =
+            ["a:a", "a:b"].map(|process| Target { node: "n".into(), process: process.into() }).into();
+        let error = confirm(&mut console, Operation::Stop, &targets, false).expect_err("nobody to ask");
+        assert_eq!((error.exit_code(), error.to_string().as_str()), (64, "this would stop 2 processes"));
+        assert!(confirm(&mut console, Operation::Stop, &targets, true).is_ok());
+        assert!(confirm(&mut console, Operation::Stop, &targets[..1], false).is_ok(), "one is what was typed");
+    }
+
+    #[test]
+    fn every_outcome_has_its_words() {
+        let result = |outcome: &str, state: &str| CommandResult {
+            node: "n".into(),
+            process: "a:b".into(),
+            operation: "start".into(),
+            outcome: outcome.into(),
+            state: state.into(),
+            message: "spawn\terror".into(),
+            took_ms: 1_250,
+        };
+        let words = |outcome, state| words(Operation::Start, &result(outcome, state)).1;
+        assert_eq!(words("done", "running"), "started in 1.2 s");
+        assert_eq!(words("unchanged", "running"), "was running already");
+        assert_eq!(words("in-progress", "starting"), "still starting after 1.2 s, goes on");
+        assert_eq!(words("failed", "fatal"), "FAILED: it is fatal after 1.2 s: spawn\\terror");
+        let tally = Tally { done: 2, failed: 1, ..Tally::default() };
+        assert_eq!(tally.summary(Operation::Start), "2 started, 1 failed");
+    }
+}

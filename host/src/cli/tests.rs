@@ -1,0 +1,367 @@
+//! The commands against a real peer on loopback.
+
+use super::args::{LoginArgs, OrderArgs, SetupArgs, StatusArgs, TailArgs, WatchArgs};
+use super::console::captured::{Written, console};
+use super::error::CliError;
+use super::peer::{Answer, FeedPeer, Peer, json, listen, problem};
+use super::rows::samples;
+use super::session::SessionFile;
+use super::{PasswordArgs, account, order, status, tail, watch};
+use crate::api::wire::{CommandResult, NodeList, NodeView};
+use crate::model::Operation;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response};
+use http_body_util::Full;
+use serde_json::json as value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Longer than anything here takes; a limit for a test that hangs.
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn node(name: &str, processes: &[(&str, &str)]) -> NodeView {
+    let processes: Vec<_> = processes.iter().map(|(id, state)| samples::process(id, state)).collect();
+    let running_count = processes.iter().filter(|process| process.state == "running").count();
+    NodeView { process_count: processes.len(), running_count, processes: Some(processes), ..samples::node(name) }
+}
+
+fn fleet() -> NodeList {
+    NodeList {
+        items: vec![
+            node("web-1", &[("app:a", "running"), ("app:b", "running"), ("app:c", "running")]),
+            node("web-2", &[("a b:x/y", "stopped")]),
+        ],
+    }
+}
+
+fn command(request: &Request<Bytes>, outcome: &str) -> Answer {
+    let parts: Vec<&str> = request.uri().path().split('/').collect();
+    let result = CommandResult {
+        node: parts[4].into(),
+        process: parts[6].into(),
+        operation: parts[7].into(),
+        outcome: outcome.into(),
+        state: "running".into(),
+        message: String::new(),
+        took_ms: 40,
+    };
+    json(if outcome == "in-progress" { 202 } else { 200 }, &result)
+}
+
+fn order_args(selectors: &[&str]) -> OrderArgs {
+    let selectors = selectors.iter().map(|text| (*text).to_owned()).collect();
+    OrderArgs { selectors, dry_run: false, yes: true, wait: None }
+}
+
+/// Waits until a console shows something.
+async fn until(written: &Written, what: &str) {
+    let shown = async {
+        while !written.text().contains(what) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LIMIT, shown).await.unwrap_or_else(|_| panic!("{what:?} never came: {}", written.text()));
+}
+
+#[tokio::test]
+async fn status_asks_once_and_prints_json_when_asked() {
+    let peer = Peer::start(|request| {
+        assert_eq!(request.headers()["authorization"], "Bearer TOKEN");
+        json(200, &fleet())
+    })
+    .await;
+    let (mut console, out, _) = console(true);
+    let args = StatusArgs { selectors: vec!["web-2".into()] };
+    status::run(&peer.api(), &mut console, &args).await.expect("it is there");
+    let list: NodeList = serde_json::from_str(&out.text()).expect("one document");
+    assert_eq!(list.items, [fleet().items.remove(1)]);
+    assert_eq!(peer.seen(), ["GET /api/v1/nodes?include=processes "]);
+}
+
+#[tokio::test]
+async fn an_order_goes_to_each_process_once_over_few_connections() {
+    let peer = Peer::start(|request| match request.method().as_str() {
+        "GET" => json(200, &fleet()),
+        _ if request.uri().path().contains("app:b") => problem(503, "node.queue_full", "the node's queue is full"),
+        _ if request.uri().path().contains("app:c") => command(request, "in-progress"),
+        _ => command(request, "done"),
+    })
+    .await;
+    let (mut console, out, _) = console(false);
+    let mut args = order_args(&["*"]);
+    args.wait = Some(0);
+    let error = order::run(&peer.api(), &mut console, Operation::Restart, &args).await.expect_err("one failed");
+    assert_eq!(error.exit_code(), 1);
+    let text = out.text();
+    for line in [
+        "web-1/app:a: restarted in 0.0 s",
+        "web-1/app:b: FAILED: the node's queue is full (node.queue_full, request r-7)",
+        "web-1/app:c: still running after 0.0 s, goes on",
+        "web-2/a b:x/y: restarted",
+        "2 restarted, 1 in progress, 1 failed",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let mut posts: Vec<String> = peer.seen().into_iter().filter(|line| line.starts_with("POST")).collect();
+    posts.sort();
+    assert_eq!(posts.len(), 4);
+    assert_eq!(posts[3], r#"POST /api/v1/nodes/web-2/processes/a%20b:x%2Fy/restart {"wait_ms":0}"#);
+    assert!(*peer.connections.lock().expect("not poisoned") <= 4, "the first connection is used again");
+}
+
+#[tokio::test]
+async fn a_dry_run_sends_nothing() {
+    let peer = Peer::start(|_| json(200, &fleet())).await;
+    let (mut console, out, _) = console(false);
+    let args = OrderArgs { dry_run: true, yes: false, ..order_args(&["web-1"]) };
+    order::run(&peer.api(), &mut console, Operation::Stop, &args).await.expect("shown");
+    assert_eq!(out.text(), "would stop web-1/app:a\nwould stop web-1/app:b\nwould stop web-1/app:c\n");
+    assert_eq!(peer.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn orders_as_json_are_one_document_each_failures_too() {
+    let peer = Peer::start(|request| match request.method().as_str() {
+        "GET" => json(200, &fleet()),
+        _ if request.uri().path().contains("app:a") => problem(409, "process.busy", "busy"),
+        _ => command(request, "unchanged"),
+    })
+    .await;
+    let (mut console, out, _) = console(true);
+    let ended = order::run(&peer.api(), &mut console, Operation::Start, &order_args(&["web-1/app:*"])).await;
+    assert_eq!(ended.expect_err("one failed").exit_code(), 1);
+    let text = out.text();
+    let documents: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a document a line")).collect();
+    let refused = documents.iter().find(|document| document["process"] == "app:a").expect("told");
+    assert_eq!((&refused["outcome"], &refused["problem"]["code"]), (&value!("refused"), &value!("process.busy")));
+    assert_eq!(documents.iter().filter(|document| document["outcome"] == "unchanged").count(), 2);
+}
+
+#[tokio::test]
+async fn what_is_not_an_omnivisor_server_is_said_to_be_none() {
+    for answer in ["<html>", "{}"] {
+        let peer = Peer::start(move |_| Response::new(Full::new(answer.into()))).await;
+        let (mut console, _, _) = console(false);
+        let ended = status::run(&peer.api(), &mut console, &StatusArgs { selectors: vec![] }).await;
+        assert_eq!(ended.expect_err(answer).exit_code(), 76);
+    }
+    let (listener, url) = listen().await;
+    drop(listener);
+    let api = super::Api::new(super::Http::new(url.clone(), None).expect("a client"));
+    let error = api.nodes().await.expect_err("nobody is there");
+    assert_eq!(error.exit_code(), 69);
+    assert!(error.render().contains(&url.to_string()) && error.render().contains("omnivisor serve"));
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_ended_is_replaced() {
+    let peer = Peer::start(|_| {
+        let mut answer = json(200, &fleet());
+        answer.headers_mut().insert("connection", HeaderValue::from_static("close"));
+        answer
+    })
+    .await;
+    let api = peer.api();
+    for _ in 0..3 {
+        api.nodes().await.expect("each call finds its connection");
+    }
+    assert_eq!(*peer.connections.lock().expect("not poisoned"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_never_answers_is_given_up() {
+    let (listener, url) = listen().await;
+    let api = super::Api::new(super::Http::new(url, None).expect("a client"));
+    let error = api.nodes().await.expect_err("no answer");
+    assert!(matches!(error, CliError::TimedOut { .. }), "{error}");
+    assert_eq!(error.exit_code(), 75);
+    drop(listener);
+}
+
+fn signed_in() -> serde_json::Value {
+    value!({ "token": "secret-token", "expires_at": "2026-01-08T00:00:00Z",
+        "principal": { "name": "ann", "role": "admin", "strategy": "auth-local" } })
+}
+
+fn password() -> (tempfile::TempDir, PasswordArgs, SessionFile) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("password");
+    std::fs::write(&path, "correct horse battery\n").expect("written");
+    let file = SessionFile::at(directory.path().join("session.json"));
+    (directory, PasswordArgs { password_stdin: false, password_file: Some(path) }, file)
+}
+
+#[tokio::test]
+async fn login_keeps_the_token_and_prints_it_nowhere_and_logout_forgets_it() {
+    let peer = Peer::start(|request| match request.uri().path() {
+        "/api/v1/login" => json(200, &signed_in()),
+        _ => problem(401, "auth.required", "no session"),
+    })
+    .await;
+    let (_directory, password, file) = password();
+    let (mut console, out, err) = console(true);
+    let args = LoginArgs { username: Some("ann".into()), password };
+    account::login(&peer.api(), &mut console, &file, &args).await.expect("logged in");
+    let sessions = file.load().expect("saved");
+    let server = peer.url.to_string();
+    assert_eq!((sessions.default.as_ref(), sessions.servers[&server].token.as_str()), (Some(&server), "secret-token"));
+    assert!(!out.text().contains("secret-token") && !err.text().contains("secret-token"));
+    assert_eq!(peer.seen(), [r#"POST /api/v1/login {"username":"ann","password":"correct horse battery"}"#]);
+    account::logout(&peer.api(), &mut console, Some(&file)).await.expect("a session that is over is no fault");
+    assert!(file.load().expect("saved").servers.is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_login_leaves_the_old_one() {
+    let peer = Peer::start(|request| match request.uri().path() {
+        "/api/v1/setup" => json(201, &signed_in()),
+        _ => problem(401, "auth.failed", "the name or the password is wrong"),
+    })
+    .await;
+    let (_directory, password, file) = password();
+    let (mut console, _, _) = console(false);
+    let setup = SetupArgs { token: Some(" T-1\n".into()), username: "ann".into(), password: password.clone() };
+    account::setup(&peer.api(), &mut console, &file, &setup).await.expect("created");
+    assert!(peer.seen()[0].contains(r#""token":"T-1""#));
+    let args = LoginArgs { username: Some("ann".into()), password };
+    let error = account::login(&peer.api(), &mut console, &file, &args).await.expect_err("refused");
+    assert_eq!(error.exit_code(), 77);
+    assert_eq!(file.load().expect("there").servers.len(), 1);
+}
+
+fn log(start: u64, has_gap: bool, size: u64, bytes: &'static [u8]) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from_static(bytes)));
+    let next = start + bytes.len() as u64;
+    let facts =
+        [("x-log-start", start.to_string()), ("x-log-next", next.to_string()), ("x-log-size", size.to_string())];
+    for (name, fact) in facts {
+        answer.headers_mut().insert(name, HeaderValue::try_from(fact).expect("a number"));
+    }
+    answer.headers_mut().insert("x-log-gap", HeaderValue::from_static(if has_gap { "true" } else { "false" }));
+    answer
+}
+
+fn tail_args(follow: bool) -> TailArgs {
+    TailArgs { process: "n/a b:x".into(), follow, bytes: 100, stderr: true, raw: false }
+}
+
+#[tokio::test]
+async fn a_followed_log_goes_on_by_offset_marks_gaps_and_outlives_a_busy_node() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let peer = Peer::start(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
+        0 => log(10, false, 20, b"one\x1b[0m\n\xff"),
+        1 => log(19, false, 20, b"2"),
+        2 => problem(503, "node.breaker_open", "not called for a while"),
+        3 => log(120, true, 124, b"late"),
+        4 => log(0, true, 3, b"new"),
+        _ => problem(404, "process.not_found", "gone"),
+    })
+    .await;
+    let (mut console, out, err) = console(false);
+    let ended = tail::run(&peer.api(), &mut console, &tail_args(true)).await;
+    assert_eq!(ended.expect_err("a process that is gone ends it").exit_code(), 66);
+    assert_eq!(out.text(), "one\x1b[0m\n\u{fffd}2latenew", "a pipe gets the bytes as they are");
+    let err = err.text();
+    assert!(err.contains("--- 100 bytes lost ---") && err.contains("rotated or cleared"), "{err}");
+    assert!(err.contains("not called for a while") && err.contains("the log goes on"), "{err}");
+    let seen = peer.seen();
+    assert_eq!(seen[0], "GET /api/v1/nodes/n/processes/a%20b:x/logs/stderr?tail=100 ");
+    assert!(seen[1].contains("offset=19&") && seen[2].contains("offset=20&") && seen[3].contains("offset=20&"));
+    assert!(seen[4].contains("offset=124&") && seen[5].contains("offset=3&"), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_terminal_is_shown_control_characters_and_does_not_obey_them() {
+    let peer = Peer::start(|_| log(0, false, 8, b"a\x1b[2J\n\xc3")).await;
+    let (mut console, out, _) = console(false);
+    console.is_terminal = true;
+    tail::run(&peer.api(), &mut console, &tail_args(false)).await.expect("read");
+    assert_eq!(out.text(), "a\\x1b[2J\n\\xc3");
+    let args = TailArgs { process: "n/a:*".into(), ..tail_args(false) };
+    assert_eq!(tail::run(&peer.api(), &mut console, &args).await.expect_err("not one").exit_code(), 64);
+}
+
+fn snap(o: u64) -> serde_json::Value {
+    value!({ "t": "snap", "o": o, "i": 0, "last": true, "items": [
+        { "topic": "node/web-1/state", "node": "web-1", "state": samples::node("web-1") },
+        { "topic": "proc/web-1/state", "node": "web-1", "process": samples::process("app:a", "running") },
+        { "topic": "proc/web-1/state", "node": "web-1", "process": samples::process("app:b", "running") },
+    ] })
+}
+
+fn event(o: u64, s: u64, id: &str, state: &str) -> serde_json::Value {
+    value!({ "t": "ev", "o": o, "s": s, "topic": "proc/web-1/state", "at": "2026-01-01T12:00:00.000Z",
+        "kind": "changed", "node": "web-1", "process": samples::process(id, state) })
+}
+
+#[tokio::test]
+async fn watch_comes_back_from_where_it_was() {
+    let (listener, url) = listen().await;
+    let (mut console, out, err) = console(false);
+    let args = WatchArgs { selectors: vec!["web-*/app:a".into()] };
+    let server = async {
+        let mut peer = FeedPeer::accept(&listener).await;
+        assert_eq!(peer.hello, value!({ "t": "hello", "sub": ["node/web-*/state", "proc/web-*/state"] }));
+        peer.say(value!({ "t": "welcome", "epoch": "e", "o": 5, "mode": "snapshot" })).await;
+        peer.say(snap(5)).await;
+        peer.say(event(6, 1, "app:b", "stopping")).await;
+        peer.say(event(8, 2, "app:a", "stopping")).await;
+        peer.close(4001, "").await;
+        let mut peer = FeedPeer::accept(&listener).await;
+        assert_eq!(peer.hello["since"], "e:8");
+        peer.say(value!({ "t": "welcome", "epoch": "e", "o": 8, "mode": "replay" })).await;
+        peer.say(event(9, 3, "app:a", "stopped")).await;
+        until(&out, "stopping -> stopped").await;
+        peer.close(4501, "the session has ended").await;
+    };
+    let (ended, ()) = tokio::join!(watch::run(&url, Some("TOKEN"), &mut console, &args), server);
+    let error = ended.expect_err("a session that ended is final");
+    assert_eq!(error.exit_code(), 77);
+    assert_eq!(
+        out.text(),
+        "2026-01-01T12:00:00.000Z web-1/app:a running -> stopping\n2026-01-01T12:00:00.000Z web-1/app:a stopping -> stopped\n"
+    );
+    assert!(err.text().contains("the server is going away (4001); trying again"), "{}", err.text());
+}
+
+#[tokio::test]
+async fn a_hole_in_the_feed_is_noticed_and_healed_with_a_snapshot() {
+    let (listener, url) = listen().await;
+    let (mut console, out, _) = console(true);
+    let args = WatchArgs { selectors: vec![] };
+    let server = async {
+        let mut peer = FeedPeer::accept(&listener).await;
+        peer.say(value!({ "t": "welcome", "epoch": "e", "o": 5, "mode": "snapshot" })).await;
+        peer.say(snap(5)).await;
+        peer.say(event(6, 1, "app:a", "stopping")).await;
+        peer.say(event(7, 3, "app:a", "starting")).await;
+        let peer = FeedPeer::accept(&listener).await;
+        assert!(peer.hello.get("since").is_none(), "what we have may have a hole");
+        peer.close(4503, "not for you").await;
+    };
+    let (ended, ()) = tokio::join!(watch::run(&url, Some("TOKEN"), &mut console, &args), server);
+    assert_eq!(ended.expect_err("final").exit_code(), 77);
+    let text = out.text();
+    let kinds: Vec<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).expect("a document a line")["t"].to_string())
+        .collect();
+    assert_eq!(kinds, [r#""opened""#, r#""item""#, r#""item""#, r#""item""#, r#""ready""#, r#""ev""#, r#""lost""#]);
+    assert!(text.contains("lost events of proc/web-1/state"), "{text}");
+}
+
+#[tokio::test]
+async fn a_feed_that_never_opens_ends_at_once_with_the_reason() {
+    let peer = Peer::start(|_| problem(401, "auth.required", "log in first")).await;
+    let (mut console, _, _) = console(false);
+    let args = WatchArgs { selectors: vec![] };
+    let error = watch::run(&peer.url, None, &mut console, &args).await.expect_err("refused");
+    assert_eq!(error.exit_code(), 77);
+    assert!(error.render().contains("omnivisor login"), "{}", error.render());
+    let (listener, url) = listen().await;
+    drop(listener);
+    let error = watch::run(&url, None, &mut console, &args).await.expect_err("nobody is there");
+    assert_eq!(error.exit_code(), 69);
+}
