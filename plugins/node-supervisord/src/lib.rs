@@ -11,6 +11,8 @@ mod name;
 mod order;
 mod process;
 mod rpc;
+#[cfg(test)]
+mod script;
 mod snapshot;
 mod xml;
 

@@ -56,3 +56,6 @@ fn from(log: &mut Log<'_>, offset: u64, bytes_max: u32) -> Result<LogSlice, Faul
     slice.has_gap |= has_gap;
     Ok(slice)
 }
+
+#[cfg(test)]
+mod tests;

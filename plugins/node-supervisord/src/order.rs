@@ -49,3 +49,6 @@ fn explain(fault: RpcFault, after: &Answer<'_>) -> Fault {
     }
     fault
 }
+
+#[cfg(test)]
+mod tests;

@@ -70,7 +70,8 @@ fn check_status(response: &Response) -> Result<(), Fault> {
     match response.status {
         200 => Ok(()),
         401 | 403 => Err(Fault::node("node.unauthenticated", "the node refuses the configured user name and password")),
-        300..=399 | 404 | 405 | 410 | 501 => {
+        // 400 is what supervisord answers to a POST beside its interface, and others to HTTP where they expect TLS.
+        300..=400 | 404 | 405 | 410 | 501 => {
             let message = format!("nothing at this node serves /RPC2 (HTTP {})", response.status);
             Err(Fault::node("node.wrong_endpoint", message))
         }

@@ -70,3 +70,6 @@ pub(crate) fn some(link: &mut dyn Exchange, ids: &[ProcessId]) -> Result<Vec<Pro
     }
     Ok(processes)
 }
+
+#[cfg(test)]
+mod tests;

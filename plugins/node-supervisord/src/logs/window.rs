@@ -105,9 +105,10 @@ impl<'l> Log<'l> {
     }
 }
 
-/// An offset as XML-RPC can write it. Beyond it no file reaches.
+/// No log reaches beyond 4 TiB, and file systems refuse to be asked for what stands far beyond their own largest file.
 fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+    const FILE_BYTES_MAX: i64 = 1 << 42;
+    i64::try_from(number).unwrap_or(FILE_BYTES_MAX).min(FILE_BYTES_MAX)
 }
 
 fn piece(answer: Answer<'_>) -> Result<Piece, Fault> {
