@@ -111,3 +111,14 @@ async fn a_caller_that_goes_away_takes_its_call_with_it() -> anyhow::Result<()> 
     assert_eq!(ask(&asks, Node::Answers).await, Ok(1), "the only place is free again");
     Ok(())
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_bytes_of_a_call_are_counted_over_all_that_it_sends() -> anyhow::Result<()> {
+    let mut place = Place::new()?.adapter("node-asks", &from_fixture(World::Adapter, "sends-without-end")?)?;
+    place.config.adapter_limits = CallLimits { fuel: 50_000_000, ..LIMITS };
+    let loaded = place.load().await.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+    let asks = loaded.set.adapters.get("node-asks").expect("it was loaded");
+    let expected = PluginFailure::TooMuchData { plugin: "node-asks".to_owned(), what: "4194304 bytes".to_owned() };
+    assert_eq!(ask(asks, Node::Answers).await, Err(AdapterError::Plugin(expected)));
+    Ok(())
+}
