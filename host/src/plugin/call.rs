@@ -7,7 +7,7 @@ use crate::plugin::ticker::Ticker;
 use crate::plugin::{Accounts, BoxFuture, Exchange, PluginClass, PluginCounters, PluginFailure};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -15,6 +15,10 @@ use wasmtime::{Engine, Store, Trap, UpdateDeadline};
 
 /// Component handles that one call may hold.
 const HANDLES_MAX: usize = 256;
+/// Lines about failures of a plugin, and lines that it writes itself, in one window over all its calls.
+const BREACH_LINES_MAX: u32 = 5;
+const PLUGIN_LINES_MAX: u32 = 1_000;
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// One plugin, linked and ready, with everything that its calls share.
 pub(super) struct Callee<P> {
@@ -27,7 +31,10 @@ pub(super) struct Callee<P> {
     engine: Engine,
     ticker: Arc<Ticker>,
     slots: Semaphore,
-    storm: Mutex<Storm>,
+    /// What this room says of the plugin.
+    told: Storm,
+    /// What the plugin says itself.
+    lines: Arc<Storm>,
 }
 
 /// What one call is given besides its arguments.
@@ -50,8 +57,9 @@ impl<P: Send + Sync> Callee<P> {
         ticker: Arc<Ticker>,
     ) -> Self {
         let slots = Semaphore::new(limits.calls_max.min(Semaphore::MAX_PERMITS));
-        let (counters, storm) = (Arc::default(), Mutex::default());
-        Self { name, class, limits, counters, linked, engine, ticker, slots, storm }
+        let told = Storm::new(BREACH_LINES_MAX, WINDOW);
+        let lines = Arc::new(Storm::new(PLUGIN_LINES_MAX, WINDOW));
+        Self { name, class, limits, counters: Arc::default(), linked, engine, ticker, slots, told, lines }
     }
 
     /// Runs one call in an instance of its own and inside every limit; `accept` judges what it returned.
@@ -130,7 +138,7 @@ impl<P: Send + Sync> Callee<P> {
     /// Makes a store with every limit set before anything of the plugin runs: a component may have a start function.
     fn arm(&self, given: Given, until: Instant) -> wasmtime::Result<Store<CallState>> {
         let limiter = Limiter::new(self.limits.memory_bytes);
-        let log = LogBook::new(Arc::clone(&self.name), given.request_id);
+        let log = LogBook::new(Arc::clone(&self.name), given.request_id, Arc::clone(&self.lines));
         let mut state = CallState::new(limiter, log, self.limits.hostcall_bytes, until);
         (state.link, state.accounts) = (given.link, given.accounts);
         let mut store = Store::new(&self.engine, state);
@@ -157,18 +165,19 @@ impl<P: Send + Sync> Callee<P> {
             log_lines_dropped: state.log.lines_dropped,
         };
         self.counters.add(usage, started.elapsed());
-        if usage.log_lines_dropped > 0 {
+        if usage.log_lines_dropped > 0
+            && let Some(untold) = self.told.admit(Instant::now())
+        {
             tracing::warn!(
                 target: "omnivisor::plugin",
                 plugin = &*self.name, request = state.log.request_id, dropped = usage.log_lines_dropped,
-                "log lines beyond the budget of one call were dropped"
+                untold, "log lines beyond the budget were dropped"
             );
         }
     }
 
     fn tell(&self, failure: &PluginFailure, request: Option<&str>) {
-        let untold = self.storm.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
-        if let Some(untold) = untold {
+        if let Some(untold) = self.told.admit(Instant::now()) {
             tracing::warn!(
                 target: "omnivisor::plugin",
                 plugin = &*self.name, class = %self.class, code = failure.code(), request, untold, "{failure}"

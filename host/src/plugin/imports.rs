@@ -45,7 +45,7 @@ fn add_log(host: &mut LinkerInstance<'_, CallState>) -> wasmtime::Result<()> {
         }
         charge(&mut cx, bytes)?;
         let log = &mut cx.data_mut().log;
-        if log.take_line() {
+        if log.take_line(Instant::now()) {
             write_line(log, &level, &message, &fields);
         }
         Ok(())
@@ -141,5 +141,63 @@ fn write_line(log: &LogBook, level: &Level, message: &str, fields: &Fields) {
         }
         Level::Warn => tracing::warn!(target: "omnivisor::plugin", plugin, request, fields, "{message}"),
         Level::Error => tracing::error!(target: "omnivisor::plugin", plugin, request, fields, "{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::storm::Storm;
+    use std::io;
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("nobody panicked").extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn book() -> LogBook {
+        LogBook::new("node-x".into(), Some("r-1".to_owned()), Arc::new(Storm::new(70, Duration::from_secs(10))))
+    }
+
+    #[test]
+    fn a_line_stays_one_line_under_the_name_of_its_plugin() {
+        let captured = Captured::default();
+        let writer = captured.clone();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).without_time().finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let fields = vec![("key\n".to_owned(), "a\r\nb\u{1b}[2J".to_owned())];
+            write_line(&book(), &Level::Other("shout".to_owned()), "first\nERROR forged", &fields);
+            write_line(&book(), &Level::Warn, &"x".repeat(10_000), &vec![]);
+        });
+        let text = String::from_utf8(captured.0.lock().expect("nobody panicked").clone()).expect("plain text");
+        let lines: Vec<&str> = text.lines().collect();
+        let [first, second] = lines.as_slice() else { panic!("two lines: {text}") };
+        assert!(first.contains("INFO omnivisor::plugin: first\\nERROR forged"), "{first}");
+        assert!(first.contains("plugin=\"node-x\"") && first.contains("request=\"r-1\""), "{first}");
+        assert!(!text.contains('\u{1b}') && !text.contains('\r'));
+        assert!(second.starts_with(" WARN") && second.len() < LINE_BYTES_MAX + 200, "{}", second.len());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn lines_have_a_budget_in_each_call_and_in_all_calls_of_a_plugin() {
+        let shared = Arc::new(Storm::new(70, Duration::from_secs(10)));
+        let mut first = LogBook::new("node-x".into(), None, Arc::clone(&shared));
+        let written = (0..80).filter(|_| first.take_line(Instant::now())).count();
+        assert_eq!((written, first.lines_dropped), (64, 16));
+        let mut second = LogBook::new("node-x".into(), None, shared);
+        let written = (0..80).filter(|_| second.take_line(Instant::now())).count();
+        assert_eq!((written, second.lines_dropped), (6, 74));
     }
 }

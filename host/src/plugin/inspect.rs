@@ -142,7 +142,7 @@ mod tests {
         let body = "(drop (i32.const 1))".repeat(200_000);
         let error = check(PluginClass::Adapter, &format!("(component {NODE} (core module (func {body})))"));
         assert!(error.expect_err("too long").contains("bytes in one function"));
-        let targets = "0 ".repeat(65_537);
+        let targets = "0 ".repeat(65_538);
         let table = format!("(func (br_table {targets} (i32.const 0)))");
         let error = check(PluginClass::Adapter, &format!("(component {NODE} (core module {table}))"));
         assert!(error.expect_err("too wide").contains("branch targets"));

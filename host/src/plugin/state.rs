@@ -1,4 +1,5 @@
 use crate::plugin::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use crate::plugin::storm::Storm;
 use crate::plugin::text::clean;
 use crate::plugin::{Accounts, Exchange};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ const LAST_WORDS_BYTES_MAX: usize = 256;
 pub(super) struct CallState {
     pub limiter: Limiter,
     pub log: LogBook,
-    /// Bytes that may still cross the border.
+    /// Bytes that the plugin may still pass to the host.
     pub bytes_left: usize,
     /// When the whole call has to be over.
     pub until: Instant,
@@ -116,25 +117,24 @@ pub(super) struct LogBook {
     /// The message of a line that announced a panic, cleaned.
     pub last_words: Option<String>,
     lines_left: u32,
+    /// The budget of all calls of the plugin together.
+    shared: Arc<Storm>,
 }
 
 impl LogBook {
-    pub(super) fn new(plugin: Arc<str>, request_id: Option<String>) -> Self {
-        Self { plugin, request_id, lines_dropped: 0, last_words: None, lines_left: LOG_LINES_MAX }
+    pub(super) fn new(plugin: Arc<str>, request_id: Option<String>, shared: Arc<Storm>) -> Self {
+        Self { plugin, request_id, lines_dropped: 0, last_words: None, lines_left: LOG_LINES_MAX, shared }
     }
 
-    /// Takes one line of the budget, or counts one that is beyond it.
-    pub(super) fn take_line(&mut self) -> bool {
-        match self.lines_left.checked_sub(1) {
-            Some(left) => {
-                self.lines_left = left;
-                true
-            }
-            None => {
-                self.lines_dropped += 1;
-                false
-            }
+    /// Takes one line of the budgets, or counts one that is beyond them.
+    pub(super) fn take_line(&mut self, now: Instant) -> bool {
+        let is_admitted = self.lines_left > 0 && self.shared.admit(now).is_some();
+        if is_admitted {
+            self.lines_left -= 1;
+        } else {
+            self.lines_dropped += 1;
         }
+        is_admitted
     }
 
     /// Keeps a panic's message for the error that follows it.
