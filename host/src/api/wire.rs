@@ -218,3 +218,17 @@ pub struct FieldProblem {
     /// What is wrong and what would be right.
     pub message: String,
 }
+
+/// What a client of the feed says: a hello, once, within 5 seconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "t", rename_all = "lowercase", deny_unknown_fields)]
+pub enum FeedRequest {
+    /// What it asks for.
+    Hello {
+        /// Patterns of topics: `node/*/state`, `proc/web-*/state`. 1 to 256.
+        sub: Vec<String>,
+        /// The position it has reached, `EPOCH:OFFSET`, to be given what it missed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<String>,
+    },
+}

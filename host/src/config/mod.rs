@@ -1,11 +1,25 @@
-//! Turns text into one checked, immutable snapshot.
+//! Turns text into one checked, immutable snapshot, and tells what changed between two.
 //!
-//! Knows nothing of files being watched, of tasks or of clocks; reading a secret's file or variable goes through a
-//! function that the caller hands in. Entry point: [`check`].
+//! Knows nothing of files being watched, of tasks or of clocks. [`check`] is pure: a secret's file or variable is read
+//! through the [`SecretSource`] that the caller hands in. Entry points: [`load`], [`check`], [`diff`].
 
+mod check;
+mod diff;
+mod fault;
+mod load;
+mod node;
 mod schema;
+mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
 
+pub use check::{Defaults, check};
+pub use diff::{ConfigDiff, diff};
+pub use fault::ConfigFault;
+pub use load::{CONFIG_BYTES_MAX, LoadError, load};
 pub use schema::{
     CallLimits, Config, Endpoint, LogConfig, LogFormat, NodeConfig, NodeLogin, PluginsConfig, PoolConfig, ServerConfig,
     StorageConfig,
 };
+pub use secret::{MachineSecrets, SECRET_BYTES_MAX, SecretError, SecretSource};

@@ -33,11 +33,11 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// `shutdown_timeout_ms`, default 10,000, 100 to 600,000: the whole budget of a graceful shutdown.
     pub shutdown_timeout: Duration,
-    /// `session_idle_timeout_ms`, default 12 h: a session not used for so long ends.
+    /// `session_idle_timeout_ms`, default 12 h, 1 min to 365 d: a session not used for so long ends.
     pub session_idle_timeout: Duration,
-    /// `session_timeout_ms`, default 7 d: a session ends after so long in any case.
+    /// `session_timeout_ms`, default 7 d, 1 min to 365 d: a session ends after so long in any case.
     pub session_timeout: Duration,
-    /// `feed_clients_max`, default 10,000: beyond it the feed answers 503 before the upgrade.
+    /// `feed_clients_max`, default 10,000, 1 to 1,000,000: beyond it the feed answers 503 before the upgrade.
     pub feed_clients_max: usize,
 }
 
@@ -53,9 +53,9 @@ pub struct StorageConfig {
 pub struct PluginsConfig {
     /// `directory`, default `plugins` beside the binary: where `NAME.wasm` is looked for.
     pub directory: PathBuf,
-    /// `auth`, default `["auth-local"]`: strategies in the order in which they are asked.
+    /// `auth`, default `["auth-local"]`: 1 to 16 strategies in the order in which they are asked.
     pub auth: Vec<String>,
-    /// `validate`, default `["validate-strict"]`: validators, all of which see every request.
+    /// `validate`, default `["validate-strict"]`: 1 to 16 validators, all of which see every request.
     pub validate: Vec<String>,
     /// `[plugins.auth_limits]`
     pub auth_limits: CallLimits,
@@ -68,15 +68,15 @@ pub struct PluginsConfig {
 /// How far one call of a plugin may go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CallLimits {
-    /// `fuel`: work, about one unit an instruction.
+    /// `fuel`, 1 to 10^12: work, about one unit an instruction.
     pub fuel: u64,
-    /// `time_ms`: wall-clock time, waits in the host included.
+    /// `time_ms`, 1 to 600,000: wall-clock time, waits in the host included.
     pub time: Duration,
-    /// `memory_bytes`: linear memory, at most 64 MiB.
+    /// `memory_bytes`, 64 KiB to 64 MiB: linear memory.
     pub memory_bytes: usize,
-    /// `hostcall_bytes`: bytes that one call may move across the border.
+    /// `hostcall_bytes`, 1 KiB to 64 MiB: bytes that one call may move across the border.
     pub hostcall_bytes: usize,
-    /// `calls_max`: calls at once; beyond it callers are told "busy" at once.
+    /// `calls_max`, 1 to 1,024: calls at once; beyond it callers are told "busy" at once.
     pub calls_max: usize,
 }
 
@@ -108,7 +108,8 @@ pub struct PoolConfig {
 /// `[log]`: the host's own log, on standard error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogConfig {
-    /// `level`, default `info`: `error`, `warn`, `info`, `debug`, `trace`, or directives as in `RUST_LOG`.
+    /// `level`, default `info`: `error`, `warn`, `info`, `debug`, `trace` or `off`, or such for parts of the
+    /// program, as `TARGET=LEVEL`, separated by commas.
     pub level: String,
     /// `format`, default `text`.
     pub format: LogFormat,

@@ -23,9 +23,9 @@ pub enum EventBody {
     /// A process appeared, changed, or was restarted (another pid or start time with an equal state).
     Process {
         /// As it was, `None` if it is new.
-        before: Option<ObservedProcess>,
+        before: Option<Box<ObservedProcess>>,
         /// As it is.
-        after: ObservedProcess,
+        after: Box<ObservedProcess>,
     },
     /// The process is no longer in the node's configuration.
     ProcessRemoved(ProcessId),

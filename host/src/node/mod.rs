@@ -1,1 +1,22 @@
-//! (being written)
+//! One owner per supervised node: commands in, observed state out.
+//!
+//! An owner task alone holds a node's connection, breaker, last snapshot and orders under way; everybody else has a
+//! [`NodeHandle`]. Knows nothing of who is asking, of the feed or of the wire form. Entry point: [`Pool::start`].
+
+mod error;
+mod health;
+mod link;
+#[cfg(test)]
+mod link_tests;
+mod observe;
+mod order;
+mod owner;
+mod pool;
+mod progress;
+mod snapshot;
+mod socket;
+#[cfg(test)]
+mod tests;
+
+pub use error::NodeError;
+pub use pool::{NodeHandle, Pool, PoolMetrics};

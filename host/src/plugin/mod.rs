@@ -1,10 +1,35 @@
-//! Loads components and runs one call inside its limits; holds the current set.
+//! Loads components and runs one call inside its limits.
 //!
 //! The only room that names wasmtime. Knows nothing of sockets, of the store or of who is asking: bytes to a node and
-//! password checks go through the seams [`Exchange`] and [`Accounts`]. Entry point: [`PluginSet::load`].
+//! password checks go through the seams [`Exchange`] and [`Accounts`]. Entry point: [`load`].
 
+mod auth;
+mod bindings;
+mod call;
+mod class;
+mod counters;
+mod ending;
+mod engine;
+mod error;
+mod exchange;
+mod fault;
+mod imports;
+mod inspect;
+mod load;
+mod node;
+mod observed;
 mod seam;
+mod state;
+mod storm;
+mod structure;
+mod text;
+mod ticker;
+mod validate;
 
+pub use class::PluginClass;
+pub use counters::{CountersSnapshot, PluginCounters};
+pub use error::LoadError;
+pub use load::{LoadedPlugin, LoadedPlugins, load};
 pub use seam::{
     Accounts, Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse,
     HintsRead, JudgeError, PasswordCheck, PluginFailure, PluginSet, Strategy, StreamRequest, Validator,

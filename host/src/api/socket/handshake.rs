@@ -1,0 +1,193 @@
+use crate::api::socket::allowance::{Allowance, Metered};
+use crate::api::socket::origin::origin_is_allowed;
+use crate::api::socket::{FeedContext, client};
+use crate::hub::{Close, Slot};
+use axum::body::Body;
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+
+const SUBPROTOCOL: &str = "feed.v1";
+const BEARER_PREFIX: &str = "bearer.";
+/// From our answer to the connection being ours.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a client may send: a hello, then now and then a ping.
+const MESSAGE_BYTES_MAX: usize = 16 * 1024;
+const INBOUND_BYTES_PER_SECOND: u64 = 16 * 1024;
+const INBOUND_BYTES_BURST: u64 = 64 * 1024;
+const READ_BUFFER_BYTES: usize = 1024;
+const WRITE_BUFFER_BYTES: usize = 4 * 1024;
+/// What the kernel holds for a client that does not read.
+const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
+
+/// Why a request is not made a connection of the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FeedRefusal {
+    /// An ordinary request. Answer 426 with `Upgrade: websocket`.
+    #[error("the feed is a WebSocket; this request asks for no upgrade to one")]
+    NotAnUpgrade,
+    /// Another version of the protocol. Answer 426 with `Sec-WebSocket-Version: 13`.
+    #[error("only version 13 of the WebSocket protocol is spoken")]
+    Version,
+    /// A broken handshake. Answer 400.
+    #[error("the WebSocket handshake is broken: {problem}")]
+    Handshake {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A foreign web page. Answer 403.
+    #[error("pages of this origin may not open the feed")]
+    Origin,
+    /// No slot is free. Answer 503 with `Retry-After`.
+    #[error("the feed has as many clients as it may have")]
+    Full,
+    /// The server is going away. Answer 503.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+/// Answers a handshake and starts the task that serves the client. Everything is refused here, before the upgrade.
+///
+/// # Errors
+/// [`FeedRefusal`]; nothing was started and no slot is taken.
+pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result<Response, FeedRefusal> {
+    let key = check_handshake(&request)?;
+    if !origin_is_allowed(request.headers(), &context.allowed_origins) {
+        return Err(FeedRefusal::Origin);
+    }
+    let subprotocol = choose_subprotocol(request.headers())?;
+    if context.stop.is_cancelled() {
+        return Err(FeedRefusal::ShuttingDown);
+    }
+    let slot = context.hub.reserve().ok_or(FeedRefusal::Full)?;
+    let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
+        .map_err(|_| FeedRefusal::Handshake { problem: "the key is bad" })?;
+    let upgraded = hyper::upgrade::on(&mut request);
+    let tracker = context.tracker.clone();
+    tracker.spawn(take_over(upgraded, slot, context));
+
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(subprotocol) = subprotocol {
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+    }
+    Ok(response)
+}
+
+/// The token that a request carries: in `Authorization: Bearer TOKEN`, or, where a browser cannot set that, in the list
+/// of subprotocols as `bearer.TOKEN`.
+#[must_use]
+pub fn bearer_from(headers: &HeaderMap) -> Option<&str> {
+    let by_header = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let by_subprotocol = words(headers, &SEC_WEBSOCKET_PROTOCOL).filter_map(|word| word.strip_prefix(BEARER_PREFIX));
+    by_header.chain(by_subprotocol).find(|token| !token.is_empty())
+}
+
+/// The words of a header that is a list separated by commas, on one line or several.
+fn words<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
+    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim)
+}
+
+fn check_handshake(request: &Request<Body>) -> Result<String, FeedRefusal> {
+    let headers = request.headers();
+    let has_word = |name, wanted: &str| words(headers, &name).any(|word| word.eq_ignore_ascii_case(wanted));
+    let is_upgrade = has_word(CONNECTION, "upgrade") && has_word(UPGRADE, "websocket");
+    if !is_upgrade || request.method() != Method::GET || request.version() != Version::HTTP_11 {
+        return Err(FeedRefusal::NotAnUpgrade);
+    }
+    if !words(headers, &SEC_WEBSOCKET_VERSION).eq(["13"]) {
+        return Err(FeedRefusal::Version);
+    }
+    let has_length = headers.get(CONTENT_LENGTH).is_some_and(|length| length != "0");
+    if has_length || headers.contains_key(TRANSFER_ENCODING) {
+        return Err(FeedRefusal::Handshake { problem: "a body is given" });
+    }
+    let mut keys = words(headers, &SEC_WEBSOCKET_KEY);
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return Err(FeedRefusal::Handshake { problem: "one `Sec-WebSocket-Key` is needed" });
+    };
+    if STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16) {
+        return Ok(key.to_owned());
+    }
+    Err(FeedRefusal::Handshake { problem: "`Sec-WebSocket-Key` is not 16 bytes in base64" })
+}
+
+/// Of what is offered only our own is ever named: the offer may hold a token.
+fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, FeedRefusal> {
+    if !headers.contains_key(SEC_WEBSOCKET_PROTOCOL) {
+        return Ok(None);
+    }
+    if words(headers, &SEC_WEBSOCKET_PROTOCOL).any(|word| word == SUBPROTOCOL) {
+        return Ok(Some(SUBPROTOCOL));
+    }
+    Err(FeedRefusal::Handshake { problem: "of the subprotocols only `feed.v1` is spoken here" })
+}
+
+async fn take_over(upgraded: OnUpgrade, slot: Slot, context: FeedContext) {
+    let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE_TIMEOUT, upgraded).await else {
+        context.hub.note_close(Close::Left);
+        return;
+    };
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => {
+            let stream = parts.io.into_inner();
+            bound_kernel_buffers(&stream);
+            // Copied, because the slice would keep the whole buffer of the HTTP connection.
+            serve(stream, parts.read_buf.to_vec(), slot, &context).await;
+        }
+        Err(upgraded) => serve(TokioIo::<Upgraded>::new(upgraded), Vec::new(), slot, &context).await,
+    }
+}
+
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, already_read: Vec<u8>, slot: Slot, context: &FeedContext) {
+    let stream = Metered::new(stream, Allowance::new(INBOUND_BYTES_PER_SECOND, INBOUND_BYTES_BURST));
+    let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(socket_config())).await;
+    client::serve(socket, slot, context).await;
+}
+
+/// The library's defaults are 128 KiB for each buffer of each client. What waits to be written is bounded by the caller:
+/// a frame is only added while the buffer is below its write size.
+pub(super) fn socket_config() -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .max_message_size(Some(MESSAGE_BYTES_MAX))
+        .max_frame_size(Some(MESSAGE_BYTES_MAX))
+}
+
+/// Best effort: a connection works without, and only costs more when its client does not read.
+fn bound_kernel_buffers(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let outcomes = [
+        socket.set_tcp_nodelay(true),
+        socket.set_send_buffer_size(SEND_BUFFER_BYTES),
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)),
+    ];
+    for error in outcomes.into_iter().filter_map(Result::err) {
+        tracing::debug!(%error, "an option of a feed connection was not taken");
+    }
+}

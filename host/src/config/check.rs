@@ -1,0 +1,251 @@
+use crate::config::fault::{ConfigFault, line_at};
+use crate::config::node::check_nodes;
+use crate::config::schema::{
+    CallLimits, Config, LogConfig, LogFormat, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+};
+use crate::config::secret::SecretSource;
+use crate::config::section::{Report, Section};
+use crate::model::NodeId;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::de::DeTable;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const MINUTE_MS: u64 = 60_000;
+const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
+const PLUGINS_MAX: usize = 16;
+
+/// Defaults that depend on the machine, so that this room need not look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Defaults {
+    /// For `storage.path`.
+    pub storage_path: PathBuf,
+    /// For `plugins.directory`.
+    pub plugins_directory: PathBuf,
+}
+
+/// Checks a configuration and makes it a snapshot, with the secrets that it names.
+///
+/// Relative paths in it start at `base`, the directory of the configuration's file.
+///
+/// # Errors
+/// Every fault of the text, in the order of their lines. When the text is no TOML, only the faults of its syntax: what
+/// the rest means is not known then.
+pub fn check(
+    text: &str,
+    secrets: &dyn SecretSource,
+    base: &Path,
+    defaults: &Defaults,
+) -> Result<Config, Vec<ConfigFault>> {
+    if text.trim().is_empty() {
+        return Err(vec![ConfigFault {
+            line: None,
+            key: String::new(),
+            problem: "the file is empty".to_owned(),
+            advice: "expected at least a comment; a file that is cut short must not pass for the defaults".to_owned(),
+        }]);
+    }
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let mut faults: Vec<ConfigFault> = errors.iter().map(|error| syntax_fault(text, error)).collect();
+        faults.sort_by_key(|fault| fault.line);
+        return Err(faults);
+    }
+    let mut report = Report::new(text);
+    let mut root = Section::new(String::new(), document.span(), document.get_ref());
+    let config = Config {
+        server: check_server(root.section(&mut report, "server"), &mut report),
+        storage: check_storage(root.section(&mut report, "storage"), &mut report, base, defaults),
+        plugins: check_plugins(root.section(&mut report, "plugins"), &mut report, base, defaults),
+        pool: check_pool(root.section(&mut report, "pool"), &mut report),
+        log: check_log(root.section(&mut report, "log"), &mut report),
+        nodes: check_nodes(root.sections(&mut report, "node"), &mut report, secrets, base),
+    };
+    root.finish(&mut report, &[]);
+    if report.faults.is_empty() {
+        return Ok(config);
+    }
+    report.faults.sort_by_key(|fault| fault.line);
+    Err(report.faults)
+}
+
+fn syntax_fault(text: &str, error: &toml::de::Error) -> ConfigFault {
+    let (problem, expected) = error.message().split_once(", expected ").unwrap_or((error.message(), ""));
+    let is_duplicate = problem == "duplicate key";
+    let key = error.span().filter(|_| is_duplicate).and_then(|span| text.get(span)).unwrap_or_default();
+    let advice = match expected {
+        "" if is_duplicate => "expected each key and table once".to_owned(),
+        "" => "expected TOML".to_owned(),
+        expected => format!("expected {expected}"),
+    };
+    ConfigFault {
+        line: error.span().map(|span| line_at(text, span.start)),
+        key: key.to_owned(),
+        problem: problem.to_owned(),
+        advice,
+    }
+}
+
+fn check_server(mut section: Section<'_>, report: &mut Report<'_>) -> ServerConfig {
+    let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 8642));
+    let listen = section.text(report, "listen").map_or(default, |(text, span)| {
+        text.parse().unwrap_or_else(|_| {
+            let problem = format!("{text:?} is not an address to listen at");
+            report.fault(&span, section.path_of("listen"), problem, "expected IP:PORT, e.g. \"127.0.0.1:8642\"");
+            default
+        })
+    });
+    let server = ServerConfig {
+        listen,
+        connections_max: section.size(report, "connections_max", 4096, 1..=1_000_000),
+        body_bytes_max: section.size(report, "body_bytes_max", 64 * KIB, KIB..=16 * MIB),
+        request_timeout: section.millis(report, "request_timeout_ms", 10_000, 100..=600_000),
+        shutdown_timeout: section.millis(report, "shutdown_timeout_ms", 10_000, 100..=600_000),
+        session_idle_timeout: section.millis(report, "session_idle_timeout_ms", DAY_MS / 2, MINUTE_MS..=365 * DAY_MS),
+        session_timeout: section.millis(report, "session_timeout_ms", 7 * DAY_MS, MINUTE_MS..=365 * DAY_MS),
+        feed_clients_max: section.size(report, "feed_clients_max", 10_000, 1..=1_000_000),
+    };
+    section.finish(report, &[]);
+    server
+}
+
+fn check_storage(mut section: Section<'_>, report: &mut Report<'_>, base: &Path, defaults: &Defaults) -> StorageConfig {
+    let path = check_path(&mut section, report, "path", base).unwrap_or_else(|| defaults.storage_path.clone());
+    section.finish(report, &[]);
+    StorageConfig { path }
+}
+
+fn check_plugins(mut section: Section<'_>, report: &mut Report<'_>, base: &Path, defaults: &Defaults) -> PluginsConfig {
+    let directory =
+        check_path(&mut section, report, "directory", base).unwrap_or_else(|| defaults.plugins_directory.clone());
+    let mut limits = |key, default| check_limits(section.section(report, key), report, default);
+    let auth_limits = limits("auth_limits", [20_000_000, 2_000, 16 * MIB, 256 * KIB, 32]);
+    let validate_limits = limits("validate_limits", [20_000_000, 50, 32 * MIB, MIB, 64]);
+    let adapter_limits = limits("adapter_limits", [500_000_000, 5_000, 64 * MIB, 16 * MIB, 64]);
+    let plugins = PluginsConfig {
+        directory,
+        auth: check_plugin_names(&mut section, report, "auth", "auth-local"),
+        validate: check_plugin_names(&mut section, report, "validate", "validate-strict"),
+        auth_limits,
+        validate_limits,
+        adapter_limits,
+    };
+    section.finish(report, &[]);
+    plugins
+}
+
+fn check_limits(mut section: Section<'_>, report: &mut Report<'_>, default: [u64; 5]) -> CallLimits {
+    let [fuel, time, memory, hostcall, calls] = default;
+    let limits = CallLimits {
+        fuel: section.integer(report, "fuel", fuel, 1..=1_000_000_000_000),
+        time: section.millis(report, "time_ms", time, 1..=600_000),
+        memory_bytes: section.size(report, "memory_bytes", memory, 64 * KIB..=64 * MIB),
+        hostcall_bytes: section.size(report, "hostcall_bytes", hostcall, KIB..=64 * MIB),
+        calls_max: section.size(report, "calls_max", calls, 1..=1024),
+    };
+    section.finish(report, &[]);
+    limits
+}
+
+fn check_plugin_names(
+    section: &mut Section<'_>,
+    report: &mut Report<'_>,
+    key: &'static str,
+    default: &str,
+) -> Vec<String> {
+    let Some((names, span)) = section.texts(report, key) else { return vec![default.to_owned()] };
+    let path = section.path_of(key);
+    if names.is_empty() || names.len() > PLUGINS_MAX {
+        let problem = format!("{} plugins are named", names.len());
+        report.fault(&span, &path, problem, format!("expected 1 to {PLUGINS_MAX}, e.g. [{default:?}]"));
+    }
+    for (index, name) in names.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        check_name(report, &span, &path, name, "a plugin's name, e.g. \"auth-local\"");
+        if names.iter().take(index).any(|earlier| earlier == name) {
+            report.fault(&span, path, format!("{name:?} is named twice"), "expected each plugin once");
+        }
+    }
+    names.into_iter().map(str::to_owned).collect()
+}
+
+fn check_pool(mut section: Section<'_>, report: &mut Report<'_>) -> PoolConfig {
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let pool = PoolConfig {
+        poll_interval: section.millis(report, "poll_interval_ms", 1_000, 100..=3_600_000),
+        nudge_interval: section.millis(report, "nudge_interval_ms", 250, 0..=60_000),
+        connect_timeout: section.millis(report, "connect_timeout_ms", 1_000, 10..=60_000),
+        call_timeout: section.millis(report, "call_timeout_ms", 2_000, 10..=60_000),
+        response_bytes_max: section.size(report, "response_bytes_max", 4 * MIB, 64 * KIB..=64 * MIB),
+        failures_max: count(section.integer(report, "failures_max", 2, 1..=100)),
+        breaker_failures_max: count(section.integer(report, "breaker_failures_max", 5, 1..=100)),
+        breaker_cooldown: section.millis(report, "breaker_cooldown_ms", 2_000, 100..=3_600_000),
+        commands_max: section.size(report, "commands_max", 32, 1..=1024),
+    };
+    section.finish(report, &[]);
+    pool
+}
+
+fn check_log(mut section: Section<'_>, report: &mut Report<'_>) -> LogConfig {
+    let level = section.text(report, "level").map_or("info", |(level, span)| {
+        if let Some(bad) = level.split(',').find(|directive| !is_log_directive(directive)) {
+            let advice = "expected error, warn, info, debug, trace or off, or TARGET=LEVEL, separated by commas";
+            report.fault(&span, section.path_of("level"), format!("{bad:?} is not a level"), advice);
+        }
+        level
+    });
+    let format = section.text(report, "format").map_or(LogFormat::Text, |(word, span)| match word {
+        "text" => LogFormat::Text,
+        "json" => LogFormat::Json,
+        other => {
+            let problem = format!("{other:?} is not a format");
+            report.fault(&span, section.path_of("format"), problem, "expected \"text\" or \"json\"");
+            LogFormat::Text
+        }
+    });
+    section.finish(report, &[]);
+    LogConfig { level: level.to_owned(), format }
+}
+
+/// `LEVEL` or `TARGET=LEVEL`. A bare target is refused, although log filters know it: it is a mistyped level.
+fn is_log_directive(directive: &str) -> bool {
+    let directive = directive.trim();
+    let (target, level) = directive.split_once('=').unwrap_or(("omnivisor", directive));
+    let is_target = !target.is_empty() && target.chars().all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c));
+    let is_level =
+        ["error", "warn", "info", "debug", "trace", "off"].iter().any(|word| level.eq_ignore_ascii_case(word));
+    is_target && is_level
+}
+
+/// Names of nodes, environments and plugins follow one rule.
+pub(super) fn check_name(
+    report: &mut Report<'_>,
+    span: &Range<usize>,
+    path: &str,
+    name: &str,
+    expected: &str,
+) -> Option<NodeId> {
+    NodeId::parse(name)
+        .map_err(|error| {
+            let rule = "1 to 64 characters of A-Z a-z 0-9 . _ -, the first a letter or digit";
+            report.fault(span, path, error.to_string(), format!("expected {expected}: {rule}"));
+        })
+        .ok()
+}
+
+/// A path, made absolute against `base`.
+pub(super) fn check_path(
+    section: &mut Section<'_>,
+    report: &mut Report<'_>,
+    key: &'static str,
+    base: &Path,
+) -> Option<PathBuf> {
+    let (text, span) = section.text(report, key)?;
+    if text.is_empty() || text.contains('\0') {
+        report.fault(&span, section.path_of(key), "it is not a path", "expected a path, e.g. \"/var/lib/omnivisor/x\"");
+        return None;
+    }
+    Some(base.join(text))
+}

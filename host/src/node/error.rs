@@ -1,0 +1,124 @@
+use crate::model::{AdapterFault, Fault, FaultKind, NodeId, Operation, ProcessId};
+use crate::plugin::{AdapterError, PluginFailure};
+use std::time::Duration;
+
+/// Why a node did not do what was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NodeError {
+    /// No such node is configured.
+    #[error("there is no node `{node}`")]
+    UnknownNode {
+        /// The name asked for.
+        node: String,
+    },
+    /// The node has no such process.
+    #[error("node `{node}` has no process `{process}`")]
+    UnknownProcess {
+        /// The node.
+        node: NodeId,
+        /// The process asked for.
+        process: ProcessId,
+    },
+    /// The node reports several processes under one name, so an order might reach the wrong one.
+    #[error("node `{node}` reports more than one process `{process}`; give them different names there")]
+    AmbiguousProcess {
+        /// The node.
+        node: NodeId,
+        /// The name.
+        process: ProcessId,
+    },
+    /// Another order for this process is being carried out.
+    #[error("process `{process}` on node `{node}` is busy with another {operation}; try again when it has settled")]
+    ProcessBusy {
+        /// The node.
+        node: NodeId,
+        /// The process.
+        process: ProcessId,
+        /// The order under way.
+        operation: Operation,
+    },
+    /// The node's queue is full.
+    #[error("node `{node}` has {limit} requests waiting, which is all that are allowed")]
+    QueueFull {
+        /// The node.
+        node: NodeId,
+        /// Requests allowed.
+        limit: usize,
+    },
+    /// The node failed so often that it is left alone for a while.
+    #[error("node `{node}` is not being called for another {retry_after:?}, because it did not answer")]
+    BreakerOpen {
+        /// The node.
+        node: NodeId,
+        /// How long it stays so.
+        retry_after: Duration,
+    },
+    /// The adapter cannot do that.
+    #[error("node `{node}` is of a kind that cannot {what}")]
+    Unsupported {
+        /// The node.
+        node: NodeId,
+        /// What was asked.
+        what: String,
+    },
+    /// So many calls to nodes are under way that this one did not begin in time.
+    #[error("node `{node}` was not called: too many calls to other nodes are under way")]
+    PoolBusy {
+        /// The node.
+        node: NodeId,
+    },
+    /// This host is going down, or the node is no longer configured.
+    #[error("node `{node}` is no longer supervised here")]
+    Gone {
+        /// The node.
+        node: NodeId,
+    },
+    /// The node's own word.
+    #[error("node `{node}`: {fault}")]
+    Answered {
+        /// The node.
+        node: NodeId,
+        /// The fault, as the adapter reports it.
+        fault: AdapterFault,
+    },
+    /// The adapter failed; nothing is known about the node.
+    #[error("node `{node}` could not be asked")]
+    Adapter {
+        /// The node.
+        node: NodeId,
+        /// How the adapter failed.
+        #[source]
+        source: PluginFailure,
+    },
+}
+
+impl NodeError {
+    /// Puts the node's name to an adapter's error.
+    #[must_use]
+    pub fn from_adapter(node: NodeId, error: AdapterError) -> Self {
+        match error {
+            AdapterError::Fault(fault) => Self::Answered { node, fault },
+            AdapterError::Plugin(source) => Self::Adapter { node, source },
+        }
+    }
+
+    /// At whose door it lies.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            Self::UnknownNode { .. }
+            | Self::UnknownProcess { .. }
+            | Self::AmbiguousProcess { .. }
+            | Self::ProcessBusy { .. }
+            | Self::Unsupported { .. } => Fault::Caller,
+            Self::QueueFull { .. } | Self::PoolBusy { .. } | Self::Gone { .. } => Fault::Host,
+            Self::BreakerOpen { .. } => Fault::Node,
+            Self::Adapter { .. } => Fault::Plugin,
+            Self::Answered { fault, .. } => match fault.kind {
+                FaultKind::Caller | FaultKind::Unsupported => Fault::Caller,
+                FaultKind::Node | FaultKind::Timeout => Fault::Node,
+                FaultKind::Plugin => Fault::Plugin,
+            },
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! How an owner learns what its node does: full observations, hints, nudges.
+
+use crate::model::{AdapterInfo, Event, EventBody, NodeStatus, Observation, ObservedProcess, Process, ProcessId};
+use crate::node::error::NodeError;
+use crate::node::owner::Owner;
+use crate::node::pool::PoolMetrics;
+use crate::node::snapshot::{Change, Roster, diff};
+use crate::plugin::AdapterError;
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+
+/// From a failed call's begin to the next while the node is not yet given up. One that timed out is repeated at once.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// A node that refuses us, or is something else, will not change its mind within a second.
+const REFUSED_PAUSE: Duration = Duration::from_secs(30);
+/// Hints this close together cost one look.
+const HINT_PAUSE: Duration = Duration::from_millis(2);
+/// More hinted processes than this are cheaper to read with everything.
+const HINTED_MAX: usize = 16;
+/// Up to so many processes a nudge costs a supervisord less than half a per cent of a core.
+const NUDGED_PROCESSES_MAX: usize = 50;
+/// Before the hint stream is tried again after it ended or was refused.
+const HINTS_PAUSE: Duration = Duration::from_secs(5);
+/// A full observation takes at most this share of the time between two, so that no node spends more than 2 % on us.
+const COST_FACTOR: u32 = 50;
+/// The longest time between two full observations of a live node.
+const POLL_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+impl Owner {
+    /// Reads everything.
+    pub(super) async fn observe(&mut self) {
+        let began = Instant::now();
+        let seen =
+            self.call(|adapter, link, deadline| Box::pin(async move { adapter.observe(link, deadline).await })).await;
+        match seen {
+            Ok(observation) => {
+                self.observed(observation).await;
+                let pause = (began.elapsed() * COST_FACTOR).min(POLL_INTERVAL_MAX);
+                self.poll_at = Instant::now() + pause.max(self.context.config.poll_interval);
+            }
+            Err(error) => self.call_failed(error, began).await,
+        }
+    }
+
+    /// Wakes a supervisor that looks at its children only when it is spoken to or a second has passed.
+    pub(super) async fn nudge(&mut self) {
+        let interval = self.context.config.nudge_interval;
+        if interval.is_zero() || self.processes.len() > NUDGED_PROCESSES_MAX {
+            self.hints.nudge_at = Instant::now() + POLL_INTERVAL_MAX;
+            return;
+        }
+        self.hints.nudge_at = Instant::now() + interval;
+        let began = Instant::now();
+        if let Err(error) = self.ask(Vec::new()).await {
+            self.call_failed(error, began).await;
+        }
+    }
+
+    /// Looks at the processes that hints named.
+    pub(super) async fn look_at_hinted(&mut self) {
+        self.hints.look_at = None;
+        let names = std::mem::take(&mut self.hints.names);
+        let ids: Vec<ProcessId> = self
+            .processes
+            .iter()
+            .map(|p| &p.process.id)
+            .filter(|id| names.contains(id.name()) || names.contains(&id.to_string()))
+            .cloned()
+            .collect();
+        let is_known = |name: &String| ids.iter().any(|id| id.name() == name || id.to_string() == *name);
+        if ids.len() > HINTED_MAX || !names.iter().all(is_known) {
+            self.observe().await;
+        } else {
+            self.look_at_some(ids).await;
+        }
+    }
+
+    /// Looks at some processes and tells what changed. False if the node could not be asked.
+    pub(super) async fn look_at_some(&mut self, ids: Vec<ProcessId>) -> bool {
+        let began = Instant::now();
+        let asked = ids.clone();
+        match self.ask(ids).await {
+            Ok(said) => {
+                let roster = Roster::partial(&self.processes, &asked, said, SystemTime::now());
+                self.replace(roster.processes).await;
+                true
+            }
+            Err(error) => {
+                self.call_failed(error, began).await;
+                false
+            }
+        }
+    }
+
+    /// Opens the hint stream, if this kind of node has one.
+    pub(super) async fn open_hints(&mut self) {
+        let deadline = Instant::now() + self.context.config.call_timeout;
+        self.hints.reopen_at = Instant::now() + HINTS_PAUSE;
+        let Ok(adapter) = self.adapter() else { return };
+        let request = match adapter.hint_request(deadline).await {
+            Ok(Some(request)) => request,
+            Ok(None) => {
+                self.hints.reopen_at = Instant::now() + POLL_INTERVAL_MAX;
+                return;
+            }
+            Err(error) => {
+                tracing::warn!(node = %self.node.name, error = %error, "the adapter did not say how to open the hint stream");
+                return;
+            }
+        };
+        match self.link.open_stream(request, deadline).await {
+            Ok(stream) => {
+                PoolMetrics::add(&self.context.metrics.hint_streams);
+                self.hints.stream = Some(stream);
+                self.hints.rest.clear();
+                self.hints.nudge_at = Instant::now() + self.context.config.nudge_interval;
+                self.health.observed(true);
+                self.tell_node().await;
+            }
+            Err(failure) => {
+                self.hints.reopen_at = Instant::now() + POLL_INTERVAL_MAX;
+                tracing::info!(node = %self.node.name, %failure, "no hint stream; changes show with the next poll");
+            }
+        }
+    }
+
+    /// Takes a piece of the hint stream, or its end.
+    pub(super) async fn read_hints(&mut self, piece: Option<Bytes>) {
+        let Some(piece) = piece else {
+            self.hints_ended().await;
+            return;
+        };
+        let deadline = Instant::now() + self.context.config.call_timeout;
+        let Ok(adapter) = self.adapter() else { return };
+        let rest = std::mem::take(&mut self.hints.rest);
+        match adapter.read_hints(deadline, rest, piece.to_vec()).await {
+            Ok(read) => {
+                self.hints.rest = read.rest;
+                self.hints.names.extend(read.names);
+                if read.everything || self.hints.names.len() > HINTED_MAX {
+                    self.hints.names.clear();
+                    self.poll_at = Instant::now();
+                } else if !self.hints.names.is_empty() && self.hints.look_at.is_none() {
+                    self.hints.look_at = Some(Instant::now() + HINT_PAUSE);
+                }
+            }
+            Err(error) => {
+                tracing::warn!(node = %self.node.name, error = %error, "a hint could not be read; reading everything");
+                self.poll_at = Instant::now();
+            }
+        }
+    }
+
+    async fn hints_ended(&mut self) {
+        self.hints.stream = None;
+        self.hints.reopen_at = Instant::now() + HINTS_PAUSE;
+        self.poll_at = Instant::now();
+        if self.health.state.is_live() {
+            self.health.observed(false);
+            self.tell_node().await;
+        }
+    }
+
+    async fn ask(&mut self, ids: Vec<ProcessId>) -> Result<Vec<Process>, NodeError> {
+        self.call(|adapter, link, deadline| Box::pin(async move { adapter.observe_some(link, deadline, ids).await }))
+            .await
+    }
+
+    async fn observed(&mut self, said: Observation) {
+        let now = SystemTime::now();
+        let roster = Roster::complete(&self.processes, said.processes, now);
+        self.ambiguous = roster.ambiguous;
+        self.health.observed(self.hints.stream.is_some());
+        let info = self.adapter().ok().map(|adapter| Arc::clone(adapter.info()));
+        self.set_status(|status| {
+            status.version = said.version;
+            status.identification = said.identification;
+            status.observed_at = Some(now);
+            status.info = info;
+        })
+        .await;
+        self.replace(roster.processes).await;
+    }
+
+    async fn call_failed(&mut self, error: NodeError, began: Instant) {
+        let now = Instant::now();
+        match error {
+            NodeError::Answered { fault, .. } => self.health.failed(&AdapterError::Fault(fault)),
+            NodeError::Adapter { source, .. } => self.health.failed(&AdapterError::Plugin(source)),
+            NodeError::BreakerOpen { retry_after, .. } => {
+                self.poll_at = now + retry_after;
+                return;
+            }
+            NodeError::UnknownNode { .. }
+            | NodeError::UnknownProcess { .. }
+            | NodeError::AmbiguousProcess { .. }
+            | NodeError::ProcessBusy { .. }
+            | NodeError::QueueFull { .. }
+            | NodeError::Unsupported { .. }
+            | NodeError::PoolBusy { .. }
+            | NodeError::Gone { .. } => {
+                self.poll_at = now + RETRY_PAUSE;
+                return;
+            }
+        }
+        self.poll_at = now.max(began + self.failure_pause());
+        if !self.health.state.is_live() {
+            self.hints.stream = None;
+            self.link.close();
+        }
+        self.tell_node().await;
+    }
+
+    fn failure_pause(&self) -> Duration {
+        use crate::model::NodeState as S;
+        match self.health.state {
+            S::Refused | S::WrongEndpoint => REFUSED_PAUSE,
+            S::Connecting | S::Live | S::LivePoll | S::Stale | S::ShuttingDown => RETRY_PAUSE,
+            S::Unreachable | S::AdapterFailed => self.context.config.poll_interval,
+        }
+    }
+
+    /// Publishes the new list, then tells what changed, then lets the orders under way look at it.
+    async fn replace(&mut self, processes: Vec<ObservedProcess>) {
+        let changes = diff(&self.processes, &processes);
+        if changes.is_empty() {
+            return;
+        }
+        self.processes = processes.into();
+        let list = Arc::clone(&self.processes);
+        self.status.send_modify(|status| {
+            let mut new = NodeStatus::clone(status);
+            new.processes = list;
+            new.revision += 1;
+            *status = Arc::new(new);
+        });
+        for change in changes {
+            self.emit(match change {
+                Change::Added(after) => EventBody::Process { before: None, after: Box::new(after) },
+                Change::Changed { before, after } => {
+                    EventBody::Process { before: Some(Box::new(before)), after: Box::new(after) }
+                }
+                Change::Removed(id) => EventBody::ProcessRemoved(id),
+            })
+            .await;
+        }
+    }
+
+    async fn tell_node(&mut self) {
+        self.set_status(|_| {}).await;
+    }
+
+    /// Replaces the status; tells the feed if anything but the time of the observation changed.
+    async fn set_status(&mut self, change: impl FnOnce(&mut NodeStatus)) {
+        let old = Arc::clone(&self.status.borrow());
+        let mut new = NodeStatus::clone(&old);
+        change(&mut new);
+        new.revision += 1;
+        if new.state != self.health.state {
+            tracing::info!(node = %self.node.name, from = new.state.as_str(), to = self.health.state.as_str(),
+                reason = self.health.reason.as_deref().unwrap_or(""), "node changed");
+            new.since = SystemTime::now();
+        }
+        new.state = self.health.state;
+        new.reason.clone_from(&self.health.reason);
+        let new = Arc::new(new);
+        self.status.send_replace(Arc::clone(&new));
+        if is_news(&old, &new) {
+            self.emit(EventBody::Node(new)).await;
+        }
+    }
+
+    async fn emit(&mut self, body: EventBody) {
+        let event = Event { node: self.node.name.clone(), at: SystemTime::now(), body };
+        if let Ok(slot) = self.context.events.reserve().await {
+            slot.send(event); // the relay is gone only when the host is going down
+        }
+    }
+}
+
+fn is_news(old: &NodeStatus, new: &NodeStatus) -> bool {
+    let kind = |info: &Option<Arc<AdapterInfo>>| info.as_ref().map(|info| info.kind.clone());
+    old.state != new.state
+        || old.reason != new.reason
+        || old.version != new.version
+        || old.identification != new.identification
+        || kind(&old.info) != kind(&new.info)
+}

@@ -1,0 +1,222 @@
+//! How an owner carries out orders.
+
+use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome, Process, ProcessId, ProcessState};
+use crate::node::error::NodeError;
+use crate::node::owner::Owner;
+use crate::node::pool::PoolMetrics;
+use crate::node::progress::{Progress, Step};
+use crate::node::snapshot::find;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// The first pause before looking what an order did; it doubles up to the second.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+const LOOK_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// A restart whose stop has not worked after this time is given up: nobody is waiting any more.
+const ORDER_MAX: Duration = Duration::from_secs(300);
+
+type Reply = oneshot::Sender<Result<CommandReport, NodeError>>;
+
+/// An order that the supervisor has taken.
+pub(super) struct Order {
+    command: Command,
+    progress: Progress,
+    /// Taken when the answer is given. A restart goes on without it until its start is sent.
+    reply: Option<Reply>,
+    began: Instant,
+    reply_by: Instant,
+    look_at: Instant,
+    pause: Duration,
+}
+
+impl Order {
+    /// When this order wants attention.
+    pub(super) fn wake_at(&self) -> Instant {
+        let reply_by = if self.reply.is_some() { self.reply_by } else { self.look_at };
+        self.look_at.min(reply_by)
+    }
+
+    fn answer(&mut self, result: Result<CommandReport, NodeError>) {
+        if let Some(reply) = self.reply.take() {
+            drop(reply.send(result)); // the caller may have left
+        }
+    }
+}
+
+/// What became of an order when it was taken.
+enum Begun {
+    Unchanged(Process),
+    Sent(Progress),
+}
+
+impl Owner {
+    /// Takes an order: sends it at most once, and either answers at once or watches what it does.
+    pub(super) async fn take_order(&mut self, command: Command, reply: Reply) {
+        let began = Instant::now();
+        match self.begin(&command).await {
+            Err(error) => drop(reply.send(Err(error))),
+            Ok(Begun::Unchanged(process)) => {
+                drop(reply.send(Ok(self.report(&command, Outcome::Unchanged, &process, began))));
+            }
+            Ok(Begun::Sent(progress)) => {
+                PoolMetrics::add(&self.context.metrics.orders);
+                let reply_by = began + command.wait;
+                let look_at = Instant::now() + LOOK_PAUSE;
+                let reply = Some(reply);
+                self.orders.push(Order { command, progress, reply, began, reply_by, look_at, pause: LOOK_PAUSE });
+            }
+        }
+    }
+
+    async fn begin(&mut self, command: &Command) -> Result<Begun, NodeError> {
+        let id = &command.process;
+        self.check_supported(command.operation)?;
+        if let Some(order) = self.orders.iter().find(|order| order.command.process == *id) {
+            return Err(NodeError::ProcessBusy {
+                node: self.node.name.clone(),
+                process: id.clone(),
+                operation: order.command.operation,
+            });
+        }
+        if self.ambiguous.contains(id) {
+            return Err(NodeError::AmbiguousProcess { node: self.node.name.clone(), process: id.clone() });
+        }
+        let before = self.look_at_one(id).await?;
+        let state = before.state;
+        let send = match command.operation {
+            Operation::Start if state == ProcessState::Running => return Ok(Begun::Unchanged(before)),
+            Operation::Stop if state.is_stopped() => return Ok(Begun::Unchanged(before)),
+            Operation::Start => Operation::Start,
+            Operation::Restart if state.is_stopped() => {
+                self.send(Operation::Start, id).await?;
+                return Ok(Begun::Sent(Progress::new(Operation::Start, &before)));
+            }
+            Operation::Stop | Operation::Restart => Operation::Stop,
+        };
+        // Somebody else's stop is under way: a second one would be refused, and its end is what is waited for.
+        if !(send == Operation::Stop && state == ProcessState::Stopping) {
+            self.send(send, id).await?;
+        }
+        Ok(Begun::Sent(Progress::new(command.operation, &before)))
+    }
+
+    fn check_supported(&self, operation: Operation) -> Result<(), NodeError> {
+        let adapter = self.adapter()?;
+        let can = |operation| adapter.info().operations.contains(&operation);
+        let is_supported = match operation {
+            Operation::Start | Operation::Stop => can(operation),
+            Operation::Restart => can(Operation::Start) && can(Operation::Stop),
+        };
+        if is_supported {
+            return Ok(());
+        }
+        Err(NodeError::Unsupported { node: self.node.name.clone(), what: operation.to_string() })
+    }
+
+    async fn look_at_one(&mut self, id: &ProcessId) -> Result<Process, NodeError> {
+        let ids = vec![id.clone()];
+        let said = self
+            .call(|adapter, link, deadline| Box::pin(async move { adapter.observe_some(link, deadline, ids).await }))
+            .await?;
+        let unknown = || NodeError::UnknownProcess { node: self.node.name.clone(), process: id.clone() };
+        said.into_iter().find(|process| process.id == *id).ok_or_else(unknown)
+    }
+
+    /// Sends one order. That the process is already where it should be is no failure: the next look tells the rest.
+    async fn send(&mut self, operation: Operation, id: &ProcessId) -> Result<(), NodeError> {
+        let target = id.clone();
+        let sent = self
+            .call(|adapter, link, deadline| {
+                Box::pin(async move { adapter.run(link, deadline, operation, target).await })
+            })
+            .await;
+        match sent {
+            Ok(_) => Ok(()),
+            Err(NodeError::Answered { fault, .. })
+                if fault.kind == FaultKind::Caller
+                    && (operation == Operation::Stop && fault.code == "process.not_running"
+                        || operation == Operation::Start && fault.code == "process.already_started") =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks at the processes of orders whose time has come, and lets every order go on.
+    pub(super) async fn look_at_orders(&mut self) {
+        let now = Instant::now();
+        let due: Vec<ProcessId> = self
+            .orders
+            .iter()
+            .filter(|order| now >= order.look_at)
+            .map(|order| order.command.process.clone())
+            .collect();
+        if !due.is_empty() && self.look_at_some(due).await {
+            self.poll_at = self.poll_at.max(Instant::now() + LOOK_PAUSE);
+        }
+        let mut orders = std::mem::take(&mut self.orders);
+        for order in &mut orders {
+            self.advance(order).await;
+        }
+        let now = Instant::now();
+        orders.retain_mut(|order| {
+            let is_needed = order.reply.is_some() || order.progress.owes_a_start();
+            let is_old = now >= order.began + ORDER_MAX;
+            if is_old && order.progress.owes_a_start() {
+                tracing::warn!(node = %self.node.name, process = %order.command.process,
+                    "a restart was given up: its process has not stopped in five minutes");
+            }
+            is_needed && !is_old
+        });
+        self.orders = orders;
+    }
+
+    async fn advance(&mut self, order: &mut Order) {
+        let now = Instant::now();
+        if now >= order.look_at {
+            order.pause = (order.pause * 2).min(LOOK_PAUSE_MAX);
+            order.look_at = now + order.pause;
+        }
+        let id = order.command.process.clone();
+        let Some(seen) = find(&self.processes, &id).map(|p| p.process.clone()) else {
+            order.progress.abandon();
+            order.answer(Err(NodeError::UnknownProcess { node: self.node.name.clone(), process: id }));
+            return;
+        };
+        match order.progress.next(&seen) {
+            Step::Wait => {}
+            Step::SendStart => match self.send(Operation::Start, &id).await {
+                Ok(()) => {
+                    order.progress.start_sent(&seen);
+                    (order.pause, order.look_at) = (LOOK_PAUSE, Instant::now() + LOOK_PAUSE);
+                }
+                Err(error) => {
+                    order.progress.abandon();
+                    order.answer(Err(error));
+                }
+            },
+            Step::Settled(outcome) => {
+                let report = self.report(&order.command, outcome, &seen, order.began);
+                order.answer(Ok(report));
+            }
+        }
+        if now >= order.reply_by && order.reply.is_some() {
+            let report = self.report(&order.command, Outcome::InProgress, &seen, order.began);
+            order.answer(Ok(report));
+        }
+    }
+
+    fn report(&self, command: &Command, outcome: Outcome, process: &Process, began: Instant) -> CommandReport {
+        CommandReport {
+            node: self.node.name.clone(),
+            process: command.process.clone(),
+            operation: command.operation,
+            outcome,
+            state: process.state,
+            message: process.message.clone(),
+            took: began.elapsed(),
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The task that owns one node.
+
+use crate::config::NodeConfig;
+use crate::model::{
+    AdapterFault, Command, CommandReport, FaultKind, LogChannel, LogRange, LogSlice, NodeStatus, ObservedProcess,
+    ProcessId,
+};
+use crate::node::error::NodeError;
+use crate::node::health::Health;
+use crate::node::link::{Link, NodeStream};
+use crate::node::order::Order;
+use crate::node::pool::{ADAPTER_SLACK, PoolContext, PoolMetrics};
+use crate::plugin::{
+    Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, PluginFailure,
+};
+use crate::resilience::{Admit, Breaker, BreakerSettings, CallOutcome};
+use bytes::Bytes;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+/// What a handle asks of an owner.
+pub(super) enum Request {
+    Command {
+        command: Command,
+        reply: oneshot::Sender<Result<CommandReport, NodeError>>,
+    },
+    ReadLog {
+        process: ProcessId,
+        channel: LogChannel,
+        range: LogRange,
+        reply: oneshot::Sender<Result<LogSlice, NodeError>>,
+    },
+}
+
+/// Everything about one node that changes.
+pub(super) struct Owner {
+    pub(super) node: NodeConfig,
+    pub(super) context: Arc<PoolContext>,
+    pub(super) link: Arc<Link>,
+    pub(super) breaker: Breaker,
+    pub(super) health: Health,
+    pub(super) processes: Arc<[ObservedProcess]>,
+    pub(super) ambiguous: BTreeSet<ProcessId>,
+    pub(super) orders: Vec<Order>,
+    pub(super) hints: Hints,
+    pub(super) poll_at: Instant,
+    pub(super) status: watch::Sender<Arc<NodeStatus>>,
+    inbox: mpsc::Receiver<Request>,
+}
+
+/// The hint stream and what it said.
+pub(super) struct Hints {
+    pub(super) stream: Option<NodeStream>,
+    /// Bytes of an unfinished line.
+    pub(super) rest: Vec<u8>,
+    /// Names to look at, without groups.
+    pub(super) names: BTreeSet<String>,
+    /// When to look at them: hints that come close together cost one look.
+    pub(super) look_at: Option<Instant>,
+    pub(super) reopen_at: Instant,
+    pub(super) nudge_at: Instant,
+}
+
+enum Step {
+    Stop,
+    Request(Request),
+    Hint(Option<Bytes>),
+    Tick,
+}
+
+impl Owner {
+    pub(super) fn new(
+        node: &NodeConfig,
+        context: Arc<PoolContext>,
+        inbox: mpsc::Receiver<Request>,
+        status: watch::Sender<Arc<NodeStatus>>,
+    ) -> Result<Self, NodeError> {
+        let config = &context.config;
+        let link = Link::new(node, config).map_err(|failure| NodeError::Answered {
+            node: node.name.clone(),
+            fault: AdapterFault {
+                kind: FaultKind::Caller,
+                code: "node.bad_settings".into(),
+                message: failure.to_string(),
+            },
+        })?;
+        let now = Instant::now();
+        Ok(Self {
+            node: node.clone(),
+            link: Arc::new(link),
+            breaker: Breaker::new(BreakerSettings {
+                failures_max: config.breaker_failures_max,
+                cooldown: config.breaker_cooldown,
+                cooldown_max: config.breaker_cooldown,
+            }),
+            health: Health::new(config.failures_max, config.breaker_failures_max),
+            processes: Arc::from([]),
+            ambiguous: BTreeSet::new(),
+            orders: Vec::new(),
+            hints: Hints {
+                stream: None,
+                rest: Vec::new(),
+                names: BTreeSet::new(),
+                look_at: None,
+                reopen_at: now,
+                nudge_at: now,
+            },
+            poll_at: now,
+            status,
+            inbox,
+            context,
+        })
+    }
+
+    /// Owns the node until the pool stops. Every step carries its own deadline.
+    pub(super) async fn run(mut self) {
+        let stop = self.context.stop.clone();
+        loop {
+            let wake_at = self.wake_at();
+            let step = tokio::select! {
+                biased;
+                () = stop.cancelled() => Step::Stop,
+                request = self.inbox.recv() => request.map_or(Step::Stop, Step::Request),
+                piece = next_piece(&mut self.hints.stream) => Step::Hint(piece),
+                () = sleep_until(wake_at) => Step::Tick,
+            };
+            match step {
+                Step::Request(request) => self.handle(request).await,
+                Step::Hint(piece) => self.read_hints(piece).await,
+                Step::Tick => self.tick().await,
+                Step::Stop => break,
+            }
+        }
+        self.link.close();
+    }
+
+    async fn handle(&mut self, request: Request) {
+        match request {
+            Request::Command { command, reply } => self.take_order(command, reply).await,
+            Request::ReadLog { process, channel, range, reply } => {
+                let slice = self.read_log(process, channel, range).await;
+                drop(reply.send(slice)); // the reader may have left
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        let now = Instant::now();
+        if now >= self.poll_at {
+            self.observe().await;
+        } else if self.hints.look_at.is_some_and(|at| now >= at) {
+            self.look_at_hinted().await;
+        } else if self.health.state.is_live() && self.hints.stream.is_none() && now >= self.hints.reopen_at {
+            self.open_hints().await;
+        } else if self.hints.stream.is_some() && now >= self.hints.nudge_at {
+            self.nudge().await;
+        }
+        self.look_at_orders().await;
+    }
+
+    fn wake_at(&self) -> Instant {
+        let is_live = self.health.state.is_live();
+        let reopen = (is_live && self.hints.stream.is_none()).then_some(self.hints.reopen_at);
+        let nudge = self.hints.stream.is_some().then_some(self.hints.nudge_at);
+        let orders = self.orders.iter().map(Order::wake_at);
+        [reopen, nudge, self.hints.look_at].into_iter().flatten().chain(orders).fold(self.poll_at, Instant::min)
+    }
+
+    async fn read_log(
+        &mut self,
+        process: ProcessId,
+        channel: LogChannel,
+        range: LogRange,
+    ) -> Result<LogSlice, NodeError> {
+        let call = self.call(|adapter, link, deadline| {
+            Box::pin(async move { adapter.read_log(link, deadline, process, channel, range).await })
+        });
+        call.await
+    }
+
+    /// Runs one call of the adapter: breaker, a place among the calls under way, deadline, and what the transport felt.
+    pub(super) async fn call<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(Arc<dyn Adapter>, Arc<dyn Exchange>, Instant) -> BoxFuture<'static, Result<T, AdapterError>>,
+    ) -> Result<T, NodeError> {
+        let now = Instant::now();
+        let deadline = now + self.call_limit();
+        if let Admit::Refuse { retry_after } = self.breaker.admit(now) {
+            return Err(NodeError::BreakerOpen { node: self.node.name.clone(), retry_after });
+        }
+        let place = timeout_at(deadline, Arc::clone(&self.context.calls).acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            return Err(NodeError::PoolBusy { node: self.node.name.clone() });
+        };
+        let adapter = self.adapter()?;
+        let link = Arc::new(CallLink { link: Arc::clone(&self.link), deadline });
+        let result = work(adapter, link, deadline + ADAPTER_SLACK).await;
+        drop(place);
+        self.note(result.as_ref().err());
+        result.map_err(|error| NodeError::from_adapter(self.node.name.clone(), error))
+    }
+
+    pub(super) fn adapter(&self) -> Result<Arc<dyn Adapter>, NodeError> {
+        let plugins = self.context.plugins.borrow();
+        plugins.adapters.get(&self.node.adapter).cloned().ok_or_else(|| NodeError::Adapter {
+            node: self.node.name.clone(),
+            source: PluginFailure::Trapped { plugin: self.node.adapter.clone(), what: "it is not loaded".into() },
+        })
+    }
+
+    /// The breaker counts what the transport felt, whatever the adapter made of it. A fault that the node answered is
+    /// an answer; a plugin that failed by itself says nothing about the node.
+    fn note(&mut self, error: Option<&AdapterError>) {
+        let now = Instant::now();
+        let metrics = &self.context.metrics;
+        PoolMetrics::add(if error.is_some() { &metrics.calls_failed } else { &metrics.calls_ok });
+        match (self.link.take_failure(), error) {
+            (Some(ExchangeFailure::Refused(_)), _) | (None, Some(AdapterError::Plugin(_))) => {}
+            (Some(_), _) => self.breaker.record(CallOutcome::Failure, now),
+            (None, Some(AdapterError::Fault(_)) | None) => self.breaker.record(CallOutcome::Success, now),
+        }
+    }
+
+    /// A node that has just been silent is asked again with less patience: two lost calls in a row make it stale, and
+    /// its users should know within 4 s, a poll interval of one second included.
+    fn call_limit(&self) -> Duration {
+        let limit = self.context.config.call_timeout;
+        if self.health.failures == 0 { limit } else { limit * 2 / 5 }
+    }
+}
+
+/// The link of one call, which cannot outlast the call's deadline for bytes.
+struct CallLink {
+    link: Arc<Link>,
+    deadline: Instant,
+}
+
+impl Exchange for CallLink {
+    fn send<'a>(
+        &'a self,
+        request: ExchangeRequest,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<ExchangeResponse, ExchangeFailure>> {
+        self.link.send(request, deadline.min(self.deadline))
+    }
+}
+
+async fn next_piece(stream: &mut Option<NodeStream>) -> Option<Bytes> {
+    match stream {
+        Some(stream) => stream.next().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,370 @@
+//! The owner against a scripted supervisor, with the clock held still.
+
+use crate::config::{Endpoint, NodeConfig, PoolConfig};
+use crate::model::{
+    AdapterFault, AdapterInfo, Command, CommandReport, Event, EventBody, FaultKind, LogChannel, LogRange, LogSlice,
+    NodeId, NodeState, Observation, Operation, Outcome, Process, ProcessId, ProcessState,
+};
+use crate::node::{NodeError, NodeHandle, Pool};
+use crate::plugin::{Adapter, AdapterError, BoxFuture, Exchange, HintsRead, PluginSet, StreamRequest};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// A supervisor in memory: stopping takes a while, starting is at once.
+struct Script {
+    info: Arc<AdapterInfo>,
+    state: Mutex<Scripted>,
+}
+
+struct Scripted {
+    processes: BTreeMap<ProcessId, Process>,
+    extra: Vec<Process>,
+    is_silent: bool,
+    stop_takes: Duration,
+    stopping: BTreeMap<ProcessId, Instant>,
+    sent: Vec<(Operation, ProcessState)>,
+    runs: u64,
+}
+
+impl Script {
+    fn new(processes: Vec<Process>) -> Arc<Self> {
+        let info = AdapterInfo {
+            kind: "script".into(),
+            operations: vec![Operation::Start, Operation::Stop],
+            log_channels: vec![],
+        };
+        Arc::new(Self {
+            info: Arc::new(info),
+            state: Mutex::new(Scripted {
+                processes: processes.into_iter().map(|p| (p.id.clone(), p)).collect(),
+                extra: vec![],
+                is_silent: false,
+                stop_takes: Duration::from_secs(3),
+                stopping: BTreeMap::new(),
+                sent: vec![],
+                runs: 100,
+            }),
+        })
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Scripted)) {
+        change(&mut self.state.lock().expect("not poisoned"));
+    }
+
+    fn sent(&self) -> Vec<(Operation, ProcessState)> {
+        self.state.lock().expect("not poisoned").sent.clone()
+    }
+
+    fn is_silent(&self) -> bool {
+        self.state.lock().expect("not poisoned").is_silent
+    }
+
+    async fn answer<T>(&self, deadline: Instant, what: impl FnOnce(&mut Scripted) -> T) -> Result<T, AdapterError> {
+        if self.is_silent() {
+            sleep_until(deadline - super::pool::ADAPTER_SLACK).await;
+            let fault = AdapterFault {
+                kind: FaultKind::Timeout,
+                code: "node.timed_out".into(),
+                message: "no answer in time".into(),
+            };
+            return Err(fault.into());
+        }
+        let mut state = self.state.lock().expect("not poisoned");
+        let now = Instant::now();
+        let ended: Vec<_> = state.stopping.iter().filter(|(_, at)| now >= **at).map(|(id, _)| id.clone()).collect();
+        for id in ended {
+            state.stopping.remove(&id);
+            state.processes.get_mut(&id).expect("known").state = ProcessState::Stopped;
+        }
+        Ok(what(&mut state))
+    }
+}
+
+impl Scripted {
+    fn run(&mut self, operation: Operation, id: &ProcessId) -> bool {
+        let process = self.processes.get_mut(id).expect("known");
+        self.sent.push((operation, process.state));
+        match operation {
+            Operation::Start => {
+                self.runs += 1;
+                process.state = ProcessState::Running;
+                process.started_ms = Some(self.runs);
+            }
+            Operation::Stop => {
+                process.state = ProcessState::Stopping;
+                self.stopping.insert(id.clone(), Instant::now() + self.stop_takes);
+            }
+            Operation::Restart => panic!("a restart is the owner's own work"),
+        }
+        true
+    }
+}
+
+impl Adapter for Script {
+    fn name(&self) -> &str {
+        "script"
+    }
+
+    fn info(&self) -> &Arc<AdapterInfo> {
+        &self.info
+    }
+
+    fn observe(&self, _: Arc<dyn Exchange>, deadline: Instant) -> BoxFuture<'_, Result<Observation, AdapterError>> {
+        Box::pin(self.answer(deadline, |state| Observation {
+            version: "1".into(),
+            identification: "script".into(),
+            processes: state.processes.values().chain(&state.extra).cloned().collect(),
+        }))
+    }
+
+    fn observe_some(
+        &self,
+        _: Arc<dyn Exchange>,
+        deadline: Instant,
+        ids: Vec<ProcessId>,
+    ) -> BoxFuture<'_, Result<Vec<Process>, AdapterError>> {
+        Box::pin(
+            self.answer(deadline, move |state| ids.iter().filter_map(|id| state.processes.get(id).cloned()).collect()),
+        )
+    }
+
+    fn run(
+        &self,
+        _: Arc<dyn Exchange>,
+        deadline: Instant,
+        operation: Operation,
+        id: ProcessId,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        Box::pin(self.answer(deadline, move |state| state.run(operation, &id)))
+    }
+
+    fn read_log(
+        &self,
+        _: Arc<dyn Exchange>,
+        deadline: Instant,
+        _: ProcessId,
+        _: LogChannel,
+        _: LogRange,
+    ) -> BoxFuture<'_, Result<LogSlice, AdapterError>> {
+        Box::pin(self.answer(deadline, |_| LogSlice { start: 0, bytes: b"log".to_vec(), size: 3, has_gap: false }))
+    }
+
+    fn hint_request(&self, _: Instant) -> BoxFuture<'_, Result<Option<StreamRequest>, AdapterError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn read_hints(&self, _: Instant, _: Vec<u8>, _: Vec<u8>) -> BoxFuture<'_, Result<HintsRead, AdapterError>> {
+        Box::pin(async { Ok(HintsRead::default()) })
+    }
+}
+
+/// A pool of one node and its ends.
+struct Rig {
+    script: Arc<Script>,
+    node: NodeHandle,
+    events: mpsc::Receiver<Event>,
+    tracker: TaskTracker,
+    stop: CancellationToken,
+    _plugins: watch::Sender<Arc<PluginSet>>,
+}
+
+impl Rig {
+    async fn start(processes: Vec<Process>) -> Self {
+        let script = Script::new(processes);
+        let adapters: BTreeMap<String, Arc<dyn Adapter>> =
+            BTreeMap::from([("script".to_owned(), Arc::clone(&script) as Arc<dyn Adapter>)]);
+        let set = PluginSet { strategies: vec![], validators: vec![], adapters };
+        let (plugins, seen) = watch::channel(Arc::new(set));
+        let (sender, events) = mpsc::channel(1_024);
+        let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+        let config = NodeConfig {
+            name: NodeId::parse("n").expect("a name"),
+            environment: None,
+            adapter: "script".into(),
+            endpoint: Endpoint::Tcp { host: "localhost".into(), port: 1 },
+            login: None,
+        };
+        let pool = Pool::start(&[config], &settings(), 8, seen, sender, &tracker, stop.clone()).expect("started");
+        let node = pool.node("n").expect("configured").clone();
+        let rig = Self { script, node, events, tracker, stop, _plugins: plugins };
+        rig.state_is(NodeState::LivePoll).await;
+        rig
+    }
+
+    async fn state_is(&self, wanted: NodeState) -> Duration {
+        let began = Instant::now();
+        let seen = async {
+            while self.node.status().state != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), seen).await.unwrap_or_else(|_| panic!("never {wanted:?}"));
+        began.elapsed()
+    }
+
+    async fn order(&self, operation: Operation, wait: Duration) -> Result<CommandReport, NodeError> {
+        self.node.command(command(operation, wait)).await
+    }
+
+    /// Waits until the process runs and nothing is under way, in virtual time.
+    async fn sent_is(&self, wanted: &[(Operation, ProcessState)]) {
+        let seen = async {
+            while self.script.sent() != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(60), seen).await.unwrap_or_else(|_| panic!("sent {:?}", self.script.sent()));
+    }
+}
+
+fn settings() -> PoolConfig {
+    PoolConfig {
+        poll_interval: Duration::from_secs(1),
+        nudge_interval: Duration::from_millis(250),
+        connect_timeout: Duration::from_secs(1),
+        call_timeout: Duration::from_secs(2),
+        response_bytes_max: 1 << 20,
+        failures_max: 2,
+        breaker_failures_max: 5,
+        breaker_cooldown: Duration::from_secs(2),
+        commands_max: 2,
+    }
+}
+
+fn command(operation: Operation, wait: Duration) -> Command {
+    Command { operation, process: ProcessId::reported("g", "p"), wait, request_id: "test".into() }
+}
+
+fn process(name: &str, state: ProcessState) -> Process {
+    Process {
+        id: ProcessId::reported("g", name),
+        state,
+        native_state: state.as_str().to_uppercase(),
+        pid: Some(7),
+        started_ms: Some(7),
+        uptime: None,
+        exit_status: None,
+        message: String::new(),
+    }
+}
+
+const RESTARTED: [(Operation, ProcessState); 2] =
+    [(Operation::Stop, ProcessState::Running), (Operation::Start, ProcessState::Stopped)];
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_starts_only_what_it_saw_stopped() {
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    let report = rig.order(Operation::Restart, Duration::from_secs(15)).await.expect("done");
+    assert_eq!((report.outcome, report.state), (Outcome::Done, ProcessState::Running));
+    assert!(report.took >= Duration::from_secs(3), "the stop takes that long: {:?}", report.took);
+    assert_eq!(rig.script.sent(), RESTARTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_stop_is_in_progress_and_the_restart_goes_on_without_its_caller() {
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    let report = rig.order(Operation::Restart, Duration::from_secs(1)).await.expect("taken");
+    assert_eq!((report.outcome, report.state), (Outcome::InProgress, ProcessState::Stopping));
+    rig.sent_is(&RESTARTED).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_leaves_does_not_cut_its_restart_in_two() {
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    drop(timeout(Duration::from_millis(100), rig.order(Operation::Restart, Duration::from_secs(15))).await);
+    rig.sent_is(&RESTARTED).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_as_asked_is_left_alone() {
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    let report = rig.order(Operation::Start, Duration::from_secs(1)).await.expect("answered");
+    assert_eq!(report.outcome, Outcome::Unchanged);
+    assert_eq!(rig.script.sent(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_sent_to_a_process_that_is_not_there_or_not_alone() {
+    let rig = Rig::start(vec![process("other", ProcessState::Running)]).await;
+    let refused = rig.order(Operation::Stop, Duration::from_secs(1)).await;
+    assert!(matches!(refused, Err(NodeError::UnknownProcess { .. })), "{refused:?}");
+
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    rig.script.change(|state| state.extra.push(process("p", ProcessState::Stopped)));
+    tokio::time::sleep(Duration::from_secs(3)).await; // virtual: two polls pass
+    let refused = rig.order(Operation::Stop, Duration::from_secs(1)).await;
+    assert!(matches!(refused, Err(NodeError::AmbiguousProcess { .. })), "{refused:?}");
+    assert_eq!(rig.script.sent(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_order_for_the_same_process_is_refused_while_the_first_is_under_way() {
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    let (first, second) = tokio::join!(
+        rig.order(Operation::Stop, Duration::from_secs(15)),
+        rig.order(Operation::Restart, Duration::from_secs(15))
+    );
+    assert_eq!(first.expect("done").outcome, Outcome::Done);
+    assert!(matches!(second, Err(NodeError::ProcessBusy { .. })), "{second:?}");
+    let again = rig.order(Operation::Start, Duration::from_secs(15)).await.expect("free again");
+    assert_eq!(again.outcome, Outcome::Done);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_stale_within_four_seconds_and_healed_within_three() {
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    for _ in 0..20 {
+        rig.script.change(|state| state.is_silent = true);
+        let until_stale = rig.state_is(NodeState::Stale).await;
+        assert!(until_stale <= Duration::from_secs(4), "{until_stale:?}");
+        assert_eq!(rig.node.status().processes.len(), 1, "old data stays visible");
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        assert_eq!(rig.node.status().state, NodeState::Unreachable);
+        rig.script.change(|state| state.is_silent = false);
+        let until_live = rig.state_is(NodeState::LivePoll).await;
+        assert!(until_live <= Duration::from_secs(3), "{until_live:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_queue_refuses_at_once() {
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    rig.script.change(|state| state.is_silent = true);
+    let orders: Vec<_> = (0..8).map(|_| rig.order(Operation::Stop, Duration::from_secs(1))).collect();
+    let results = futures_util::future::join_all(orders).await;
+    let full = results.iter().filter(|r| matches!(r, Err(NodeError::QueueFull { limit: 2, .. }))).count();
+    assert!(full >= 5, "{results:?}");
+    assert!(results.iter().all(Result::is_err), "a silent node does nothing: {results:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_is_told_once_and_nothing_else() {
+    let mut rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    rig.script.change(|state| {
+        state.processes.get_mut(&ProcessId::reported("g", "p")).expect("known").pid = Some(8);
+    });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    rig.stop.cancel();
+    rig.tracker.close();
+    timeout(Duration::from_secs(5), rig.tracker.wait()).await.expect("the owner ends");
+    let mut told = vec![];
+    while let Some(event) = rig.events.recv().await {
+        told.push(match event.body {
+            EventBody::Node(status) => status.state.as_str().to_owned(),
+            EventBody::NodeRemoved => "removed".into(),
+            EventBody::Process { before, after } => {
+                format!("{:?}->{:?}", before.and_then(|b| b.process.pid), after.process.pid)
+            }
+            EventBody::ProcessRemoved(id) => id.to_string(),
+        });
+        if rig.events.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(told, ["live-poll", "None->Some(7)", "Some(7)->Some(8)"]);
+}

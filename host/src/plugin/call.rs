@@ -1,0 +1,217 @@
+use crate::config::CallLimits;
+use crate::plugin::counters::{Outcome, Usage};
+use crate::plugin::ending::{self, Ending, Refused};
+use crate::plugin::state::{CallState, Limiter, LogBook};
+use crate::plugin::storm::Storm;
+use crate::plugin::ticker::Ticker;
+use crate::plugin::{Accounts, BoxFuture, Exchange, PluginClass, PluginCounters, PluginFailure};
+use futures_util::FutureExt as _;
+use std::panic::AssertUnwindSafe;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout_at};
+use wasmtime::{Engine, Store, Trap, UpdateDeadline};
+
+/// Component handles that one call may hold.
+const HANDLES_MAX: usize = 256;
+
+/// One plugin, linked and ready, with everything that its calls share.
+pub(super) struct Callee<P> {
+    pub name: Arc<str>,
+    pub class: PluginClass,
+    pub limits: CallLimits,
+    pub counters: Arc<PluginCounters>,
+    /// The linked component, of which each call makes an instance.
+    pub linked: P,
+    engine: Engine,
+    ticker: Arc<Ticker>,
+    slots: Semaphore,
+    storm: Mutex<Storm>,
+}
+
+/// What one call is given besides its arguments.
+#[derive(Default)]
+pub(super) struct Given {
+    pub link: Option<Arc<dyn Exchange>>,
+    pub accounts: Option<Arc<dyn Accounts>>,
+    /// The caller's own deadline, where it has one.
+    pub deadline: Option<Instant>,
+    pub request_id: Option<String>,
+}
+
+impl<P: Send + Sync> Callee<P> {
+    pub(super) fn new(
+        name: Arc<str>,
+        class: PluginClass,
+        limits: CallLimits,
+        linked: P,
+        engine: Engine,
+        ticker: Arc<Ticker>,
+    ) -> Self {
+        let slots = Semaphore::new(limits.calls_max.min(Semaphore::MAX_PERMITS));
+        let (counters, storm) = (Arc::default(), Mutex::default());
+        Self { name, class, limits, counters, linked, engine, ticker, slots, storm }
+    }
+
+    /// Runs one call in an instance of its own and inside every limit; `accept` judges what it returned.
+    ///
+    /// A panic of a host function is caught here as well: the engine carries it through the guest's stack to us, and
+    /// one plugin's call must not take its caller's task with it.
+    ///
+    /// # Errors
+    /// [`Ending`]; a failure of the plugin is counted and logged here, a fault only counted.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops the instance with everything in it, and counts as cancelled.
+    pub(super) async fn call<R, T>(
+        &self,
+        given: Given,
+        run: impl for<'s> FnOnce(&'s P, &'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<R>>,
+        accept: impl FnOnce(R) -> Result<T, Refused>,
+    ) -> Result<T, Ending> {
+        let started = Instant::now();
+        let request_id = given.request_id.clone();
+        let result = match self.slots.try_acquire() {
+            Ok(_slot) => self.run(given, started, run, accept).await,
+            Err(_) => Err(Ending::Failure(PluginFailure::Busy {
+                plugin: self.name.to_string(),
+                limit: self.limits.calls_max,
+            })),
+        };
+        self.counters.count(result.as_ref().map_or_else(Ending::outcome, |_| Outcome::Ok));
+        if let Err(Ending::Failure(failure)) = &result {
+            self.tell(failure, request_id.as_deref());
+        }
+        result
+    }
+
+    async fn run<R, T>(
+        &self,
+        given: Given,
+        started: Instant,
+        run: impl for<'s> FnOnce(&'s P, &'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<R>>,
+        accept: impl FnOnce(R) -> Result<T, Refused>,
+    ) -> Result<T, Ending> {
+        let until = started + self.limits.time;
+        let until = given.deadline.map_or(until, |deadline| deadline.min(until));
+        let time = until.saturating_duration_since(started);
+        if time.is_zero() {
+            return Err(self.timed_out(time));
+        }
+        let mut store = self.arm(given, until).map_err(|error| self.broken(&error))?;
+        let _tick = self.ticker.run();
+        let underway = Underway::begin(&self.counters);
+        let ended = timeout_at(until, AssertUnwindSafe(run(&self.linked, &mut store)).catch_unwind()).await;
+        underway.end();
+        self.settle(&store, started);
+        let result = match ended {
+            Err(_) => return Err(ending::timed_out(&self.name, store.data(), time)),
+            Ok(Err(_panic)) => return Err(self.trapped("the host failed in a call of this plugin")),
+            Ok(Ok(Err(error))) => {
+                tracing::debug!(target: "omnivisor::plugin", plugin = &*self.name, error = %format!("{error:?}"), "a call failed");
+                let failure = ending::failed(&self.name, &self.limits, time, store.data(), &error);
+                return Err(Ending::Failure(failure));
+            }
+            Ok(Ok(Ok(result))) => result,
+        };
+        // A host function that blocked its thread is seen by no other limit.
+        if Instant::now() > until {
+            return Err(self.timed_out(time));
+        }
+        accept(result).map_err(|refused| match refused {
+            Refused::Fault(fault) => Ending::Fault(fault),
+            Refused::TooMuch(what) => {
+                Ending::Failure(PluginFailure::TooMuchData { plugin: self.name.to_string(), what })
+            }
+        })
+    }
+
+    /// Makes a store with every limit set before anything of the plugin runs: a component may have a start function.
+    fn arm(&self, given: Given, until: Instant) -> wasmtime::Result<Store<CallState>> {
+        let limiter = Limiter::new(self.limits.memory_bytes);
+        let log = LogBook::new(Arc::clone(&self.name), given.request_id);
+        let mut state = CallState::new(limiter, log, self.limits.hostcall_bytes, until);
+        (state.link, state.accounts) = (given.link, given.accounts);
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_fuel(self.limits.fuel)?;
+        store.set_hostcall_fuel(self.limits.hostcall_bytes);
+        store.set_max_component_handles(HANDLES_MAX);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            if Instant::now() >= until {
+                return Err(Trap::Interrupt.into());
+            }
+            Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        });
+        Ok(store)
+    }
+
+    /// Notes what the call used, however it ended.
+    fn settle(&self, store: &Store<CallState>, started: Instant) {
+        let state = store.data();
+        let usage = Usage {
+            fuel: self.limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
+            memory_bytes: state.limiter.memory_bytes_peak,
+            log_lines_dropped: state.log.lines_dropped,
+        };
+        self.counters.add(usage, started.elapsed());
+        if usage.log_lines_dropped > 0 {
+            tracing::warn!(
+                target: "omnivisor::plugin",
+                plugin = &*self.name, request = state.log.request_id, dropped = usage.log_lines_dropped,
+                "log lines beyond the budget of one call were dropped"
+            );
+        }
+    }
+
+    fn tell(&self, failure: &PluginFailure, request: Option<&str>) {
+        let untold = self.storm.lock().unwrap_or_else(PoisonError::into_inner).admit(Instant::now());
+        if let Some(untold) = untold {
+            tracing::warn!(
+                target: "omnivisor::plugin",
+                plugin = &*self.name, class = %self.class, code = failure.code(), request, untold, "{failure}"
+            );
+        }
+    }
+
+    fn timed_out(&self, limit: Duration) -> Ending {
+        Ending::Failure(PluginFailure::TimedOut { plugin: self.name.to_string(), limit })
+    }
+
+    fn trapped(&self, what: &str) -> Ending {
+        Ending::Failure(PluginFailure::Trapped { plugin: self.name.to_string(), what: what.to_owned() })
+    }
+
+    fn broken(&self, error: &wasmtime::Error) -> Ending {
+        tracing::error!(target: "omnivisor::plugin", plugin = &*self.name, error = %format!("{error:#}"), "no store for a call");
+        self.trapped("the host could not prepare the call")
+    }
+}
+
+/// A call under way. Dropped before its end it was cancelled, and is counted so.
+struct Underway<'a> {
+    counters: &'a PluginCounters,
+    has_ended: bool,
+}
+
+impl<'a> Underway<'a> {
+    fn begin(counters: &'a PluginCounters) -> Self {
+        counters.begin();
+        Self { counters, has_ended: false }
+    }
+
+    fn end(mut self) {
+        self.has_ended = true;
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        self.counters.end();
+        if !self.has_ended {
+            self.counters.count(Outcome::Cancelled);
+        }
+    }
+}

@@ -1,0 +1,187 @@
+use crate::plugin::{PluginClass, PluginFailure};
+use std::io;
+use std::path::PathBuf;
+
+/// Why a plugin was not taken into service. Each names the plugin, what was expected and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The name could be a path, or is none at all.
+    #[error(
+        "plugin `{plugin}`: that is not a plugin's name; a name has 1 to 64 characters of `A-Z a-z 0-9 . _ -` and starts \
+         with a letter or digit"
+    )]
+    Name {
+        /// The name given, cleaned.
+        plugin: String,
+    },
+    /// There is no such file.
+    #[error(
+        "plugin `{plugin}`: there is no file `{}`; build the plugins with `make plugins`, or set `directory` in \
+         `[plugins]` to where they are", path.display()
+    )]
+    Missing {
+        /// The plugin.
+        plugin: String,
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("plugin `{plugin}`: the file `{}` cannot be read; see that it is a file that this user may read", path.display())]
+    Unreadable {
+        /// The plugin.
+        plugin: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is larger than a plugin may be.
+    #[error("plugin `{plugin}` is larger than {bytes_max} bytes; build it optimised and without debug information")]
+    TooLarge {
+        /// The plugin.
+        plugin: String,
+        /// Bytes allowed.
+        bytes_max: u64,
+    },
+    /// Not a component in the binary format.
+    #[error("plugin `{plugin}` is {found}, a WebAssembly component in the binary format was expected; {advice}")]
+    NotComponent {
+        /// The plugin.
+        plugin: String,
+        /// What it is.
+        found: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A component, and a broken one.
+    #[error("plugin `{plugin}` is damaged or made by a tool of another age: {reason}; build it again")]
+    Malformed {
+        /// The plugin.
+        plugin: String,
+        /// What the parser said.
+        reason: String,
+    },
+    /// More of something than is compiled here; compiling it could take minutes.
+    #[error("plugin `{plugin}` has more than {max} {what}, which is more than is compiled here; make it smaller")]
+    TooComplex {
+        /// The plugin.
+        plugin: String,
+        /// Of what.
+        what: &'static str,
+        /// How many are allowed.
+        max: usize,
+    },
+    /// It wants what its world does not offer.
+    #[error(
+        "plugin `{plugin}` imports {}, which is not offered; the world `{}` offers {}: build it without that import",
+        quoted(imports), class.world(), quoted(class.imports())
+    )]
+    ForbiddenImports {
+        /// The plugin.
+        plugin: String,
+        /// What was expected of it.
+        class: PluginClass,
+        /// All that it imports and is not offered.
+        imports: Vec<String>,
+    },
+    /// A plugin of another class.
+    #[error(
+        "plugin `{plugin}` is {}, {} was expected; name it under {}, or put the right file in its place",
+        found.described(), expected.described(), found.configured_as()
+    )]
+    WrongWorld {
+        /// The plugin.
+        plugin: String,
+        /// What was expected.
+        expected: PluginClass,
+        /// What it is.
+        found: PluginClass,
+    },
+    /// It does not export what its world says.
+    #[error(
+        "plugin `{plugin}` exports {}, `{}` was expected; build it for the world `{}` of this version",
+        if exports.is_empty() { "nothing".to_owned() } else { quoted(exports) }, expected.export(), expected.world()
+    )]
+    NoExport {
+        /// The plugin.
+        plugin: String,
+        /// What was expected.
+        expected: PluginClass,
+        /// All that it exports.
+        exports: Vec<String>,
+    },
+    /// The engine did not compile it.
+    #[error("plugin `{plugin}` does not compile: {reason}; build it again with the current tools")]
+    Compile {
+        /// The plugin.
+        plugin: String,
+        /// What the engine said.
+        reason: String,
+    },
+    /// Its imports or exports have other types than the world's.
+    #[error("plugin `{plugin}` does not fit the world `{}`: {reason}; build it against this version's `wit`", class.world())]
+    Link {
+        /// The plugin.
+        plugin: String,
+        /// What was expected of it.
+        class: PluginClass,
+        /// What the linker said.
+        reason: String,
+    },
+    /// Asked what it is, it failed.
+    #[error("plugin `{plugin}` could not say what it is; its `describe` has to answer at once and with little work")]
+    Describe {
+        /// The plugin.
+        plugin: String,
+        /// How it failed.
+        #[source]
+        source: PluginFailure,
+    },
+    /// Asked what it is, it said something that makes no sense.
+    #[error("plugin `{plugin}` describes itself wrongly: {reason}")]
+    Description {
+        /// The plugin.
+        plugin: String,
+        /// What is wrong, and what would be right.
+        reason: String,
+    },
+    /// There is no engine to run plugins in.
+    #[error(
+        "no engine for plugins of class `{class}`: {reason}; raise the limits on address space and threads of this process"
+    )]
+    Engine {
+        /// Which.
+        class: PluginClass,
+        /// What the engine said.
+        reason: String,
+    },
+}
+
+impl LoadError {
+    /// The plugin's name; none when it is not about one plugin.
+    #[must_use]
+    pub fn plugin(&self) -> Option<&str> {
+        match self {
+            Self::Name { plugin }
+            | Self::Missing { plugin, .. }
+            | Self::Unreadable { plugin, .. }
+            | Self::TooLarge { plugin, .. }
+            | Self::NotComponent { plugin, .. }
+            | Self::Malformed { plugin, .. }
+            | Self::TooComplex { plugin, .. }
+            | Self::ForbiddenImports { plugin, .. }
+            | Self::WrongWorld { plugin, .. }
+            | Self::NoExport { plugin, .. }
+            | Self::Compile { plugin, .. }
+            | Self::Link { plugin, .. }
+            | Self::Describe { plugin, .. }
+            | Self::Description { plugin, .. } => Some(plugin),
+            Self::Engine { .. } => None,
+        }
+    }
+}
+
+fn quoted<T: AsRef<str>>(names: &[T]) -> String {
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
+}

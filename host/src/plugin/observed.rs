@@ -1,0 +1,202 @@
+//! What an adapter returned, checked and in the model's words. A plugin may lie about every process, so every length
+//! has a bound here; equal names stay, for what they mean is the node room's to decide.
+
+use crate::model::{
+    AdapterInfo, LogChannel, LogRange, LogSlice, Observation, Operation, Process, ProcessId, ProcessState,
+};
+use crate::plugin::bindings::adapter::exports::omnivisor::adapter::node as wit;
+use crate::plugin::bindings::types::ProcessState as State;
+use crate::plugin::ending::Refused;
+use crate::plugin::exchange::check_target;
+use crate::plugin::fault::{at_most, nonsense};
+use crate::plugin::text::{MESSAGE_BYTES_MAX, cut};
+use crate::plugin::{HintsRead, StreamRequest};
+use std::time::Duration;
+
+const PROCESSES_MAX: usize = 10_000;
+const NAMES_MAX: usize = 10_000;
+const NATIVE_STATE_BYTES_MAX: usize = 64;
+const TITLE_BYTES_MAX: usize = 255;
+const REST_BYTES_MAX: usize = 8_192;
+const KIND_BYTES_MAX: usize = 64;
+
+/// What an adapter says about itself; the flag says whether it knows a hint stream.
+pub(super) fn info(info: wit::AdapterInfo) -> Result<(AdapterInfo, bool), String> {
+    let is_word = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '-');
+    if info.kind.is_empty() || info.kind.len() > KIND_BYTES_MAX || !info.kind.chars().all(is_word) {
+        return Err("its kind has to be 1 to 64 characters of `a-z 0-9 -`".to_owned());
+    }
+    // An operation or channel of a later version is one that this host cannot ask for.
+    let mut operations: Vec<Operation> = Vec::new();
+    for operation in info.operations {
+        let known = match operation {
+            wit::Operation::Start => Operation::Start,
+            wit::Operation::Stop => Operation::Stop,
+            wit::Operation::Other(_) => continue,
+        };
+        if !operations.contains(&known) {
+            operations.push(known);
+        }
+    }
+    let mut log_channels: Vec<String> = Vec::new();
+    for channel in info.log_channels {
+        let known = match channel {
+            wit::LogChannel::Stdout => LogChannel::Stdout.as_str(),
+            wit::LogChannel::Stderr => LogChannel::Stderr.as_str(),
+            wit::LogChannel::Other(_) => continue,
+        };
+        if !log_channels.iter().any(|channel| channel == known) {
+            log_channels.push(known.to_owned());
+        }
+    }
+    Ok((AdapterInfo { kind: info.kind, operations, log_channels }, info.has_hints))
+}
+
+pub(super) fn observation(snapshot: wit::Snapshot) -> Result<Observation, Refused> {
+    Ok(Observation {
+        version: cut(snapshot.version, TITLE_BYTES_MAX),
+        identification: cut(snapshot.identification, TITLE_BYTES_MAX),
+        processes: processes(snapshot.processes)?,
+    })
+}
+
+pub(super) fn processes(processes: Vec<wit::Process>) -> Result<Vec<Process>, Refused> {
+    at_most(processes.len(), PROCESSES_MAX, "processes")?;
+    Ok(processes.into_iter().map(process).collect())
+}
+
+fn process(process: wit::Process) -> Process {
+    let group = cut(process.id.group, ProcessId::BYTES_MAX);
+    let name = cut(process.id.name, ProcessId::BYTES_MAX);
+    Process {
+        id: ProcessId::reported(&group, &name),
+        state: state(&process.state),
+        native_state: cut(process.native_state, NATIVE_STATE_BYTES_MAX),
+        pid: process.pid,
+        started_ms: process.started_ms,
+        uptime: process.uptime_ms.map(Duration::from_millis),
+        exit_status: process.exit_status,
+        message: cut(process.message, MESSAGE_BYTES_MAX),
+    }
+}
+
+const fn state(state: &State) -> ProcessState {
+    match state {
+        State::Stopped => ProcessState::Stopped,
+        State::Starting => ProcessState::Starting,
+        State::Running => ProcessState::Running,
+        State::Backoff => ProcessState::Backoff,
+        State::Stopping => ProcessState::Stopping,
+        State::Exited => ProcessState::Exited,
+        State::Fatal => ProcessState::Fatal,
+        State::Unknown | State::Other(_) => ProcessState::Unknown,
+    }
+}
+
+/// A piece of a log. Bytes beyond what was asked for are cut: at the front of a tail, at the end of anything else.
+pub(super) fn slice(slice: wit::LogSlice, range: LogRange) -> Result<LogSlice, Refused> {
+    let wit::LogSlice { mut start, mut bytes, size, has_gap } = slice;
+    match range {
+        LogRange::Tail { bytes_max } => {
+            let beyond = bytes.len().saturating_sub(bytes_max as usize);
+            bytes.drain(..beyond);
+            start = start.saturating_add(beyond as u64);
+        }
+        LogRange::From { bytes_max, .. } => bytes.truncate(bytes_max as usize),
+    }
+    if start.checked_add(bytes.len() as u64).is_none() {
+        return Err(nonsense("a piece of a log ends beyond any file".to_owned()));
+    }
+    Ok(LogSlice { start, bytes, size, has_gap })
+}
+
+pub(super) fn stream(request: Option<wit::StreamRequest>) -> Result<Option<StreamRequest>, Refused> {
+    let Some(wit::StreamRequest { path, headers }) = request else { return Ok(None) };
+    check_target(&path, &headers)
+        .map_err(|rule| nonsense(format!("the hint stream's request is not allowed: {rule}")))?;
+    Ok(Some(StreamRequest { path, headers }))
+}
+
+pub(super) fn hints(hints: wit::Hints) -> Result<HintsRead, Refused> {
+    at_most(hints.names.len(), NAMES_MAX, "names")?;
+    at_most(hints.rest.len(), REST_BYTES_MAX, "bytes of an unfinished line")?;
+    let names = hints.names.into_iter().map(|name| cut(name, ProcessId::BYTES_MAX)).collect();
+    Ok(HintsRead { names, everything: hints.everything, rest: hints.rest })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::bindings::types::ProcessId as Id;
+
+    fn told(name: &str, state: State) -> wit::Process {
+        wit::Process {
+            id: Id { group: "g".to_owned(), name: name.to_owned() },
+            state,
+            native_state: "N".repeat(100),
+            pid: Some(7),
+            started_ms: Some(u64::MAX),
+            uptime_ms: Some(u64::MAX),
+            exit_status: Some(-1),
+            message: "m".repeat(2_000),
+            extra: vec![],
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_and_states_of_later_versions_are_unknown() {
+        let processes = processes(vec![told(&"ä".repeat(200), State::Other("dreaming".to_owned()))]).expect("one");
+        let process = processes.first().expect("one");
+        assert_eq!(process.state, ProcessState::Unknown);
+        assert_eq!(process.id.name().len(), 254, "no half character");
+        assert_eq!((process.native_state.len(), process.message.len()), (64, 1_024));
+    }
+
+    #[test]
+    fn more_processes_than_the_contract_says_are_refused() {
+        let many = vec![told("x", State::Running); PROCESSES_MAX + 1];
+        assert_eq!(processes(many), Err(Refused::TooMuch("10001 processes, at most 10000".to_owned())));
+        let same = vec![told("x", State::Running); 2];
+        assert_eq!(processes(same).map(|all| all.len()), Ok(2), "equal names are not ours to judge");
+    }
+
+    #[test]
+    fn a_log_slice_is_never_longer_than_asked_for() {
+        let told = || wit::LogSlice { start: 10, bytes: b"abcdef".to_vec(), size: 16, has_gap: false };
+        let tail = slice(told(), LogRange::Tail { bytes_max: 4 }).expect("fits");
+        assert_eq!((tail.start, tail.bytes.as_slice()), (12, b"cdef".as_slice()));
+        let from = slice(told(), LogRange::From { offset: 10, bytes_max: 4 }).expect("fits");
+        assert_eq!((from.start, from.bytes.as_slice()), (10, b"abcd".as_slice()));
+        let absurd = wit::LogSlice { start: u64::MAX, ..told() };
+        assert!(slice(absurd, LogRange::Tail { bytes_max: 4 }).is_err());
+    }
+
+    #[test]
+    fn an_adapter_describes_itself_in_known_words() {
+        let described = |kind: &str| wit::AdapterInfo {
+            kind: kind.to_owned(),
+            operations: vec![wit::Operation::Stop, wit::Operation::Stop, wit::Operation::Other("sing".to_owned())],
+            log_channels: vec![wit::LogChannel::Stderr, wit::LogChannel::Other("audit".to_owned())],
+            has_hints: true,
+            extra: vec![],
+        };
+        let (known, has_hints) = info(described("supervisord")).expect("a word");
+        assert!(has_hints);
+        assert_eq!((known.operations, known.log_channels), (vec![Operation::Stop], vec!["stderr".to_owned()]));
+        for bad in ["", "Super", "a b", &"x".repeat(65)] {
+            assert!(info(described(bad)).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn hints_and_streams_keep_to_their_bounds() {
+        let told =
+            |names, rest| wit::Hints { names: vec!["n".repeat(300); names], everything: false, rest: vec![0; rest] };
+        assert_eq!(hints(told(1, 8_192)).expect("fits").names, vec!["n".repeat(255)]);
+        assert!(matches!(hints(told(10_001, 0)), Err(Refused::TooMuch(_))));
+        assert!(matches!(hints(told(0, 8_193)), Err(Refused::TooMuch(_))));
+        assert_eq!(stream(None), Ok(None));
+        let evil = wit::StreamRequest { path: "/\r\nhost: x".to_owned(), headers: vec![] };
+        assert!(matches!(stream(Some(evil)), Err(Refused::Fault(_))));
+    }
+}

@@ -1,0 +1,190 @@
+//! Components from a few lines of WebAssembly text, so that the fixtures need no guest toolchain.
+//!
+//! A fixture holds fields of a core module: the functions that matter, by their names below. What it leaves out gets
+//! a well-behaved default, and the whole is lifted to a component of one of the three worlds.
+
+use anyhow::Context as _;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+/// The world that a fixture is lifted to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum World {
+    /// `auth-strategy`
+    Auth,
+    /// `input-validator`
+    Validate,
+    /// `node-adapter`
+    Adapter,
+}
+
+/// An export: its name in the interface, its name in the text, its type, and what it does by default.
+type Export = (&'static str, &'static str, &'static str, &'static str);
+
+const ADAPTER: [Export; 7] = [
+    ("describe", "$describe", "(result i32)", "(i32.const 1024)"),
+    ("observe", "$observe", "(result i32)", "(i32.const 1104)"),
+    ("observe-some", "$observe_some", "(param i32 i32) (result i32)", "(i32.const 0)"),
+    ("run", "$run", "(param i32 i32 i32 i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
+    ("read-log", "$read_log", "(param i32 i32 i32 i32 i32 i32 i32 i32 i64 i32) (result i32)", "(i32.const 0)"),
+    ("hint-request", "$hint_request", "(result i32)", "(i32.const 0)"),
+    ("read-hints", "$read_hints", "(param i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
+];
+const AUTH: [Export; 2] = [
+    ("describe", "$describe", "(result i32)", "(i32.const 1200)"),
+    (
+        "authenticate",
+        "$authenticate",
+        "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)",
+        "(i32.const 1304)",
+    ),
+];
+const VALIDATE: [Export; 2] = [
+    ("describe", "$describe", "(result i32)", "(i32.const 1400)"),
+    ("validate", "$validate", "(param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
+];
+
+/// Answers in memory. Below 1,024 all is zero, which reads as "fine, and nothing in it" for every result.
+const ANSWERS: [(u32, &[u32]); 9] = [
+    // describe of an adapter: kind, operations start and stop, channels stdout and stderr, no hints.
+    (1024, &[2048, 4, 2064, 2, 2064, 2, 0, 0, 0]),
+    (2064, &[0, 0, 0, 1, 0, 0]),
+    // observe: fine, version, identification, one process `g:p` that is running.
+    (1104, &[0, 2100, 1, 2101, 1, 2200, 1, 0, 0]),
+    (2200, &[2100, 1, 2101, 1, 2]),
+    // describe of a strategy: `password`; of a validator: `*`.
+    (1200, &[2304, 1, 0, 0]),
+    (2304, &[2320, 8]),
+    (1400, &[2312, 1, 0, 0]),
+    (2312, &[2328, 1]),
+    // authenticate: fine, granted to `ann`.
+    (1304, &[0, 0, 2340, 3, 0, 0]),
+];
+const TEXTS: [(u32, &str); 5] = [(2048, "test"), (2100, "gp"), (2320, "password"), (2328, "*"), (2340, "ann")];
+
+const FRAME: &str = r#"
+  (func $cabi_realloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
+    (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+    (global.set $heap (i32.add (local.get $at) (local.get 3)))
+    (if (i32.gt_u (global.get $heap) (i32.mul (memory.size) (i32.const 65536)))
+      (then (drop (memory.grow (i32.add (i32.div_u (local.get 3) (i32.const 65536)) (i32.const 1))))))
+    (local.get $at))
+"#;
+
+impl World {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auth => "omnivisor:auth/auth-strategy",
+            Self::Validate => "omnivisor:validate/input-validator",
+            Self::Adapter => "omnivisor:adapter/node-adapter",
+        }
+    }
+
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Auth => "auth",
+            Self::Validate => "validate",
+            Self::Adapter => "adapter",
+        }
+    }
+
+    fn interface(self) -> &'static str {
+        match self {
+            Self::Auth => "omnivisor:auth/strategy@0.1.0",
+            Self::Validate => "omnivisor:validate/validator@0.1.0",
+            Self::Adapter => "omnivisor:adapter/node@0.1.0",
+        }
+    }
+
+    fn exports(self) -> &'static [Export] {
+        match self {
+            Self::Auth => &AUTH,
+            Self::Validate => &VALIDATE,
+            Self::Adapter => &ADAPTER,
+        }
+    }
+
+    fn imports(self) -> &'static str {
+        match self {
+            Self::Auth => {
+                r#"(import "omnivisor:host/accounts@0.1.0" "check-password" (func $check (param i32 i32 i32 i32 i32)))"#
+            }
+            Self::Validate => "",
+            Self::Adapter => {
+                r#"(import "omnivisor:host/exchange@0.1.0" "send"
+                    (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#
+            }
+        }
+    }
+}
+
+/// A folder of the project.
+fn project(folder: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)
+}
+
+/// The text of a fixture.
+pub(crate) fn text(fixture: &str) -> anyhow::Result<String> {
+    let path = project("tests/fixtures/components").join(format!("{fixture}.wat"));
+    std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))
+}
+
+/// A component of `world` with the fields of a fixture.
+pub(crate) fn from_fixture(world: World, fixture: &str) -> anyhow::Result<Vec<u8>> {
+    build(world, &text(fixture)?).with_context(|| format!("building {fixture}"))
+}
+
+/// A component of `world` that behaves well.
+pub(crate) fn good(world: World) -> anyhow::Result<Vec<u8>> {
+    build(world, "")
+}
+
+/// A component of `world` with these fields of a core module.
+pub(crate) fn build(world: World, fields: &str) -> anyhow::Result<Vec<u8>> {
+    let mut module = wat::parse_str(module(world, fields)?)?;
+    let mut resolve = Resolve::default();
+    for folder in ["wit/types", "wit/host"] {
+        resolve.push_path(project(folder))?;
+    }
+    let (package, _) = resolve.push_path(project("wit").join(world.folder()))?;
+    let world = resolve.select_world(&[package], Some(world.name()))?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    ComponentEncoder::default().validate(true).module(&module)?.encode()
+}
+
+/// A good component of `world` with further fields of a component appended.
+pub(crate) fn extended(world: World, fields: &str) -> anyhow::Result<Vec<u8>> {
+    let printed = wasmprinter::print_bytes(good(world)?)?;
+    let open = printed.trim_end().strip_suffix(')').context("a component ends with a parenthesis")?;
+    Ok(wat::parse_str(format!("{open}{fields})"))?)
+}
+
+fn module(world: World, fields: &str) -> anyhow::Result<String> {
+    let mut text = String::from("(module\n");
+    writeln!(text, "{}", world.imports())?;
+    writeln!(text, r#"(import "omnivisor:host/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32 i32 i32)))"#)?;
+    if !fields.contains("(memory (") {
+        writeln!(text, r#"(memory (export "memory") 2)"#)?;
+    }
+    writeln!(text, "(global $heap (mut i32) (i32.const 65536)) {FRAME}")?;
+    for (at, words) in ANSWERS {
+        let bytes: String =
+            words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect();
+        writeln!(text, r#"(data (i32.const {at}) "{bytes}")"#)?;
+    }
+    for (at, bytes) in TEXTS {
+        writeln!(text, r#"(data (i32.const {at}) "{bytes}")"#)?;
+    }
+    // After the answers, so that a fixture's data replaces them.
+    text.push_str(fields);
+    for (name, symbol, signature, answer) in world.exports() {
+        if !fields.contains(&format!("(func {symbol} ")) {
+            writeln!(text, "(func {symbol} {signature} {answer})")?;
+        }
+        writeln!(text, r#"(export "{}#{name}" (func {symbol}))"#, world.interface())?;
+    }
+    text.push(')');
+    Ok(text)
+}

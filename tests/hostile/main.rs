@@ -1,0 +1,7 @@
+//! Hostile components: each is refused or stopped within its limit with the plugin named, and the others go on serving.
+
+mod calls;
+mod component;
+mod files;
+mod place;
+mod waits;

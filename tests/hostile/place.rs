@@ -1,0 +1,134 @@
+//! A directory of plugins, a configuration that names them, and the two seams that plugins are given.
+
+use omnivisor::config::{CallLimits, PluginsConfig};
+use omnivisor::model::Secret;
+use omnivisor::plugin::{
+    Accounts, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, LoadError, LoadedPlugins,
+    PasswordCheck, load,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+/// Where the plugins of one test lie.
+pub(crate) struct Place {
+    directory: TempDir,
+    /// What the test's host would have read from its file.
+    pub(crate) config: PluginsConfig,
+    adapters: BTreeSet<String>,
+    /// What strategies check passwords against.
+    pub(crate) accounts: Arc<OneAccount>,
+}
+
+/// Limits under which a loop is stopped after some 5 ms, and nothing good is.
+pub(crate) const LIMITS: CallLimits = CallLimits {
+    fuel: 5_000_000,
+    time: Duration::from_secs(5),
+    memory_bytes: 16 << 20,
+    hostcall_bytes: 4 << 20,
+    calls_max: 4,
+};
+
+impl Place {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let config = PluginsConfig {
+            directory: directory.path().to_owned(),
+            auth: vec![],
+            validate: vec![],
+            auth_limits: LIMITS,
+            validate_limits: LIMITS,
+            adapter_limits: LIMITS,
+        };
+        Ok(Self { directory, config, adapters: BTreeSet::new(), accounts: Arc::default() })
+    }
+
+    /// Puts a file where the plugin of that name is looked for.
+    pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.directory.path().join(format!("{name}.wasm")), bytes)?)
+    }
+
+    pub(crate) fn adapter(mut self, name: &str, bytes: &[u8]) -> anyhow::Result<Self> {
+        self.put(name, bytes)?;
+        self.adapters.insert(name.to_owned());
+        Ok(self)
+    }
+
+    pub(crate) fn strategy(mut self, name: &str, bytes: &[u8]) -> anyhow::Result<Self> {
+        self.put(name, bytes)?;
+        self.config.auth.push(name.to_owned());
+        Ok(self)
+    }
+
+    pub(crate) fn validator(mut self, name: &str, bytes: &[u8]) -> anyhow::Result<Self> {
+        self.put(name, bytes)?;
+        self.config.validate.push(name.to_owned());
+        Ok(self)
+    }
+
+    pub(crate) async fn load(&self) -> Result<LoadedPlugins, Vec<LoadError>> {
+        let accounts: Arc<dyn Accounts> = Arc::<OneAccount>::clone(&self.accounts);
+        load(&self.config, &self.adapters, accounts).await
+    }
+}
+
+/// `ann`, whose password is `pass`.
+#[derive(Default)]
+pub(crate) struct OneAccount {
+    /// Checks asked for so far.
+    pub(crate) checks: AtomicUsize,
+}
+
+impl Accounts for OneAccount {
+    fn check_password(&self, username: String, password: Secret) -> BoxFuture<'_, Result<PasswordCheck, String>> {
+        self.checks.fetch_add(1, SeqCst);
+        let is_right = username == "ann" && password.reveal() == "pass";
+        Box::pin(async move { Ok(if is_right { PasswordCheck::Matches } else { PasswordCheck::Differs }) })
+    }
+}
+
+/// How the node of a test behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Node {
+    /// Answers at once.
+    Answers,
+    /// Never answers; the exchange itself keeps to its deadline.
+    Silent,
+    /// Never answers, and the exchange forgets its deadline.
+    Forgetful,
+    /// Blocks the thread for so long.
+    Blocks(Duration),
+    /// The exchange has a bug.
+    Panics,
+}
+
+impl Exchange for Node {
+    #[expect(clippy::panic, reason = "the bug that the test is about")]
+    fn send<'a>(
+        &'a self,
+        _request: ExchangeRequest,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Result<ExchangeResponse, ExchangeFailure>> {
+        Box::pin(async move {
+            match self {
+                Self::Answers => {}
+                Self::Silent => {
+                    tokio::time::sleep_until(deadline).await;
+                    return Err(ExchangeFailure::TimedOut);
+                }
+                Self::Forgetful => std::future::pending().await,
+                Self::Blocks(time) => {
+                    let end = Instant::now() + *time;
+                    while Instant::now() < end {
+                        std::hint::spin_loop();
+                    }
+                }
+                Self::Panics => panic!("a bug in the exchange"),
+            }
+            Ok(ExchangeResponse { status: 200, headers: vec![], body: vec![] })
+        })
+    }
+}
