@@ -23,6 +23,8 @@ clean() {
     local status=$?
     [ -z "$watch" ] || kill "$watch" 2>/dev/null || true
     if [ -n "$demo" ] && kill -s TERM "$demo" 2>/dev/null; then wait "$demo" || true; fi
+    # Only after a failure is there anything left, and all of it carries this folder's mark.
+    family | xargs -r kill -s KILL 2>/dev/null || true
     rm -rf "$scratch"
     exit $status
 }
@@ -38,10 +40,11 @@ within() {
     done
 }
 
-family() { grep -lzxF "OMNIVISOR_DEMO=$folder" /proc/[0-9]*/environ 2>/dev/null || true; }
+family() { { grep -lzxF "OMNIVISOR_DEMO=$folder" /proc/[0-9]*/environ 2>/dev/null || true; } | cut -d/ -f3; }
 is_up() {
     kill -0 "$demo" 2>/dev/null || fail "the demo ended"
-    [ -e "$folder/demo.json" ]
+    # Not demo.json: the one of a run that was killed is there from the start.
+    grep -q 'Omnivisor is at' "$scratch/demo.log"
 }
 member() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" "$folder/demo.json"; }
 api() { curl -fsS --max-time 30 -H "Authorization: Bearer $token" "$@"; }
@@ -67,7 +70,7 @@ start() {
     within 60 "three nodes are live" all_live
 }
 
-# ended SECONDS: whether the demo ended in time, with success, and left nothing.
+# The demo ends in time, with success, and leaves nothing.
 end_with_nothing_left() {
     local status=0
     kill -s TERM "$demo"

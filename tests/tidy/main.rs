@@ -11,6 +11,7 @@
 
 mod layering;
 mod limits;
+mod links;
 mod source;
 mod tidy;
 

@@ -53,7 +53,7 @@ async fn an_order_that_is_fulfilled_already_changes_nothing() -> anyhow::Result<
 async fn a_missing_binary_is_the_nodes_fault_and_named() -> anyhow::Result<()> {
     let (_node, host) = one(Node::new("alpha").program(Program::new("missing", "/nowhere/at-all").waiting())).await?;
     let problem = host.order("alpha", "missing:missing", "start").await?.problem(502, "process.no_file")?;
-    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("missing")), "{problem}");
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("alpha")), "{problem}");
     Ok(())
 }
 
