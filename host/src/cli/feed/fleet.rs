@@ -165,7 +165,11 @@ fn node_change(name: &str, before: Option<&NodeView>, after: Option<&NodeView>) 
 }
 
 fn process_change(node: &str, id: &str, before: Option<&ProcessView>, after: Option<&ProcessView>) -> Option<Change> {
-    if before == after {
+    // The start of a run is by the server's reckoning, which begins anew with the server; a new run has a new pid.
+    let said = |view: &ProcessView| {
+        (view.state.clone(), view.native_state.clone(), view.pid, view.exit_status, view.message.clone())
+    };
+    if before.map(said) == after.map(said) {
         return None;
     }
     let note = match (before.and_then(|view| view.pid), after) {
@@ -268,7 +272,9 @@ mod tests {
         assert_eq!(tell(Some(samples::process("g:a", "stopping"))), None, "nothing changed");
         assert_eq!(tell(Some(samples::process("g:a", "running"))).as_deref(), Some("stopping -> running (pid 77)"));
         let restarted = ProcessView { pid: Some(78), ..samples::process("g:a", "running") };
+        let reckoned = ProcessView { started_at: Some("2026-01-01T00:00:01Z".into()), ..restarted.clone() };
         assert_eq!(tell(Some(restarted)).as_deref(), Some("still running (pid 77 became 78)"));
+        assert_eq!(tell(Some(reckoned)), None, "the same run, reckoned anew");
         assert_eq!(tell(None).as_deref(), Some("removed"));
         assert_eq!(tell(None), None, "it is gone already");
     }

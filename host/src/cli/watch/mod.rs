@@ -43,6 +43,8 @@ pub(crate) async fn run(
     let link = Link { server: server.clone(), token: token.map(str::to_owned), sub: topics(&selectors) };
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
+    // After a panic too: the keyboard thread would otherwise keep the process until the next key.
+    let _stopping = stop.clone().drop_guard();
     let (sender, notices) = mpsc::channel(NOTICES_MAX);
     tasks.spawn(link.run(sender, stop.clone()));
     let ended = if console.is_smart && !console.is_json {
