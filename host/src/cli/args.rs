@@ -8,8 +8,8 @@ use std::path::PathBuf;
 
 /// One control plane over many process supervisors.
 ///
-/// `omnivisor serve` runs the server. All commands below "Client" talk to one over its API, like supervisorctl for the
-/// whole fleet.
+/// `omnivisor serve` runs the server; `init` and `config` prepare it. The commands from `login` on talk to a server over
+/// its API, like supervisorctl for the whole fleet.
 ///
 /// SELECTOR is NODE or NODE/GROUP:NAME; `*` stands for any characters in each part, so quote it: 'web-*/app:*'.
 #[derive(Debug, Parser)]

@@ -10,6 +10,8 @@ pub(crate) struct Console {
     err: Box<dyn Write + Send>,
     /// Standard output is a terminal.
     pub(crate) is_terminal: bool,
+    /// It understands more than lines.
+    pub(crate) is_smart: bool,
     /// Colours are wanted.
     pub(crate) is_colored: bool,
     /// Somebody is there to answer a question.
@@ -28,6 +30,7 @@ impl Console {
             out: Box::new(io::BufWriter::new(io::stdout())),
             err: Box::new(io::stderr()),
             is_terminal,
+            is_smart: is_terminal && !is_dumb,
             is_colored: is_terminal && !no_color && !is_dumb && !is_set("NO_COLOR"),
             can_ask: io::stdin().is_terminal() && io::stderr().is_terminal(),
             is_json,
@@ -103,6 +106,7 @@ pub(crate) mod captured {
             out: Box::new(out.clone()),
             err: Box::new(err.clone()),
             is_terminal: false,
+            is_smart: false,
             is_colored: false,
             can_ask: false,
             is_json,

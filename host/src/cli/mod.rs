@@ -60,7 +60,8 @@ fn start(options: &ClientOptions, command: &ClientCommand, console: &mut Console
     let file = SessionFile::standard();
     // Without a home directory there are no saved logins; that only matters to who wants to save one.
     let sessions = file.as_ref().map_or_else(|_| Ok(Sessions::default()), SessionFile::load)?;
-    let server = options.server.as_deref().or(sessions.default.as_deref()).unwrap_or(DEFAULT_SERVER);
+    let named = options.server.as_deref().filter(|server| !server.is_empty());
+    let server = named.or(sessions.default.as_deref()).unwrap_or(DEFAULT_SERVER);
     let server = ServerUrl::parse(server)?;
     let token = std::env::var("OMNIVISOR_TOKEN").ok().filter(|token| !token.is_empty());
     let token = token.or_else(|| sessions.servers.get(&server.to_string()).map(|saved| saved.token.clone()));

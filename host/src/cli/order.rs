@@ -62,10 +62,13 @@ pub(crate) async fn run(
         })
         .buffer_unordered(ORDERS_MAX);
     let mut tally = Tally::default();
+    // One listener for all rounds: between two of them no Ctrl-C gets lost.
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
     loop {
         let step = tokio::select! {
             biased;
-            _ = tokio::signal::ctrl_c() => None,
+            _ = &mut interrupt => None,
             next = outcomes.next() => Some(next),
         };
         match step {

@@ -44,7 +44,8 @@ impl ServerUrl {
             return Err(usage(format!("`{text}`: a server's address ends before `?`")));
         }
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-        if host.is_empty() || authority.port().is_some() && authority.port_u16().is_none_or(|port| port == 0) {
+        let has_port = authority.as_str().len() > authority.host().len();
+        if host.is_empty() || has_port && authority.port_u16().is_none_or(|port| port == 0) {
             return Err(usage(format!("`{text}` names no host and port that can be called")));
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();

@@ -81,6 +81,10 @@ impl Fleet {
         let at = Some(event.at.clone());
         if event.is_about_process() {
             let id = event.process_id()?.to_owned();
+            if event.process.is_none() && !event.is_removal() {
+                // A kind of event that this client does not know.
+                return None;
+            }
             let node = self.nodes.entry(event.node.clone()).or_default();
             let before = match &event.process {
                 Some(process) => node.processes.insert(id.clone(), process.clone()),
@@ -94,6 +98,9 @@ impl Fleet {
             return Some(Change { at, ..change });
         }
         let Some(state) = &event.state else {
+            if !event.is_removal() {
+                return None;
+            }
             let gone = self.nodes.remove(&event.node)?;
             return node_change(&event.node, gone.view.as_ref(), None).map(|change| Change { at, ..change });
         };
@@ -158,7 +165,11 @@ fn node_change(name: &str, before: Option<&NodeView>, after: Option<&NodeView>) 
 }
 
 fn process_change(node: &str, id: &str, before: Option<&ProcessView>, after: Option<&ProcessView>) -> Option<Change> {
-    if before == after {
+    // The start of a run is by the server's reckoning, which begins anew with the server; a new run has a new pid.
+    let said = |view: &ProcessView| {
+        (view.state.clone(), view.native_state.clone(), view.pid, view.exit_status, view.message.clone())
+    };
+    if before.map(said) == after.map(said) {
         return None;
     }
     let note = match (before.and_then(|view| view.pid), after) {
@@ -221,7 +232,7 @@ mod tests {
             s: 1,
             topic: topic.into(),
             at: "2026-01-01T00:00:00Z".into(),
-            kind: "changed".into(),
+            kind: if process.is_some() { "changed" } else { "removed" }.into(),
             node: node.into(),
             state: None,
             process,
@@ -261,7 +272,9 @@ mod tests {
         assert_eq!(tell(Some(samples::process("g:a", "stopping"))), None, "nothing changed");
         assert_eq!(tell(Some(samples::process("g:a", "running"))).as_deref(), Some("stopping -> running (pid 77)"));
         let restarted = ProcessView { pid: Some(78), ..samples::process("g:a", "running") };
+        let reckoned = ProcessView { started_at: Some("2026-01-01T00:00:01Z".into()), ..restarted.clone() };
         assert_eq!(tell(Some(restarted)).as_deref(), Some("still running (pid 77 became 78)"));
+        assert_eq!(tell(Some(reckoned)), None, "the same run, reckoned anew");
         assert_eq!(tell(None).as_deref(), Some("removed"));
         assert_eq!(tell(None), None, "it is gone already");
     }
@@ -276,6 +289,20 @@ mod tests {
         assert_eq!(changes.len(), 1);
         assert_eq!(changes[0].words(), "removed");
         assert_eq!(fleet.nodes().count(), 0);
+    }
+
+    #[test]
+    fn an_event_of_an_unknown_kind_changes_nothing() {
+        let mut fleet = Fleet::default();
+        fleet.apply(&snap(vec![process_item("n", samples::process("g:a", "running"))], true));
+        let before = fleet.clone();
+        for topic in ["proc/n/state", "node/n/state", "proc/other/state"] {
+            let Frame::Ev(mut odd) = event(topic, "n", None, Some("g:a")) else { panic!("an event") };
+            odd.kind = "blessed".into();
+            odd.node = if topic.contains("other") { "other".into() } else { "n".into() };
+            assert_eq!(fleet.apply(&Frame::Ev(odd)), []);
+        }
+        assert_eq!(fleet, before);
     }
 
     /// What may happen to one of a few processes.

@@ -71,6 +71,11 @@ impl Event {
         self.topic.starts_with("proc/")
     }
 
+    /// True when what it is about is gone.
+    pub(crate) fn is_removal(&self) -> bool {
+        self.kind == "removed"
+    }
+
     /// The process's address on its node, for an event about one.
     pub(crate) fn process_id(&self) -> Option<&str> {
         self.process.as_ref().map(|process| process.id.as_str()).or(self.id.as_deref())

@@ -2,7 +2,7 @@ use super::cursor::Cursor;
 use super::frame::{Frame, Hello};
 use crate::cli::age::Clock;
 use crate::cli::api::refusal;
-use crate::cli::error::CliError;
+use crate::cli::error::{self, CliError};
 use crate::cli::http::{CONNECT_TIMEOUT, bearer, connect};
 use crate::cli::server::ServerUrl;
 use futures_util::{SinkExt, StreamExt};
@@ -83,6 +83,8 @@ impl Link {
                     self.read(socket, &mut cursor, &notices, &stop).await
                 }
                 Err(error) if !was_open || is_final(&error) => End::Final(error),
+                // The server's address stands beside the reason anyway.
+                Err(CliError::Unreachable { source, .. }) => End::Lost(error::plain(&source)),
                 Err(error) => End::Lost(error.one_line()),
             };
             let notice = match end {

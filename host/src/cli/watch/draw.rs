@@ -35,7 +35,7 @@ fn title(screen: &Screen) -> Paragraph<'_> {
         Connection::Reading => (Tone::Busy, "○ reading".to_owned()),
         Connection::Lost { reason, until } => {
             let wait = until.saturating_duration_since(Instant::now());
-            (Tone::Bad, format!("✕ not connected: {reason}; trying again in {} s", wait.as_secs() + 1))
+            (Tone::Bad, format!("✕ lost, trying again in {} s: {reason}", wait.as_secs_f64().ceil()))
         }
     };
     let (nodes, running, count) = screen.totals();
@@ -43,8 +43,7 @@ fn title(screen: &Screen) -> Paragraph<'_> {
     Paragraph::new(Text::from_iter([
         Span::styled(" omnivisor ", Style::new().add_modifier(Modifier::REVERSED)),
         Span::raw(format!(" {}  ", screen.server)),
-        Span::styled(format!("{nodes} node{plural}, {running} of {count} running"), Modifier::BOLD),
-        Span::raw("  "),
+        Span::styled(format!("{nodes} node{plural}, {running} of {count} running  "), Modifier::BOLD),
         Span::styled(words, tone.style(screen.is_colored)),
     ]))
 }
@@ -206,7 +205,7 @@ mod tests {
         let lost = Notice::Lost { reason: "the server is going away".into(), retry: Duration::from_secs(2) };
         screen.notice(lost).expect("it comes back");
         let text = shown(&mut screen, 24);
-        assert!(text.contains("not connected: the server is going away; trying again in 3 s"), "{text}");
+        assert!(text.contains("lost, trying again in 2 s: the server is going"), "{text}");
         assert!(text.contains("web-1/app:a"), "{text}");
     }
 

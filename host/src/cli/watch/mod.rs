@@ -18,6 +18,7 @@ use std::time::Duration;
 use terminal::{FullScreen, Key, read_keys};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +28,8 @@ const NOTICES_MAX: usize = 256;
 const KEYS_MAX: usize = 64;
 /// Uptimes tick and marks fade at this pace.
 const TICK: Duration = Duration::from_millis(250);
+/// The shortest time between two pictures when much happens; nobody sees more.
+const FRAME: Duration = Duration::from_millis(33);
 /// More selectors than this are applied here alone, so that the server need not.
 const SELECTORS_SENT_MAX: usize = 100;
 
@@ -40,9 +43,11 @@ pub(crate) async fn run(
     let link = Link { server: server.clone(), token: token.map(str::to_owned), sub: topics(&selectors) };
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
+    // After a panic too: the keyboard thread would otherwise keep the process until the next key.
+    let _stopping = stop.clone().drop_guard();
     let (sender, notices) = mpsc::channel(NOTICES_MAX);
     tasks.spawn(link.run(sender, stop.clone()));
-    let ended = if console.is_terminal && !console.is_json {
+    let ended = if console.is_smart && !console.is_json {
         let screen = Screen::new(server.to_string(), selectors, console.is_colored);
         full_screen(screen, notices, &tasks, &stop).await
     } else {
@@ -89,6 +94,7 @@ async fn full_screen(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     loop {
         full.draw(|frame| draw::draw(frame, &mut screen)).map_err(CliError::Terminal)?;
+        let drawn = Instant::now();
         let step = tokio::select! {
             biased;
             () = signals.any() => Step::Leave,
@@ -107,6 +113,7 @@ async fn full_screen(
             Step::Notice(notice) => {
                 screen.notice(notice)?;
                 // A burst is drawn once.
+                tokio::time::sleep_until(drawn + FRAME).await;
                 for _ in 0..NOTICES_MAX {
                     let Ok(notice) = notices.try_recv() else { break };
                     screen.notice(notice)?;

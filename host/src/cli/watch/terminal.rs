@@ -41,6 +41,10 @@ impl FullScreen {
 
 impl Drop for FullScreen {
     fn drop(&mut self) {
+        // The hook has given it back already; doing it again would write over the panic's message.
+        if std::thread::panicking() {
+            return;
+        }
         // A terminal that is gone cannot be given back.
         let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();
