@@ -27,6 +27,22 @@ family() {
     done
 }
 
+# Ends the whole family. Three looks in a row have to find nobody: a process in the middle of `exec` shows no
+# environment, and a supervisor may start another program between a look and its end.
+end_family() {
+    local looks=0 pids
+    while [ $looks -lt 3 ]; do
+        mapfile -t pids < <(family)
+        if [ ${#pids[@]} = 0 ]; then
+            looks=$((looks + 1))
+        else
+            looks=0
+            kill -s KILL "${pids[@]}" 2>/dev/null || true
+        fi
+        sleep 0.1
+    done
+}
+
 is_demo() {
     [ -r "/proc/$1/cmdline" ] && tr '\0' ' ' <"/proc/$1/cmdline" | grep -q 'demo\.sh'
 }
@@ -45,7 +61,7 @@ until_gone() {
 
 # The server first, so that it does not report each node as lost; then the nodes, which end their programs.
 stop() {
-    local status=$? pid rest
+    local status=$? pid
     trap '' INT TERM
     trap - EXIT
     [ ${#children[@]} = 0 ] || say "stopping"
@@ -56,8 +72,7 @@ stop() {
         [ "$at" != $((${#nodes[@]})) ] || until_gone 15 "$pid" || true
     done
     [ ${#children[@]} = 0 ] || until_gone 20 "${children[@]}" || true
-    mapfile -t rest < <(family)
-    [ ${#rest[@]} = 0 ] || kill -s KILL "${rest[@]}" 2>/dev/null || true
+    [ ${#children[@]} = 0 ] || end_family
     rm -rf "$folder"
     exit "$status"
 }
@@ -86,8 +101,7 @@ clean_up_after_the_last() {
     mapfile -t left < <(family)
     if [ ${#left[@]} -gt 0 ]; then
         say "a demo that was killed left ${#left[@]} processes behind: ending them"
-        kill -s KILL "${left[@]}" 2>/dev/null || true
-        until_gone 10 "${left[@]}"
+        end_family
     fi
     rm -rf "$folder"
 }

@@ -248,10 +248,8 @@ impl Daemon {
     /// them together once it is gone.
     fn family(&self) -> Vec<u32> {
         let wanted = format!("{MARK}={}", self.mark);
-        let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
-        entries
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        pids()
+            .into_iter()
             .filter(|pid| {
                 let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
                 environment.split(|byte| *byte == 0).any(|variable| variable == wanted.as_bytes())
@@ -259,8 +257,21 @@ impl Daemon {
             .collect()
     }
 
-    /// Ends the supervisor first, so that it cannot start anything more, then its programs until none is left.
+    /// Ends the supervisor and its programs until none is left.
+    ///
+    /// A process in the middle of `exec` shows no environment, so the mark alone would miss it. The supervisor is frozen
+    /// first: it starts nothing more, and its children keep their numbers and their parent while they are counted.
     fn end(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let supervisor = self.child.id();
+            let _ = signal::send(Signal::Stop, supervisor);
+            while state_and_parent(supervisor).is_some_and(|(state, _)| !matches!(state, 'T' | 'Z')) {
+                std::thread::yield_now();
+            }
+            for pid in descendants(supervisor) {
+                let _ = signal::send(Signal::Kill, pid);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         loop {
@@ -273,6 +284,32 @@ impl Daemon {
             }
         }
     }
+}
+
+/// Everything below a process, parents before children.
+fn descendants(ancestor: u32) -> Vec<u32> {
+    let parents: Vec<_> = pids().into_iter().filter_map(|pid| Some((pid, state_and_parent(pid)?.1))).collect();
+    let mut found = vec![ancestor];
+    let mut at = 0;
+    while let Some(&parent) = found.get(at) {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    found.remove(0);
+    found
+}
+
+fn pids() -> Vec<u32> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// A process's state letter and its parent, `None` once it is gone.
+fn state_and_parent(pid: u32) -> Option<(char, u32)> {
+    let line = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before the last bracket may hold anything.
+    let mut members = line.rsplit_once(") ")?.1.split(' ');
+    Some((members.next()?.chars().next()?, members.next()?.parse().ok()?))
 }
 
 impl Drop for Daemon {

@@ -63,3 +63,24 @@ async fn a_node_asks_for_its_password() -> anyhow::Result<()> {
 fn a_signal_to_nobody_is_an_error() {
     assert!(send_signal(Signal::Continue, 4_194_304).is_err());
 }
+
+#[tokio::test]
+async fn a_node_that_is_dropped_while_it_starts_things_leaves_none_of_them() -> anyhow::Result<()> {
+    // Programs that end at once and are started again and again: there is always one on its way.
+    let mut node = Node::new("alpha");
+    for at in 0..8 {
+        let busy = Program::script(&format!("busy{at}"), "sleep 0.1 & sleep 86400 & sleep 0.01");
+        node = node.program(busy.with("startsecs", "0"));
+    }
+    for _ in 0..5 {
+        let node = Supervisord::start(node.clone()).await?;
+        let folder = node.folder().to_string_lossy().into_owned();
+        drop(node);
+        let left = std::fs::read_dir("/proc")?.flatten().filter(|entry| {
+            let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+            String::from_utf8_lossy(&environment).contains(&folder)
+        });
+        assert_eq!(left.count(), 0);
+    }
+    Ok(())
+}
