@@ -1,6 +1,6 @@
 use super::Value;
 use quick_xml::Reader;
-use quick_xml::events::{BytesRef, Event};
+use quick_xml::events::{BytesRef, BytesStart, Event};
 use std::borrow::Cow;
 
 /// Values inside values. A process list needs four.
@@ -57,6 +57,13 @@ impl<'a> Document<'a> {
     }
 }
 
+/// What the reader acts upon.
+enum Token<'a> {
+    Open(BytesStart<'a>),
+    Close,
+    Text(Cow<'a, str>),
+}
+
 struct Parser<'a> {
     reader: Reader<&'a [u8]>,
     values: usize,
@@ -88,19 +95,18 @@ impl<'a> Parser<'a> {
     }
 
     /// The next thing that matters. A document type is refused: it could define entities.
-    fn event(&mut self) -> Result<Event<'a>, ReadError> {
+    fn token(&mut self) -> Result<Token<'a>, ReadError> {
         loop {
-            let event = self.reader.read_event().map_err(|why| malformed(why.to_string()))?;
-            match event {
+            match self.reader.read_event().map_err(|why| malformed(why.to_string()))? {
+                Event::Start(start) => return Ok(Token::Open(start)),
+                Event::End(_) => return Ok(Token::Close),
+                Event::Text(text) => return Ok(Token::Text(text.into_inner())),
+                Event::CData(text) => return Ok(Token::Text(text.into_inner())),
+                Event::GeneralRef(entity) => return Ok(Token::Text(Cow::Owned(resolve(&entity)?.to_string()))),
                 Event::Comment(_) | Event::Decl(_) | Event::PI(_) => {}
                 Event::DocType(_) => return Err(malformed("it has a document type".to_owned())),
                 Event::Eof => return Err(malformed("it ends too early".to_owned())),
-                Event::Start(_)
-                | Event::End(_)
-                | Event::Empty(_)
-                | Event::Text(_)
-                | Event::CData(_)
-                | Event::GeneralRef(_) => return Ok(event),
+                Event::Empty(_) => return Err(malformed("it is out of order".to_owned())),
             }
         }
     }
@@ -108,18 +114,10 @@ impl<'a> Parser<'a> {
     /// The next element that begins, or none if the one around it ends. Text between elements says nothing.
     fn element(&mut self) -> Result<Option<String>, ReadError> {
         loop {
-            match self.event()? {
-                Event::Start(start) => return Ok(Some(start.name().as_ref().to_owned())),
-                Event::End(_) => return Ok(None),
-                Event::Text(_) | Event::CData(_) | Event::GeneralRef(_) => {}
-                Event::Empty(_)
-                | Event::Comment(_)
-                | Event::Decl(_)
-                | Event::PI(_)
-                | Event::DocType(_)
-                | Event::Eof => {
-                    return Err(malformed("it is out of order".to_owned()));
-                }
+            match self.token()? {
+                Token::Open(start) => return Ok(Some(start.name().as_ref().to_owned())),
+                Token::Close => return Ok(None),
+                Token::Text(_) => {}
             }
         }
     }
@@ -144,48 +142,62 @@ impl<'a> Parser<'a> {
         if depth >= DEPTH_MAX {
             return Err(malformed(format!("its values are nested more than {DEPTH_MAX} deep")));
         }
-        let mut text = Text::default();
+        let mut text = Cow::Borrowed("");
         loop {
-            match self.event()? {
-                Event::Start(start) => {
-                    let name = start.name();
-                    let value = match name.as_ref() {
-                        "string" => Value::Text(self.text()?.into_bytes(self.is_bytewise)),
-                        "int" | "i4" | "i8" => self.scalar()?.parse().map_or(Value::Other, Value::Int),
-                        "boolean" => match self.scalar()?.as_str() {
-                            "0" => Value::Bool(false),
-                            "1" => Value::Bool(true),
-                            _ => Value::Other,
-                        },
-                        "array" => Value::Array(self.array(depth)?),
-                        "struct" => Value::Struct(self.structure(depth)?),
-                        _ => {
-                            self.reader.read_to_end(name).map_err(|why| malformed(why.to_string()))?;
-                            Value::Other
-                        }
-                    };
+            match self.token()? {
+                Token::Open(start) => {
+                    let value = self.typed(&start, depth)?;
                     self.end()?;
                     return Ok(value);
                 }
-                Event::End(_) => return Ok(Value::Text(text.into_bytes(self.is_bytewise))),
-                other => text.push(other)?,
+                Token::Close => return Ok(Value::Text(self.bytes(text))),
+                Token::Text(piece) => append(&mut text, piece),
             }
         }
+    }
+
+    /// What an element inside a value holds, up to its closing tag.
+    fn typed(&mut self, start: &BytesStart<'a>, depth: usize) -> Result<Value<'a>, ReadError> {
+        let name = start.name();
+        Ok(match name.as_ref() {
+            "string" => {
+                let text = self.text()?;
+                Value::Text(self.bytes(text))
+            }
+            "int" | "i4" | "i8" => self.text()?.trim().parse().map_or(Value::Other, Value::Int),
+            "boolean" => match self.text()?.trim() {
+                "0" => Value::Bool(false),
+                "1" => Value::Bool(true),
+                _ => Value::Other,
+            },
+            "array" => Value::Array(self.array(depth)?),
+            "struct" => Value::Struct(self.structure(depth)?),
+            _ => {
+                self.reader.read_to_end(name).map_err(|why| malformed(why.to_string()))?;
+                Value::Other
+            }
+        })
     }
 
     /// The text of an element whose opening tag has been read, up to its closing tag.
-    fn text(&mut self) -> Result<Text<'a>, ReadError> {
-        let mut text = Text::default();
+    fn text(&mut self) -> Result<Cow<'a, str>, ReadError> {
+        let mut text = Cow::Borrowed("");
         loop {
-            match self.event()? {
-                Event::End(_) => return Ok(text),
-                other => text.push(other)?,
+            match self.token()? {
+                Token::Open(_) => return Err(malformed("an element stands inside a text".to_owned())),
+                Token::Close => return Ok(text),
+                Token::Text(piece) => append(&mut text, piece),
             }
         }
     }
 
-    fn scalar(&mut self) -> Result<String, ReadError> {
-        Ok(self.text()?.into_text().trim().to_owned())
+    /// A text's bytes as they came.
+    fn bytes(&self, text: Cow<'a, str>) -> Cow<'a, [u8]> {
+        match text {
+            text if self.is_bytewise => Cow::Owned(text.chars().filter_map(|c| u8::try_from(c).ok()).collect()),
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        }
     }
 
     fn array(&mut self, depth: usize) -> Result<Vec<Value<'a>>, ReadError> {
@@ -213,7 +225,7 @@ impl<'a> Parser<'a> {
             }
             while let Some(part) = self.element()? {
                 match part.as_str() {
-                    "name" => name = Some(self.text()?.into_text()),
+                    "name" => name = Some(self.text()?),
                     "value" => value = Some(self.value(depth + 1)?),
                     other => return Err(malformed(format!("`{other}` stands inside a member"))),
                 }
@@ -227,45 +239,12 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// Text in pieces: quick-xml cuts it at every entity. One piece, the usual case, is not copied.
-#[derive(Default)]
-struct Text<'a> {
-    text: Cow<'a, str>,
-}
-
-impl<'a> Text<'a> {
-    fn push(&mut self, event: Event<'a>) -> Result<(), ReadError> {
-        let piece = match event {
-            Event::Text(text) => text.into_inner(),
-            Event::CData(text) => text.into_inner(),
-            Event::GeneralRef(entity) => Cow::Owned(resolve(&entity)?.to_string()),
-            Event::Start(_) => return Err(malformed("an element stands inside a text".to_owned())),
-            Event::End(_)
-            | Event::Empty(_)
-            | Event::Comment(_)
-            | Event::Decl(_)
-            | Event::PI(_)
-            | Event::DocType(_)
-            | Event::Eof => return Err(malformed("it is out of order".to_owned())),
-        };
-        if self.text.is_empty() {
-            self.text = piece;
-        } else {
-            self.text.to_mut().push_str(&piece);
-        }
-        Ok(())
-    }
-
-    fn into_text(self) -> Cow<'a, str> {
-        self.text
-    }
-
-    fn into_bytes(self, is_bytewise: bool) -> Cow<'a, [u8]> {
-        match self.text {
-            text if is_bytewise => Cow::Owned(text.chars().filter_map(|c| u8::try_from(c).ok()).collect()),
-            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
-            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
-        }
+/// Text comes in pieces, because quick-xml cuts it at every entity. One piece, the usual case, is not copied.
+fn append<'a>(text: &mut Cow<'a, str>, piece: Cow<'a, str>) {
+    if text.is_empty() {
+        *text = piece;
+    } else {
+        text.to_mut().push_str(&piece);
     }
 }
 

@@ -13,7 +13,7 @@ fn write(node: &Node, bytes: &[u8]) {
 }
 
 fn slice(node: &Node, range: LogRange) -> LogSlice {
-    let slice = read(node, range.clone()).unwrap_or_else(|fault| panic!("{range:?}: {fault:?}"));
+    let slice = read(node, range).unwrap_or_else(|fault| panic!("{range:?}: {fault:?}"));
     assert!(slice.start + slice.bytes.len() as u64 <= slice.size);
     slice
 }
@@ -171,7 +171,7 @@ fn s17_far_from_the_end_whole_characters_are_found_and_flaws_are_gaps() {
     write(&node, &log);
     for (start, bytes) in [(1, 10), (3, 4), (2, 6000)] {
         let slice = slice(&node, LogRange::From((start, bytes)));
-        assert_eq!(slice.bytes, log[start as usize..(start as u64 + u64::from(bytes)) as usize]);
+        assert_eq!(slice.bytes, log[start as usize..(start + u64::from(bytes)) as usize]);
     }
     let before = slice(&node, LogRange::From((flaw as u64 - 600, 2000)));
     assert!(!before.bytes.is_empty());

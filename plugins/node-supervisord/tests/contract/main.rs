@@ -3,6 +3,8 @@
 //! `OMNIVISOR_SUPERVISORD` names the executable (supervisor 4.3.0). Every test starts a supervisord of its own that
 //! listens on a unix socket in a temporary folder, and shuts it down.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test's own tools fail the test")]
+
 mod logs;
 mod node;
 mod orders;
