@@ -1,6 +1,7 @@
 //! Bounds on what is compiled. Compiling costs far more than the bytes suggest: 390 KB of empty functions take 25 s.
 
-use wasmparser::{FunctionBody, Operator, Parser, Payload};
+use crate::plugin::engine::CORE_INSTANCES_MAX;
+use wasmparser::{FunctionBody, Instance, InstanceSectionReader, Operator, Parser, Payload};
 
 /// Nested modules and components.
 const DEPTH_MAX: usize = 8;
@@ -58,6 +59,7 @@ struct Counts {
     modules: usize,
     components: usize,
     instances: usize,
+    core_instances: usize,
     types: usize,
     functions: usize,
     locals: usize,
@@ -78,7 +80,7 @@ impl Counts {
         match payload {
             Payload::ModuleSection { .. } => raise(&mut self.modules, 1, 16, "core modules"),
             Payload::ComponentSection { .. } => raise(&mut self.components, 1, 16, "nested components"),
-            Payload::InstanceSection(s) => raise(&mut self.instances, s.count(), 128, "instances"),
+            Payload::InstanceSection(s) => self.add_instances(s),
             Payload::ComponentInstanceSection(s) => raise(&mut self.instances, s.count(), 128, "instances"),
             Payload::TypeSection(s) => raise(&mut self.types, s.count(), 10_000, "types"),
             Payload::CoreTypeSection(s) => raise(&mut self.types, s.count(), 10_000, "types"),
@@ -98,6 +100,17 @@ impl Counts {
             Payload::CodeSectionEntry(body) => self.add_body(body),
             _ => Ok(()),
         }
+    }
+
+    /// Counts what runs apart from what only bundles exports, of which components have many.
+    fn add_instances(&mut self, section: &InstanceSectionReader<'_>) -> Result<(), Refusal> {
+        raise(&mut self.instances, section.count(), 128, "instances")?;
+        for instance in section.clone() {
+            if matches!(instance?, Instance::Instantiate { .. }) {
+                raise(&mut self.core_instances, 1, CORE_INSTANCES_MAX as usize, "core instances")?;
+            }
+        }
+        Ok(())
     }
 
     fn add_body(&mut self, body: &FunctionBody<'_>) -> Result<(), Refusal> {
