@@ -157,11 +157,12 @@ fn explain(path: &Path, error: DatabaseError) -> StoreError {
     if matches!(error, DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) {
         return StoreError::Locked { path };
     }
-    match redb::Error::from(error) {
-        redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-            StoreError::NotADatabase { path, reason: "it does not begin like one" }
-        }
-        redb::Error::Io(source) => StoreError::Open { path, source },
-        source => StoreError::Damaged { path, source: Some(Box::new(source)) },
+    let error = redb::Error::from(error);
+    let redb::Error::Io(source) = error else {
+        return StoreError::Damaged { path, source: Some(Box::new(error)) };
+    };
+    if source.kind() == io::ErrorKind::InvalidData {
+        return StoreError::NotADatabase { path, reason: "it does not begin like one" };
     }
+    StoreError::Open { path, source }
 }

@@ -221,7 +221,7 @@ impl Store {
     }
 
     fn send(&self, write: Write) -> Result<(), StoreError> {
-        self.orders.try_send(Order::Write(write)).map_err(|error| match error {
+        self.orders.try_send(Order::Write(Box::new(write))).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => StoreError::Busy { limit: WRITES_MAX },
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
         })

@@ -85,9 +85,9 @@ pub(super) fn adopt(path: &Path, db: &Database) -> Result<String, StoreError> {
     };
     match contents {
         Contents::Ours(instance) => Ok(instance),
-        Contents::Empty => create(db).map_err(|error| match error {
-            redb::Error::Io(source) => StoreError::Open { path: path.to_owned(), source },
-            other => damaged(other),
+        Contents::Empty => create(db).map_err(|error| {
+            let redb::Error::Io(source) = error else { return damaged(error) };
+            StoreError::Open { path: path.to_owned(), source }
         }),
     }
 }

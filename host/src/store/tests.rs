@@ -322,3 +322,17 @@ async fn many_callers_share_commits_and_none_is_lost() {
     let newest = store.recent_audit(1).await.unwrap();
     assert_eq!(newest[0].number, (CALLERS * EACH) as u64, "numbers have no hole");
 }
+
+#[tokio::test]
+async fn overwriting_does_not_let_the_file_grow() {
+    let place = Place::new();
+    let store = place.open();
+    let mut sizes = Vec::new();
+    for n in 0..400_u64 {
+        let touched = Session { last_used: at(n), ..session() };
+        store.put_session(ID, touched, audit("")).await.unwrap();
+        sizes.push(std::fs::metadata(place.path()).unwrap().len());
+    }
+    // The audit itself grows by some 150 bytes a record.
+    assert!(sizes[399] - sizes[99] <= 1_024 * 1_024, "{} to {}", sizes[99], sizes[399]);
+}

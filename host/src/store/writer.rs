@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// What the writer thread is asked.
 pub(super) enum Order {
-    Write(Write),
+    /// Boxed, because a queue of large orders is a large queue.
+    Write(Box<Write>),
     /// Answered once the file is closed.
     Close(oneshot::Sender<()>),
 }
@@ -78,7 +79,7 @@ impl Writer {
             let mut next = Some(first);
             while let Some(order) = next.take() {
                 match order {
-                    Order::Write(write) => batch.push(write),
+                    Order::Write(write) => batch.push(*write),
                     Order::Close(reply) => closed = Some(reply),
                 }
                 if closed.is_none() && batch.len() < WRITES_MAX {
