@@ -1,9 +1,10 @@
 //! The binary: reads the arguments and hands over to whoever does the work.
 
-use omnivisor::cli::args::{Cli, Command, ConfigCommand, InitArgs, ServeArgs};
+use omnivisor::app::{self, InitOptions, RunError, ServeOptions};
+use omnivisor::cli::args::{Cli, Command, ConfigCommand, InitArgs, LogFormatArg, ServeArgs};
 use omnivisor::cli::{self, exit};
+use omnivisor::config::LogFormat;
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -12,36 +13,42 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> u8 {
     match cli.command {
-        Command::Serve(args) => serve(&args),
-        Command::Init(args) => init(&args),
-        Command::Config(ConfigCommand::Check { file }) => check_config(file),
+        Command::Serve(args) => ended(serve(args).map(|()| String::new())),
+        Command::Init(args) => init(args),
+        Command::Config(ConfigCommand::Check { file }) => ended(
+            app::check_config(file)
+                .map(|(path, config)| format!("{}: no faults, {} nodes\n", path.display(), config.nodes.len())),
+        ),
         Command::Completions { shell } => print(&Cli::completions(shell)),
         Command::Client(command) => cli::run(&cli.client, &command),
     }
 }
 
-fn serve(_args: &ServeArgs) -> u8 {
-    not_built("serve")
+fn serve(args: ServeArgs) -> Result<(), RunError> {
+    let log_format = args.log_format.map(|format| match format {
+        LogFormatArg::Text => LogFormat::Text,
+        LogFormatArg::Json => LogFormat::Json,
+    });
+    app::serve(ServeOptions { config: args.config, log_level: args.log_level, log_format })
 }
 
-fn init(args: &InitArgs) -> u8 {
-    match args.password.read_new() {
-        Ok(_password) => not_built("init"),
-        Err(error) => fail(&error.render(), error.exit_code()),
-    }
+fn init(args: InitArgs) -> u8 {
+    let password = match args.password.read_new() {
+        Ok(password) => password,
+        Err(error) => return fail(&error.render(), error.exit_code()),
+    };
+    let InitArgs { config, data, username, .. } = args;
+    let created = app::init(InitOptions { config, data, username: username.clone(), password });
+    ended(created.map(|path| format!("Administrator `{username}` created in {}\n", path.display())))
 }
 
-fn check_config(_file: Option<PathBuf>) -> u8 {
-    not_built("config check")
-}
-
-fn not_built(what: &str) -> u8 {
-    fail(&format!("error: `{what}` is not built yet\n"), exit::SOFTWARE)
+fn ended(result: Result<String, RunError>) -> u8 {
+    result.map_or_else(|error| fail(&error.render(), error.exit_code()), |text| print(text.as_bytes()))
 }
 
 fn fail(text: &str, code: u8) -> u8 {
     // There is nowhere to tell that standard error is closed.
-    let _ = std::io::stderr().write_all(text.as_bytes());
+    drop(std::io::stderr().write_all(text.as_bytes()));
     code
 }
 

@@ -1,7 +1,23 @@
 //! Bytes to typed requests and typed results to bytes: the HTTP and WebSocket edge.
 //!
 //! Holds no state of its own beyond what it was handed. Status codes stand in `api::error` alone, JSON forms in
-//! [`wire`] alone. Entry point: `api::server`.
+//! [`wire`] alone. Entry points: [`router`], [`serve`].
 
+mod edge;
+mod error;
+mod feed;
+mod handlers;
+mod input;
+mod metrics;
+mod request;
+mod route;
+mod server;
 pub mod socket;
+pub mod view;
 pub mod wire;
+
+pub use edge::{Caller, Edge, Facts, RequestId};
+pub use error::ApiError;
+pub use metrics::Metrics;
+pub use route::{openapi, router};
+pub use server::serve;

@@ -24,7 +24,7 @@ pub struct NodeView {
     pub reason: Option<String>,
     /// Since when the state holds.
     pub since: String,
-    /// When its processes were last read.
+    /// When its processes were last read. On the feed only while the node is not live: there, news is always new.
     pub observed_at: Option<String>,
     /// The supervisor's version, empty until known.
     #[schema(example = "4.3.0")]
@@ -35,10 +35,14 @@ pub struct NodeView {
     pub operations: Vec<String>,
     /// Logs that its processes may have: `stdout`, `stderr`.
     pub log_channels: Vec<String>,
-    /// How many processes it has.
-    pub process_count: usize,
-    /// How many of them are running.
-    pub running_count: usize,
+    /// How many processes it has. Not on the feed, where each process is told by itself.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
+    pub process_count: Option<usize>,
+    /// How many of them are running. Not on the feed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
+    pub running_count: Option<usize>,
     /// Its processes, sorted by group, then name. Only where asked for with `include=processes`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(nullable = false)]

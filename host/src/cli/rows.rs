@@ -96,8 +96,8 @@ pub(crate) mod samples {
             identification: "supervisor".into(),
             operations: vec!["start".into(), "stop".into(), "restart".into()],
             log_channels: vec!["stdout".into(), "stderr".into()],
-            process_count: 0,
-            running_count: 0,
+            process_count: None,
+            running_count: None,
             processes: None,
         }
     }

@@ -74,7 +74,8 @@ pub(crate) fn no_match(selector: &Selector, list: &NodeList) -> CliError {
 fn table_rows(list: &NodeList, now: Timestamp) -> Vec<Row> {
     let mut lines = Vec::new();
     for node in &list.items {
-        lines.push(rows::node(node, node.running_count, node.process_count, now));
+        let (running, count) = (node.running_count.unwrap_or_default(), node.process_count.unwrap_or_default());
+        lines.push(rows::node(node, running, count, now));
         let is_old = !rows::is_live(node);
         lines.extend(processes(node).iter().map(|process| rows::process(&node.name, is_old, process, now)));
     }
@@ -123,7 +124,7 @@ mod tests {
     fn list() -> NodeList {
         let mut web = samples::node("web-1");
         web.processes = Some(vec![samples::process("app:a", "running"), samples::process("app:b", "fatal")]);
-        (web.process_count, web.running_count) = (2, 1);
+        (web.process_count, web.running_count) = (Some(2), Some(1));
         let mut db = samples::node("db-1");
         (db.state, db.observed_at) = ("connecting".into(), None);
         db.processes = Some(vec![]);

@@ -23,7 +23,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 fn node(name: &str, processes: &[(&str, &str)]) -> NodeView {
     let processes: Vec<_> = processes.iter().map(|(id, state)| samples::process(id, state)).collect();
     let running_count = processes.iter().filter(|process| process.state == "running").count();
-    NodeView { process_count: processes.len(), running_count, processes: Some(processes), ..samples::node(name) }
+    NodeView {
+        process_count: Some(processes.len()),
+        running_count: Some(running_count),
+        processes: Some(processes),
+        ..samples::node(name)
+    }
 }
 
 fn fleet() -> NodeList {

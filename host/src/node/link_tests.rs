@@ -148,7 +148,8 @@ async fn what_breaks_the_rules_is_a_typed_failure() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}",
         "200\r\n".to_owned() + &"y".repeat(512) + "\r\n"
     ) + &("200\r\n".to_owned() + &"y".repeat(512) + "\r\n").repeat(2);
-    let cases: [(&str, fn(&ExchangeFailure) -> bool); 6] = [
+    type Verdict = fn(&ExchangeFailure) -> bool;
+    let cases: [(&str, Verdict); 6] = [
         (&long, |f| matches!(f, ExchangeFailure::TooLarge { limit: 1_000 })),
         (&endless, |f| matches!(f, ExchangeFailure::TooLarge { limit: 1_000 })),
         ("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 1\r\n\r\nx", |f| {

@@ -295,7 +295,7 @@ pub trait Validator: Send + Sync + 'static {
 }
 
 /// The plugins that serve at one moment. Immutable, replaced whole; a call under way keeps the set it began with.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct PluginSet {
     /// Strategies, in the order in which they are asked.
     pub strategies: Vec<Arc<dyn Strategy>>,

@@ -13,6 +13,7 @@ mod tests;
 pub use handshake::{FeedRefusal, bearer_from, upgrade};
 
 use crate::hub::Hub;
+use std::any::Any;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -28,6 +29,8 @@ pub struct FeedContext {
     pub stop: CancellationToken,
     /// The session that opened the connection ended: close 4501.
     pub ended: CancellationToken,
+    /// Kept as long as the connection: a session with an open feed is in use.
+    pub hold: Arc<dyn Any + Send + Sync>,
     /// Origins of web pages that may open a connection, besides the server's own, e.g. `https://console.example`.
     pub allowed_origins: Arc<[String]>,
 }

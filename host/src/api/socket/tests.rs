@@ -33,6 +33,7 @@ fn context(limits: HubLimits) -> FeedContext {
         tracker: TaskTracker::new(),
         stop: CancellationToken::new(),
         ended: CancellationToken::new(),
+        hold: Arc::new(()),
         allowed_origins: Arc::from(["https://console.example".to_owned()]),
     }
 }

@@ -1,0 +1,343 @@
+//! Every failure the edge can answer, and the one table of status codes.
+
+use crate::api::edge::RequestId;
+use crate::api::socket::FeedRefusal;
+use crate::api::wire::{FieldProblem, Problem};
+use crate::auth::{AccountFault, AuthRefusal};
+use crate::model::FaultKind;
+use crate::node::NodeError;
+use crate::plugin::{JudgeError, PluginFailure};
+use crate::store::StoreError;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
+use http::{Method, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why a request was not done.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ApiError {
+    /// A node did not do it.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Sessions, logins and the audit.
+    #[error(transparent)]
+    Auth(Arc<AuthRefusal>),
+    /// A validator gave no verdict, so the request does not go on.
+    #[error("the request could not be validated")]
+    Judge(#[source] JudgeError),
+    /// Fields break rules; all of them are listed.
+    #[error("{} of the request's fields cannot be accepted; see `errors`", .0.len())]
+    Invalid(Vec<FieldProblem>),
+    /// Not JSON, or not properly encoded.
+    #[error("{0}")]
+    Malformed(String),
+    /// The body is too large.
+    #[error("the body is larger than {limit_bytes} bytes")]
+    TooLarge {
+        /// Bytes allowed.
+        limit_bytes: usize,
+    },
+    /// The body did not arrive in time.
+    #[error("the body did not arrive within {limit:?}")]
+    BodyTimedOut {
+        /// Time allowed.
+        limit: Duration,
+    },
+    /// The body is of another type.
+    #[error("the body has to be JSON: send it with `content-type: application/json`")]
+    MediaType,
+    /// There is no such address.
+    #[error("there is nothing at this address; the routes are listed at /api/openapi.json")]
+    NoRoute,
+    /// The address knows other methods.
+    #[error("this address does not take {method}; the header `allow` lists what it takes")]
+    Method {
+        /// The method used.
+        method: Method,
+    },
+    /// The feed did not open.
+    #[error(transparent)]
+    Feed(#[from] FeedRefusal),
+    /// The host is going down.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+    /// A bug.
+    #[error("something broke in the server; its log says more under this request id")]
+    Internal {
+        /// For the log.
+        what: String,
+    },
+}
+
+/// What the table says about one failure.
+struct Row {
+    status: StatusCode,
+    code: &'static str,
+    title: &'static str,
+    retry_after: Option<Duration>,
+}
+
+const fn row(status: StatusCode, code: &'static str, title: &'static str) -> Row {
+    Row { status, code, title, retry_after: None }
+}
+
+impl Row {
+    const fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+}
+
+/// What a caller told to come back is given where no real wait is known.
+const SOON: Duration = Duration::from_secs(1);
+
+impl ApiError {
+    /// The stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// The document that says it to the caller.
+    #[must_use]
+    pub fn problem(&self, request_id: &str) -> Problem {
+        let row = self.row();
+        Problem {
+            r#type: format!("https://omnivisor.dev/problems/{}", row.code),
+            title: row.title.to_owned(),
+            status: row.status.as_u16(),
+            code: row.code.to_owned(),
+            detail: self.detail(),
+            request_id: request_id.to_owned(),
+            errors: self.errors(),
+        }
+    }
+
+    /// The whole answer: document, status, and the headers that belong to it.
+    #[must_use]
+    pub fn response(&self, request_id: &RequestId) -> Response {
+        let row = self.row();
+        let document = serde_json::to_vec(&self.problem(&request_id.0)).unwrap_or_default();
+        let mut response = (row.status, document).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(wait) = row.retry_after {
+            // Rounded up: who comes back after that many whole seconds is not sent away again.
+            headers.insert(RETRY_AFTER, HeaderValue::from(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)));
+        }
+        if row.status == StatusCode::UNAUTHORIZED {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"omnivisor\""));
+        }
+        if row.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        }
+        response
+    }
+
+    fn errors(&self) -> Vec<FieldProblem> {
+        if let Self::Invalid(fields) = self {
+            return fields.clone();
+        }
+        match self.account_fault() {
+            Some(fault) => vec![FieldProblem {
+                pointer: format!("/body/{}", fault.field()),
+                code: fault.code().to_owned(),
+                message: fault.to_string(),
+            }],
+            None => Vec::new(),
+        }
+    }
+
+    fn account_fault(&self) -> Option<AccountFault> {
+        let Self::Auth(refusal) = self else { return None };
+        if let AuthRefusal::Account(fault) = refusal.as_ref() { Some(*fault) } else { None }
+    }
+
+    /// What happened and what to do, without what only the log may know.
+    fn detail(&self) -> String {
+        match self {
+            Self::Node(NodeError::Adapter { source, .. }) => format!("{self}: {source}"),
+            Self::Judge(source) => format!("{self}: {source}"),
+            Self::Node(_)
+            | Self::Auth(_)
+            | Self::Invalid(_)
+            | Self::Malformed(_)
+            | Self::TooLarge { .. }
+            | Self::BodyTimedOut { .. }
+            | Self::MediaType
+            | Self::NoRoute
+            | Self::Method { .. }
+            | Self::Feed(_)
+            | Self::ShuttingDown
+            | Self::Internal { .. } => self.to_string(),
+        }
+    }
+
+    fn row(&self) -> Row {
+        use StatusCode as S;
+        match self {
+            Self::Node(error) => node_row(error),
+            Self::Auth(error) => auth_row(error),
+            Self::Judge(JudgeError::Plugin(failure)) => plugin_row(failure),
+            Self::Judge(JudgeError::Fault(_)) => row(S::INTERNAL_SERVER_ERROR, "plugin.fault", "A plugin failed"),
+            Self::Invalid(_) => row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules"),
+            Self::Malformed(_) => row(S::BAD_REQUEST, "request.malformed", "The request cannot be read"),
+            Self::TooLarge { .. } => row(S::PAYLOAD_TOO_LARGE, "request.too_large", "The request is too large"),
+            Self::BodyTimedOut { .. } => row(S::REQUEST_TIMEOUT, "request.timed_out", "The request came too slowly"),
+            Self::MediaType => row(S::UNSUPPORTED_MEDIA_TYPE, "request.media_type", "The body is of another type"),
+            Self::NoRoute => row(S::NOT_FOUND, "route.not_found", "No such address"),
+            Self::Method { .. } => row(S::METHOD_NOT_ALLOWED, "route.method_not_allowed", "No such method here"),
+            Self::Feed(refusal) => feed_row(refusal),
+            Self::ShuttingDown => {
+                row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
+            }
+            Self::Internal { .. } => row(S::INTERNAL_SERVER_ERROR, "host.internal", "The server failed"),
+        }
+    }
+}
+
+/// The stable code of a node's failure, as answers and the audit have it.
+#[must_use]
+pub(super) fn node_code(error: &NodeError) -> &'static str {
+    node_row(error).code
+}
+
+fn node_row(error: &NodeError) -> Row {
+    use StatusCode as S;
+    match error {
+        NodeError::UnknownNode { .. } => row(S::NOT_FOUND, "node.not_found", "No such node"),
+        NodeError::UnknownProcess { .. } => row(S::NOT_FOUND, "process.not_found", "No such process"),
+        NodeError::AmbiguousProcess { .. } => row(S::CONFLICT, "process.ambiguous", "The name is not unique"),
+        NodeError::ProcessBusy { .. } => row(S::CONFLICT, "process.busy", "Another order is under way").after(SOON),
+        NodeError::Unsupported { .. } => row(S::UNPROCESSABLE_ENTITY, "node.unsupported", "This node cannot do that"),
+        NodeError::QueueFull { .. } => row(S::SERVICE_UNAVAILABLE, "node.queue_full", "The node is busy").after(SOON),
+        NodeError::PoolBusy { .. } => row(S::SERVICE_UNAVAILABLE, "node.pool_busy", "Too many calls").after(SOON),
+        NodeError::Gone { .. } => {
+            row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
+        }
+        NodeError::BreakerOpen { retry_after, .. } => {
+            row(S::SERVICE_UNAVAILABLE, "node.breaker_open", "The node is not being called").after(*retry_after)
+        }
+        NodeError::Adapter { source, .. } => plugin_row(source),
+        NodeError::Answered { fault, .. } => fault_row(fault.kind, &fault.code),
+    }
+}
+
+/// The faults that an adapter may report and that callers can act upon; any other is shown by its kind alone.
+fn fault_row(kind: FaultKind, code: &str) -> Row {
+    use StatusCode as S;
+    match code {
+        "process.not_found" => row(S::NOT_FOUND, "process.not_found", "No such process"),
+        "process.ambiguous" => row(S::CONFLICT, "process.ambiguous", "The name is not unique"),
+        "process.stopping" => row(S::CONFLICT, "process.stopping", "The process is stopping").after(SOON),
+        "process.not_running" => row(S::CONFLICT, "process.not_running", "The process does not run"),
+        "process.already_started" => row(S::CONFLICT, "process.already_started", "The process runs already"),
+        "process.no_file" => row(S::BAD_GATEWAY, "process.no_file", "The program is not there"),
+        "process.not_executable" => row(S::BAD_GATEWAY, "process.not_executable", "The program cannot be run"),
+        "process.spawn_error" => row(S::BAD_GATEWAY, "process.spawn_error", "The program did not start"),
+        "log.not_found" => row(S::NOT_FOUND, "log.not_found", "No such log"),
+        "log.unreadable" => row(S::BAD_GATEWAY, "log.unreadable", "The log cannot be read"),
+        "node.unauthenticated" => row(S::BAD_GATEWAY, "node.unauthenticated", "The node refuses our credentials"),
+        "node.wrong_endpoint" => row(S::BAD_GATEWAY, "node.wrong_endpoint", "Something else answers there"),
+        "node.shutting_down" => {
+            row(S::SERVICE_UNAVAILABLE, "node.shutting_down", "The node is shutting down").after(SOON)
+        }
+        "node.timed_out" => row(S::GATEWAY_TIMEOUT, "node.timed_out", "The node did not answer in time"),
+        "node.unreachable" => row(S::BAD_GATEWAY, "node.unreachable", "The node cannot be reached"),
+        _ => match kind {
+            FaultKind::Caller => row(S::CONFLICT, "node.refused", "The node refuses"),
+            FaultKind::Node => row(S::BAD_GATEWAY, "node.bad_reply", "The node failed"),
+            FaultKind::Timeout => row(S::GATEWAY_TIMEOUT, "node.timed_out", "The node did not answer in time"),
+            FaultKind::Unsupported => row(S::UNPROCESSABLE_ENTITY, "node.unsupported", "This node cannot do that"),
+            FaultKind::Plugin => row(S::INTERNAL_SERVER_ERROR, "plugin.fault", "A plugin failed"),
+        },
+    }
+}
+
+fn auth_row(refusal: &AuthRefusal) -> Row {
+    use StatusCode as S;
+    match refusal {
+        AuthRefusal::Required => row(S::UNAUTHORIZED, "auth.required", "Sign in first"),
+        AuthRefusal::Failed => row(S::UNAUTHORIZED, "auth.failed", "Not signed in"),
+        AuthRefusal::Forbidden { .. } => row(S::FORBIDDEN, "auth.forbidden", "Not allowed"),
+        AuthRefusal::TooManyAttempts { retry_after } => {
+            row(S::TOO_MANY_REQUESTS, "auth.too_many_attempts", "Too many failed attempts").after(*retry_after)
+        }
+        AuthRefusal::Busy { retry_after } => {
+            row(S::SERVICE_UNAVAILABLE, "auth.busy", "Too many logins at once").after(*retry_after)
+        }
+        AuthRefusal::Plugin { source: JudgeError::Plugin(failure), .. } => plugin_row(failure),
+        AuthRefusal::Plugin { source: JudgeError::Fault(_), .. } => {
+            row(S::INTERNAL_SERVER_ERROR, "plugin.fault", "A plugin failed")
+        }
+        AuthRefusal::Store(error) => store_row(error),
+        AuthRefusal::SetupDone => row(S::CONFLICT, "setup.done", "There is an administrator"),
+        AuthRefusal::Account(_) => row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules"),
+        AuthRefusal::Internal { .. } => row(S::INTERNAL_SERVER_ERROR, "host.internal", "The server failed"),
+    }
+}
+
+fn store_row(error: &StoreError) -> Row {
+    let unavailable = |code, title| row(StatusCode::SERVICE_UNAVAILABLE, code, title).after(SOON);
+    match error {
+        StoreError::Busy { .. } | StoreError::TimedOut { .. } => unavailable("store.busy", "The database is busy"),
+        StoreError::Full => unavailable("store.full", "The disk is full"),
+        StoreError::Closed => unavailable("host.shutting_down", "The server is shutting down"),
+        StoreError::Broken { .. }
+        | StoreError::Read { .. }
+        | StoreError::Record { .. }
+        | StoreError::Locked { .. }
+        | StoreError::NewerSchema { .. }
+        | StoreError::NotADatabase { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Open { .. }
+        | StoreError::AccountExists { .. }
+        | StoreError::AccountsExist => row(StatusCode::INTERNAL_SERVER_ERROR, "store.failed", "The database failed"),
+    }
+}
+
+fn feed_row(refusal: &FeedRefusal) -> Row {
+    use StatusCode as S;
+    match refusal {
+        FeedRefusal::NotAnUpgrade | FeedRefusal::Version => {
+            row(S::UPGRADE_REQUIRED, "feed.upgrade_required", "The feed is a WebSocket")
+        }
+        FeedRefusal::Handshake { .. } => row(S::BAD_REQUEST, "request.malformed", "The request cannot be read"),
+        FeedRefusal::Origin => row(S::FORBIDDEN, "feed.origin_refused", "Not from that page"),
+        FeedRefusal::Full => row(S::SERVICE_UNAVAILABLE, "feed.full", "The feed is full").after(SOON),
+        FeedRefusal::ShuttingDown => {
+            row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
+        }
+    }
+}
+
+fn plugin_row(failure: &PluginFailure) -> Row {
+    let status = StatusCode::INTERNAL_SERVER_ERROR;
+    match failure {
+        PluginFailure::Busy { .. } => {
+            row(StatusCode::SERVICE_UNAVAILABLE, failure.code(), "A plugin has too many calls").after(SOON)
+        }
+        PluginFailure::OutOfFuel { .. }
+        | PluginFailure::TimedOut { .. }
+        | PluginFailure::OutOfMemory { .. }
+        | PluginFailure::TooMuchData { .. }
+        | PluginFailure::OutOfStack { .. }
+        | PluginFailure::Trapped { .. } => row(status, failure.code(), "A plugin failed"),
+    }
+}
+
+impl From<AuthRefusal> for ApiError {
+    fn from(error: AuthRefusal) -> Self {
+        Self::Auth(Arc::new(error))
+    }
+}
+
+/// The error goes with the response until the request's id is known; see `api::request`.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.row().status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

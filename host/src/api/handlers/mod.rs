@@ -1,0 +1,30 @@
+//! One file per kind of thing that is asked for.
+
+pub(super) mod logs;
+pub(super) mod nodes;
+pub(super) mod orders;
+pub(super) mod probes;
+pub(super) mod sessions;
+
+use crate::api::error::ApiError;
+use crate::api::input::Input;
+use crate::model::ProcessId;
+
+/// Reads a process's address from the path. A broken one is told like any other bad field.
+fn process_id(input: &mut Input, text: &str) -> Option<ProcessId> {
+    input.path("process", text);
+    match ProcessId::parse(text) {
+        Ok(id) => Some(id),
+        Err(error) => {
+            input.problem("/path/process", "invalid", format!("{error}; `group:name` was expected"));
+            None
+        }
+    }
+}
+
+/// What is left of a checked input: its fields, and a value that was there because nothing was wrong.
+fn checked<T>(input: Input, value: Option<T>) -> Result<(Vec<crate::model::Field>, T), ApiError> {
+    let fields = input.finish()?;
+    let missing = || ApiError::Malformed("the address holds no such part".into());
+    Ok((fields, value.ok_or_else(missing)?))
+}

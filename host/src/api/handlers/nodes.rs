@@ -1,0 +1,90 @@
+use crate::api::edge::{Caller, Edge};
+use crate::api::error::ApiError;
+use crate::api::handlers::{checked, process_id};
+use crate::api::input::Input;
+use crate::api::view;
+use crate::api::wire::{NodeList, NodeView, Problem, ProcessList, ProcessView};
+use crate::auth::Action;
+use axum::extract::{Extension, Path, State};
+use axum::{Json, http::Uri};
+use std::sync::Arc;
+
+/// All nodes
+///
+/// Sorted by name. With `include=processes` each with its processes.
+#[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes",
+    params(("include" = Option<String>, Query, description = "`processes`: each node with its processes", pattern = "^processes$")),
+    responses((status = 200, body = NodeList), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn list(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Json<NodeList>, ApiError> {
+    let mut input = Input::new(&uri);
+    let include = input.text("include");
+    if include.as_deref().is_some_and(|value| value != "processes") {
+        input.problem("/query/include", "invalid", "`processes` was expected".into());
+    }
+    edge.admit(&caller, Action::NodeRead, "node.list", input.finish()?).await?;
+    let form = if include.is_some() { view::node_in_full } else { view::node };
+    Ok(Json(NodeList { items: edge.pool.nodes().map(|node| form(&node.status())).collect() }))
+}
+
+/// One node, with its processes
+#[utoipa::path(get, path = "/api/v1/nodes/{node}", tag = "nodes",
+    params(("node" = String, Path, description = "The node's name")),
+    responses((status = 200, body = NodeView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn show(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Path(node): Path<String>,
+    uri: Uri,
+) -> Result<Json<NodeView>, ApiError> {
+    let mut input = Input::new(&uri);
+    input.path("node", &node);
+    edge.admit(&caller, Action::NodeRead, "node.read", input.finish()?).await?;
+    Ok(Json(view::node_in_full(&edge.pool.node(&node)?.status())))
+}
+
+/// The processes of one node
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/processes", tag = "processes",
+    params(("node" = String, Path, description = "The node's name")),
+    responses((status = 200, body = ProcessList), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn processes(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Path(node): Path<String>,
+    uri: Uri,
+) -> Result<Json<ProcessList>, ApiError> {
+    let mut input = Input::new(&uri);
+    input.path("node", &node);
+    edge.admit(&caller, Action::ProcessRead, "process.list", input.finish()?).await?;
+    let status = edge.pool.node(&node)?.status();
+    Ok(Json(ProcessList { node: view::node(&status), items: view::processes(&status) }))
+}
+
+/// One process
+#[utoipa::path(get, path = "/api/v1/nodes/{node}/processes/{process}", tag = "processes",
+    params(("node" = String, Path, description = "The node's name"),
+        ("process" = String, Path, description = "The process, as `group:name`")),
+    responses((status = 200, body = ProcessView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn process(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Path((node, process)): Path<(String, String)>,
+    uri: Uri,
+) -> Result<Json<ProcessView>, ApiError> {
+    let mut input = Input::new(&uri);
+    input.path("node", &node);
+    let id = process_id(&mut input, &process);
+    let (fields, id) = checked(input, id)?;
+    edge.admit(&caller, Action::ProcessRead, "process.read", fields).await?;
+    let status = edge.pool.node(&node)?.status();
+    let found = status.processes.iter().find(|p| p.process.id == id);
+    let unknown = || crate::node::NodeError::UnknownProcess { node: status.id.clone(), process: id.clone() };
+    Ok(Json(view::process(found.ok_or_else(unknown)?)))
+}

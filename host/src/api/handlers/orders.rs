@@ -1,0 +1,124 @@
+use crate::api::edge::{Caller, Edge, Facts};
+use crate::api::error::ApiError;
+use crate::api::error::node_code;
+use crate::api::handlers::{checked, process_id};
+use crate::api::input::{Input, optional_json};
+use crate::api::view;
+use crate::api::wire::{CommandRequest, CommandResult, Problem};
+use crate::auth::Action;
+use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome};
+use crate::node::NodeError;
+use crate::store::AuditOutcome;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, Path, State};
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode, Uri};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long an answer waits for the process to settle, unless asked otherwise.
+const WAIT_DEFAULT_MS: u64 = 15_000;
+const WAIT_MAX_MS: u64 = 60_000;
+
+/// What every order is given, in the order in which axum takes it apart.
+type Asked = (State<Arc<Edge>>, Extension<Caller>, Extension<Facts>, Path<(String, String)>, Uri, HeaderMap);
+
+/// Starts a process
+///
+/// Sent to the supervisor at most once. A process that runs already is left alone (`unchanged`).
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/processes/{process}/start", tag = "processes",
+    params(("node" = String, Path, description = "The node's name"),
+        ("process" = String, Path, description = "The process, as `group:name`")),
+    request_body(content = Option<CommandRequest>, content_type = "application/json"),
+    responses((status = 200, body = CommandResult), (status = 202, body = CommandResult, description = "Still on its way"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn start(asked: Asked, body: Body) -> Result<Response, ApiError> {
+    carry_out(Operation::Start, asked, body).await
+}
+
+/// Stops a process
+///
+/// A slow stop is `in-progress`, not a failure. A process that is stopped already is left alone (`unchanged`).
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/processes/{process}/stop", tag = "processes",
+    params(("node" = String, Path, description = "The node's name"),
+        ("process" = String, Path, description = "The process, as `group:name`")),
+    request_body(content = Option<CommandRequest>, content_type = "application/json"),
+    responses((status = 200, body = CommandResult), (status = 202, body = CommandResult, description = "Still on its way"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn stop(asked: Asked, body: Body) -> Result<Response, ApiError> {
+    carry_out(Operation::Stop, asked, body).await
+}
+
+/// Restarts a process
+///
+/// Stops it, sees it stopped, starts it. The start is sent even if the caller leaves in between.
+#[utoipa::path(post, path = "/api/v1/nodes/{node}/processes/{process}/restart", tag = "processes",
+    params(("node" = String, Path, description = "The node's name"),
+        ("process" = String, Path, description = "The process, as `group:name`")),
+    request_body(content = Option<CommandRequest>, content_type = "application/json"),
+    responses((status = 200, body = CommandResult), (status = 202, body = CommandResult, description = "Still on its way"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn restart(asked: Asked, body: Body) -> Result<Response, ApiError> {
+    carry_out(Operation::Restart, asked, body).await
+}
+
+async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Response, ApiError> {
+    let (State(edge), Extension(caller), Extension(facts), Path((node, process)), uri, headers) = asked;
+    let name = format!("process.{operation}");
+    let mut input = Input::new(&uri);
+    input.path("node", &node);
+    let id = process_id(&mut input, &process);
+    let wish: CommandRequest =
+        optional_json(&headers, body, edge.config.body_bytes_max, edge.config.request_timeout).await?;
+    let wait_ms = wish.wait_ms.unwrap_or(WAIT_DEFAULT_MS);
+    input.body("wait_ms", &wait_ms.to_string());
+    if wait_ms > WAIT_MAX_MS {
+        input.problem("/body/wait_ms", "out_of_range", format!("a whole number from 0 to {WAIT_MAX_MS} was expected"));
+    }
+    let (fields, id) = checked(input, id)?;
+    let target = format!("{node}/{id}");
+    if let Err(error) = edge.admit(&caller, Action::ProcessControl, &name, fields).await {
+        edge.record(&caller, &facts, &name, &target, AuditOutcome::Refused, error.code()).await?;
+        return Err(error);
+    }
+    let handle = edge.pool.node(&node)?.clone();
+    // The intent is durable before the node hears of it, so that no order goes out that the audit does not know.
+    edge.record(&caller, &facts, &name, &target, AuditOutcome::Intended, "").await?;
+    let command =
+        Command { operation, process: id, wait: Duration::from_millis(wait_ms), request_id: facts.request_id.clone() };
+    // On a task of its own: when the caller leaves, its order is still finished and its outcome still written down.
+    let task = Arc::clone(&edge);
+    let (done, report) = tokio::sync::oneshot::channel();
+    edge.tracker.spawn(async move {
+        let result = handle.command(command).await;
+        let (outcome, reason) = verdict(&result);
+        let audited = task.record(&caller, &facts, &name, &target, outcome, reason).await;
+        drop(done.send(audited.and(result.map_err(ApiError::Node)))); // the caller may have left
+    });
+    let report = report.await.map_err(|_| ApiError::ShuttingDown)??;
+    let status = if report.outcome == Outcome::InProgress { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(view::command(&report))).into_response())
+}
+
+/// How the audit has it. `unknown` is an order whose answer never came: it may have been carried out.
+fn verdict(result: &Result<CommandReport, NodeError>) -> (AuditOutcome, &'static str) {
+    match result {
+        Ok(report) => match report.outcome {
+            Outcome::Done => (AuditOutcome::Done, ""),
+            Outcome::Unchanged => (AuditOutcome::Done, "unchanged"),
+            Outcome::InProgress => (AuditOutcome::Unknown, "in_progress"),
+            Outcome::Failed => (AuditOutcome::Failed, "settled_elsewhere"),
+        },
+        Err(error) if is_lost(error) => (AuditOutcome::Unknown, node_code(error)),
+        Err(error) => (AuditOutcome::Failed, node_code(error)),
+    }
+}
+
+fn is_lost(error: &NodeError) -> bool {
+    matches!(error, NodeError::Gone { .. } | NodeError::Adapter { .. })
+        || matches!(error, NodeError::Answered { fault, .. } if fault.kind == FaultKind::Timeout)
+}

@@ -1,0 +1,44 @@
+use crate::api::edge::Edge;
+use crate::api::error::ApiError;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use std::sync::Arc;
+
+/// Alive
+///
+/// 200 as long as the process serves requests at all. Says nothing about nodes.
+#[utoipa::path(get, path = "/livez", tag = "probes", security(()), responses((status = 200, body = String, content_type = "text/plain")))]
+pub(in crate::api) async fn livez() -> &'static str {
+    "ok\n"
+}
+
+/// Ready
+///
+/// 200 while requests are taken, 503 once shutdown has begun.
+#[utoipa::path(get, path = "/readyz", tag = "probes", security(()),
+    responses((status = 200, body = String, content_type = "text/plain"), (status = 503, body = String, content_type = "text/plain")))]
+pub(in crate::api) async fn readyz(State(edge): State<Arc<Edge>>) -> Response {
+    if edge.stop.is_cancelled() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
+    }
+    "ok\n".into_response()
+}
+
+/// Metrics
+///
+/// In the OpenMetrics text format.
+#[utoipa::path(get, path = "/metrics", tag = "probes", security(()),
+    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
+pub(in crate::api) async fn metrics(State(edge): State<Arc<Edge>>) -> Result<Response, ApiError> {
+    let text = edge.metrics.render(&edge)?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
+}
+
+/// This document
+#[utoipa::path(get, path = "/api/openapi.json", tag = "probes", security(()),
+    responses((status = 200, body = Object, content_type = "application/json")))]
+pub(in crate::api) async fn openapi(State(edge): State<Arc<Edge>>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], edge.openapi.clone()).into_response()
+}

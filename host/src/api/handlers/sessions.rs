@@ -1,0 +1,100 @@
+use crate::api::edge::{Caller, Edge, Facts};
+use crate::api::error::ApiError;
+use crate::api::input::{Input, json};
+use crate::api::view;
+use crate::api::wire::{LoginRequest, LoginResult, PrincipalView, Problem, SetupRequest};
+use crate::auth::Login;
+use crate::model::{Credential, PeerFacts, Secret};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use http::{HeaderMap, StatusCode, Uri};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+/// Logs in
+///
+/// Tells nothing about why a login failed; the server's audit does.
+#[utoipa::path(post, path = "/api/v1/login", tag = "session", security(()), request_body = LoginRequest,
+    responses((status = 200, body = LoginResult), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn login(
+    State(edge): State<Arc<Edge>>,
+    Extension(facts): Extension<Facts>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<LoginResult>, ApiError> {
+    let asked: LoginRequest = json(&headers, body, edge.config.body_bytes_max, edge.config.request_timeout).await?;
+    let mut input = Input::new(&uri);
+    input.body("username", &asked.username);
+    input.body("password/length", &asked.password.len().to_string());
+    edge.validate(None, "session.login", input.finish()?).await?;
+    let credential = Credential::Password { username: asked.username, password: Secret::new(asked.password) };
+    let login = edge.auth.login(credential, peer(&facts), SystemTime::now()).await?;
+    Ok(Json(granted(&login)))
+}
+
+/// Creates the first administrator
+///
+/// Against the setup token that a server without accounts prints when it starts.
+#[utoipa::path(post, path = "/api/v1/setup", tag = "session", security(()), request_body = SetupRequest,
+    responses((status = 200, body = LoginResult), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn setup(
+    State(edge): State<Arc<Edge>>,
+    Extension(facts): Extension<Facts>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<LoginResult>, ApiError> {
+    let asked: SetupRequest = json(&headers, body, edge.config.body_bytes_max, edge.config.request_timeout).await?;
+    let mut input = Input::new(&uri);
+    input.body("username", &asked.username);
+    input.body("password/length", &asked.password.len().to_string());
+    input.body("token/length", &asked.token.len().to_string());
+    edge.validate(None, "session.setup", input.finish()?).await?;
+    let (token, password) = (Secret::new(asked.token), Secret::new(asked.password));
+    let login = edge.auth.setup(token, asked.username, password, peer(&facts), SystemTime::now()).await?;
+    Ok(Json(granted(&login)))
+}
+
+/// Ends this session
+#[utoipa::path(post, path = "/api/v1/logout", tag = "session",
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn logout(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Extension(facts): Extension<Facts>,
+    uri: Uri,
+) -> Result<StatusCode, ApiError> {
+    edge.validate(Some(caller.principal()), "session.logout", Input::new(&uri).finish()?).await?;
+    edge.auth.logout(&caller.0, peer(&facts), SystemTime::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who am I
+#[utoipa::path(get, path = "/api/v1/me", tag = "session",
+    responses((status = 200, body = PrincipalView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn me(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Json<PrincipalView>, ApiError> {
+    edge.validate(Some(caller.principal()), "session.read", Input::new(&uri).finish()?).await?;
+    Ok(Json(view::principal(caller.principal())))
+}
+
+fn peer(facts: &Facts) -> PeerFacts {
+    PeerFacts { address: facts.address, request_id: facts.request_id.clone() }
+}
+
+fn granted(login: &Login) -> LoginResult {
+    LoginResult {
+        token: login.token.reveal().to_owned(),
+        expires_at: view::timestamp(login.session.expires),
+        principal: view::principal(&login.session.principal),
+    }
+}

@@ -1,0 +1,236 @@
+//! What the caller chose, taken apart and checked: path, query and body.
+
+use crate::api::error::ApiError;
+use crate::api::wire::FieldProblem;
+use crate::model::Field;
+use axum::body::Body;
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Uri};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use percent_encoding::percent_decode_str;
+use serde::de::DeserializeOwned;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// Collects the fields of a request and everything that is wrong with them, so that all faults are told at once.
+#[derive(Debug, Default)]
+pub(super) struct Input {
+    query: Vec<(String, String)>,
+    fields: Vec<Field>,
+    problems: Vec<FieldProblem>,
+}
+
+impl Input {
+    /// The input of a request with this address.
+    pub(super) fn new(uri: &Uri) -> Self {
+        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let mut input = Self::default();
+        for pair in pairs {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded =
+                |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().map(|t| t.into_owned());
+            match (decoded(name), decoded(value)) {
+                (Ok(name), Ok(value)) if input.query.iter().any(|(known, _)| *known == name) => {
+                    input.problem(
+                        &format!("/query/{name}"),
+                        "repeated",
+                        format!("{name}={value} is given twice; give it once"),
+                    );
+                }
+                (Ok(name), Ok(value)) => input.query.push((name, value)),
+                (name, _) => {
+                    let pointer = format!("/query/{}", name.unwrap_or_default());
+                    input.problem(&pointer, "encoding", "percent-encode the parameter as UTF-8".into());
+                }
+            }
+        }
+        input
+    }
+
+    /// Notes a part of the path.
+    pub(super) fn path(&mut self, name: &str, value: &str) {
+        self.fields.push(Field { pointer: format!("/path/{name}"), value: value.to_owned() });
+    }
+
+    /// Notes a member of the body.
+    pub(super) fn body(&mut self, name: &str, value: &str) {
+        self.fields.push(Field { pointer: format!("/body/{name}"), value: value.to_owned() });
+    }
+
+    /// Takes a query parameter.
+    pub(super) fn text(&mut self, name: &str) -> Option<String> {
+        let at = self.query.iter().position(|(known, _)| known == name)?;
+        let (_, value) = self.query.swap_remove(at);
+        self.fields.push(Field { pointer: format!("/query/{name}"), value: value.clone() });
+        Some(value)
+    }
+
+    /// Takes a query parameter that is a whole number in a range.
+    pub(super) fn number(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let text = self.text(name)?;
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        if number.is_none() {
+            let (low, high) = range.into_inner();
+            let message = format!("a whole number from {low} to {high} was expected");
+            self.problem(&format!("/query/{name}"), "out_of_range", message);
+        }
+        number
+    }
+
+    /// Adds something that is wrong.
+    pub(super) fn problem(&mut self, pointer: &str, code: &str, message: String) {
+        self.problems.push(FieldProblem { pointer: pointer.to_owned(), code: code.to_owned(), message });
+    }
+
+    /// All fields, if nothing is wrong and no query parameter was left over.
+    pub(super) fn finish(mut self) -> Result<Vec<Field>, ApiError> {
+        for (name, _) in std::mem::take(&mut self.query) {
+            self.problem(
+                &format!("/query/{name}"),
+                "unknown_field",
+                "there is no such parameter here; leave it out".into(),
+            );
+        }
+        if self.problems.is_empty() { Ok(self.fields) } else { Err(ApiError::Invalid(self.problems)) }
+    }
+}
+
+/// Reads a JSON body whole, inside its size and time limits.
+///
+/// # Errors
+/// 408 when it does not arrive in time, 413 when it is too large, 415 when it is not JSON by its content type,
+/// 400 when it is not JSON at all, 422 when a member is unknown, missing or of the wrong type.
+pub(super) async fn json<T: DeserializeOwned>(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    time_max: Duration,
+) -> Result<T, ApiError> {
+    let bytes = read(body, bytes_max, time_max).await?;
+    check_media_type(headers)?;
+    parse(&bytes)
+}
+
+/// The same for a body that may be left out.
+///
+/// # Errors
+/// As [`json`].
+pub(super) async fn optional_json<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+    bytes_max: usize,
+    time_max: Duration,
+) -> Result<T, ApiError> {
+    let bytes = read(body, bytes_max, time_max).await?;
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    check_media_type(headers)?;
+    parse(&bytes)
+}
+
+async fn read(body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes, ApiError> {
+    let whole = timeout(time_max, Limited::new(body, bytes_max).collect());
+    match whole.await {
+        Err(_) => Err(ApiError::BodyTimedOut { limit: time_max }),
+        Ok(Ok(collected)) => Ok(collected.to_bytes()),
+        Ok(Err(error)) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(ApiError::TooLarge { limit_bytes: bytes_max })
+        }
+        Ok(Err(_)) => Err(ApiError::Malformed("the body broke off or was not framed properly".into())),
+    }
+}
+
+fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = given.split(';').next().unwrap_or_default().trim();
+    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(ApiError::MediaType) }
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut reader);
+    let value = parsed.map_err(|error| {
+        let pointer = pointer(error.path());
+        let inner = error.into_inner();
+        match inner.classify() {
+            serde_json::error::Category::Data => {
+                ApiError::Invalid(vec![FieldProblem { pointer, code: "invalid".into(), message: inner.to_string() }])
+            }
+            serde_json::error::Category::Io
+            | serde_json::error::Category::Syntax
+            | serde_json::error::Category::Eof => ApiError::Malformed(format!("the body is not JSON: {inner}")),
+        }
+    })?;
+    reader.end().map_err(|error| ApiError::Malformed(format!("the body is not one JSON document: {error}")))?;
+    Ok(value)
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    let mut pointer = String::from("/body");
+    for segment in path {
+        match segment {
+            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+    }
+    pointer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::wire::CommandRequest;
+
+    fn input(uri: &str) -> Input {
+        Input::new(&uri.parse().expect("a uri"))
+    }
+
+    #[test]
+    fn every_bad_parameter_is_named_at_once() {
+        let mut input = input("/x?tail=many&offset=5&tail=6&colour=red&bad=%ff");
+        assert_eq!(input.number("tail", 1..=10), None);
+        assert_eq!(input.number("offset", 0..=9), Some(5));
+        let Err(ApiError::Invalid(problems)) = input.finish() else { panic!("accepted") };
+        let found: Vec<_> = problems.iter().map(|p| (p.pointer.as_str(), p.code.as_str())).collect();
+        assert_eq!(
+            found,
+            [
+                ("/query/tail", "repeated"),
+                ("/query/bad", "encoding"),
+                ("/query/tail", "out_of_range"),
+                ("/query/colour", "unknown_field"),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_body_is_json_of_the_right_shape_and_size() {
+        let mut headers = HeaderMap::new();
+        let read = |text: &'static str, headers: HeaderMap| async move {
+            optional_json::<CommandRequest>(&headers, Body::from(text), 64, Duration::from_secs(1)).await
+        };
+        assert_eq!(read("", headers.clone()).await.expect("default"), CommandRequest::default());
+        assert!(matches!(read("{}", headers.clone()).await, Err(ApiError::MediaType)));
+        headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().expect("a header"));
+        assert_eq!(read(r#"{"wait_ms":5}"#, headers.clone()).await.expect("good").wait_ms, Some(5));
+        for broken in ["{", "{} {}", "\u{1}"] {
+            assert!(matches!(read(broken, headers.clone()).await, Err(ApiError::Malformed(_))), "{broken}");
+        }
+        for (wrong, pointer) in [
+            (r#"{"wait_ms":"5"}"#, "/body/wait_ms"),
+            (r#"{"wait":5}"#, "/body/wait"),
+            (r#"{"wait_ms":1,"wait_ms":2}"#, "/body"),
+        ] {
+            let Err(ApiError::Invalid(problems)) = read(wrong, headers.clone()).await else { panic!("{wrong}") };
+            assert!(problems[0].pointer.starts_with(pointer), "{wrong}: {:?}", problems[0]);
+        }
+        let long: &'static str =
+            concat!(r#"{"wait_ms":                                                         "#, "          1}");
+        assert!(matches!(read(long, headers).await, Err(ApiError::TooLarge { limit_bytes: 64 })));
+    }
+}

@@ -1,0 +1,236 @@
+//! What `/metrics` says: the fleet, and the host itself.
+//!
+//! Fleet figures are read from the nodes' snapshots when they are asked for, so they cannot disagree with the API.
+
+use crate::api::edge::Edge;
+use crate::api::error::ApiError;
+use crate::model::{NodeState, ProcessState};
+use crate::plugin::LoadedPlugin;
+use http::Method;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Upper bounds in seconds.
+const BUCKETS: [f64; 11] = [0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    route: String,
+    method: &'static str,
+    status: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeLabels {
+    node: String,
+    environment: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeStateLabels {
+    node: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProcessLabels {
+    node: String,
+    group: String,
+    process: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StateCountLabels {
+    node: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+enum Calls {
+    Ok,
+    Failed,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CallLabels {
+    outcome: Calls,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhyLabel {
+    why: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginLabel {
+    plugin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginOutcomeLabels {
+    plugin: String,
+    outcome: &'static str,
+}
+
+/// Counters of the edge.
+#[derive(Debug)]
+pub struct Metrics {
+    plugins: Vec<LoadedPlugin>,
+    requests: Family<RequestLabels, Counter>,
+    seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
+}
+
+impl Metrics {
+    /// Counters at zero, beside those that the plugins keep themselves.
+    #[must_use]
+    pub fn new(plugins: Vec<LoadedPlugin>) -> Self {
+        Self { plugins, requests: Family::default(), seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)) }
+    }
+
+    pub(super) fn request(&self, route: &str, method: &Method, status: u16, took: Duration) {
+        let route = route.to_owned();
+        self.seconds.get_or_create(&RouteLabel { route: route.clone() }).observe(took.as_secs_f64());
+        self.requests.get_or_create(&RequestLabels { route, method: known(method), status }).inc();
+    }
+
+    /// The whole page.
+    ///
+    /// # Errors
+    /// [`ApiError::Internal`] if it cannot be written, which would be a bug.
+    pub(super) fn render(&self, edge: &Edge) -> Result<String, ApiError> {
+        let mut registry = Registry::with_prefix("omnivisor");
+        registry.register("http_requests", "Requests answered", self.requests.clone());
+        registry.register("http_request_seconds", "From head to answer", self.seconds.clone());
+        fleet(&mut registry, edge);
+        host(&mut registry, edge);
+        feed(&mut registry, edge);
+        plugins(&mut registry, &self.plugins);
+        let mut text = String::new();
+        encode(&mut text, &registry).map_err(|error| ApiError::Internal { what: format!("metrics: {error}") })?;
+        Ok(text)
+    }
+}
+
+fn fleet(registry: &mut Registry, edge: &Edge) {
+    let node_up = Family::<NodeLabels, Gauge>::default();
+    let node_state = Family::<NodeStateLabels, Gauge>::default();
+    let process_up = Family::<ProcessLabels, Gauge>::default();
+    let process_start = Family::<ProcessLabels, Gauge>::default();
+    let process_exit = Family::<ProcessLabels, Gauge>::default();
+    let processes = Family::<StateCountLabels, Gauge>::default();
+    for handle in edge.pool.nodes() {
+        let status = handle.status();
+        let node = status.id.to_string();
+        let environment = status.environment.clone().unwrap_or_default();
+        node_up.get_or_create(&NodeLabels { node: node.clone(), environment }).set(i64::from(status.state.is_live()));
+        node_state.get_or_create(&NodeStateLabels { node: node.clone(), state: label(status.state) }).set(1);
+        for state in ProcessState::ALL {
+            let count = status.processes.iter().filter(|p| p.process.state == state).count();
+            let labels = StateCountLabels { node: node.clone(), state: state.as_str() };
+            processes.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+        for observed in status.processes.iter() {
+            let process = &observed.process;
+            let labels = ProcessLabels {
+                node: node.clone(),
+                group: process.id.group().to_owned(),
+                process: process.id.name().to_owned(),
+            };
+            process_up.get_or_create(&labels).set(i64::from(process.state == ProcessState::Running));
+            if let Some(exit) = process.exit_status {
+                process_exit.get_or_create(&labels).set(i64::from(exit));
+            }
+            let started = observed.started_at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+            if let Some(started) = started {
+                process_start.get_or_create(&labels).set(i64::try_from(started.as_secs()).unwrap_or(i64::MAX));
+            }
+        }
+    }
+    registry.register("node_up", "1 while the node's data is current", node_up);
+    registry.register("node_state", "1 for the state the node is in", node_state);
+    registry.register("processes", "Processes of a node by state", processes);
+    registry.register("process_up", "1 while the process is running", process_up);
+    registry.register("process_start_time_seconds", "Start of the current run, seconds since 1970", process_start);
+    registry.register("process_exit_status", "Exit status of the last run that ended", process_exit);
+}
+
+fn host(registry: &mut Registry, edge: &Edge) {
+    let pool = edge.pool.metrics();
+    let calls = Family::<CallLabels, Counter>::default();
+    calls.get_or_create(&CallLabels { outcome: Calls::Ok }).inc_by(pool.calls_ok.load(Ordering::Relaxed));
+    calls.get_or_create(&CallLabels { outcome: Calls::Failed }).inc_by(pool.calls_failed.load(Ordering::Relaxed));
+    registry.register("node_calls", "Calls of node adapters", calls);
+    registry.register("orders", "Orders taken by supervisors", ConstCounter::new(pool.orders.load(Ordering::Relaxed)));
+    let streams = ConstCounter::new(pool.hint_streams.load(Ordering::Relaxed));
+    registry.register("hint_streams_opened", "Hint streams opened", streams);
+}
+
+fn feed(registry: &mut Registry, edge: &Edge) {
+    let figures = edge.hub.figures();
+    let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register("feed_clients", "Clients of the feed", gauge(figures.clients));
+    registry.register("feed_ring_bytes", "Bytes of events kept for late clients", gauge(figures.ring_bytes));
+    registry.register("feed_events", "Events published", ConstCounter::new(figures.events));
+    registry.register("feed_deliveries", "Events handed to clients", ConstCounter::new(figures.deliveries));
+    registry.register("feed_snapshots", "Snapshots made", ConstCounter::new(figures.snapshots));
+    registry.register("feed_resyncs", "Clients that had to start over", ConstCounter::new(figures.resyncs));
+    let disconnects = Family::<WhyLabel, Counter>::default();
+    for (why, count) in figures.disconnects {
+        disconnects.get_or_create(&WhyLabel { why: why.as_str() }).inc_by(count);
+    }
+    registry.register("feed_disconnects", "Feed connections ended, by reason", disconnects);
+}
+
+fn plugins(registry: &mut Registry, loaded: &[LoadedPlugin]) {
+    let calls = Family::<PluginOutcomeLabels, Counter>::default();
+    let fuel = Family::<PluginLabel, Counter>::default();
+    let seconds = Family::<PluginLabel, Counter<f64, AtomicU64>>::default();
+    let running = Family::<PluginLabel, Gauge>::default();
+    let memory = Family::<PluginLabel, Gauge>::default();
+    for plugin in loaded {
+        let figures = plugin.counters.snapshot();
+        let label = PluginLabel { plugin: plugin.name.clone() };
+        for (outcome, count) in figures.outcomes {
+            calls.get_or_create(&PluginOutcomeLabels { plugin: plugin.name.clone(), outcome }).inc_by(count);
+        }
+        fuel.get_or_create(&label).inc_by(figures.fuel_total);
+        seconds.get_or_create(&label).inc_by(figures.time_total.as_secs_f64());
+        running.get_or_create(&label).set(i64::try_from(figures.running).unwrap_or(i64::MAX));
+        memory.get_or_create(&label).set(i64::try_from(figures.memory_bytes_peak).unwrap_or(i64::MAX));
+    }
+    registry.register("plugin_calls", "Calls of plugins, by outcome", calls);
+    registry.register("plugin_fuel", "Fuel used", fuel);
+    registry.register("plugin_call_seconds", "Time spent in calls, waits included", seconds);
+    registry.register("plugin_calls_running", "Calls under way", running);
+    registry.register("plugin_memory_bytes_peak", "Most linear memory one call had", memory);
+}
+
+fn label(state: NodeState) -> &'static str {
+    state.as_str()
+}
+
+/// Callers invent methods; labels have to be few.
+fn known(method: &Method) -> &'static str {
+    match method.as_str() {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,132 @@
+//! What happens to every request, whatever it asks for: an id, an answer in one form, one log line, a count.
+
+use crate::api::edge::{Edge, Facts, RequestId};
+use crate::api::error::ApiError;
+use crate::api::server::Peer;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Characters of a request id.
+const REQUEST_ID_MAX: usize = 64;
+
+/// Stamps a request, passes it on, and turns what came of it into the answer.
+pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = RequestId(proper_id(request.headers().get(X_REQUEST_ID)).unwrap_or_else(new_id));
+    let address = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let method = request.method().clone();
+    request.extensions_mut().insert(Facts { request_id: id.0.clone(), address });
+    request.extensions_mut().insert(id.clone());
+    let mut response = next.run(request).await;
+    let error = response.extensions_mut().remove::<ApiError>();
+    if let Some(error) = &error {
+        response = error.response(&id);
+    }
+    let status = response.status().as_u16();
+    edge.metrics.request(&route, &method, status, began.elapsed());
+    log(&id, &address, &method, &route, status, began, error.as_ref());
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&id.0) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Lets a request on only with a session; the handler finds out whose in the request's extensions.
+pub(super) async fn require_session(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
+    match edge.recognise(request.headers()) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Answers for addresses that no route has.
+pub(super) async fn no_route() -> ApiError {
+    ApiError::NoRoute
+}
+
+fn log(
+    id: &RequestId,
+    address: &IpAddr,
+    method: &http::Method,
+    route: &str,
+    status: u16,
+    began: Instant,
+    error: Option<&ApiError>,
+) {
+    let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+    let code = error.map_or("", ApiError::code);
+    // The whole chain: what the caller is not told stands here.
+    let cause = error.map(chain).unwrap_or_default();
+    if status >= 500 {
+        tracing::error!(request_id = %id.0, %address, %method, route, status, took_us, code, cause, "request failed");
+    } else if status >= 400 {
+        tracing::info!(request_id = %id.0, %address, %method, route, status, took_us, code, cause, "request refused");
+    } else {
+        tracing::debug!(request_id = %id.0, %address, %method, route, status, took_us, "request");
+    }
+}
+
+fn chain(error: &ApiError) -> String {
+    if let ApiError::Internal { what } = error {
+        return what.clone();
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// The caller's own id, if it could not be mistaken for anything else in a log.
+fn proper_id(value: Option<&HeaderValue>) -> Option<String> {
+    let text = value?.to_str().ok()?;
+    let is_proper = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    ((1..=REQUEST_ID_MAX).contains(&text.len()) && text.chars().all(is_proper)).then(|| text.to_owned())
+}
+
+fn new_id() -> String {
+    let mut bytes = [0_u8; 12];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        Err(error) => {
+            tracing::error!(%error, "the system gives no random bytes; requests have no id");
+            "unknown".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_callers_id_is_taken_only_if_it_is_plain() {
+        let id = |text: &[u8]| proper_id(Some(&HeaderValue::from_bytes(text).expect("a header")));
+        assert_eq!(id(b"abc-1.2_3").as_deref(), Some("abc-1.2_3"));
+        for bad in [&b""[..], b"a b", b"a\tb", "ä".as_bytes(), &[b'x'; 65]] {
+            assert_eq!(id(bad), None);
+        }
+        assert_eq!(new_id().len(), 24);
+        assert_ne!(new_id(), new_id());
+    }
+}

@@ -1,0 +1,89 @@
+//! The table of routes, and the document that describes it.
+
+use crate::api::edge::Edge;
+use crate::api::error::ApiError;
+use crate::api::handlers::{logs, nodes, orders, probes, sessions};
+use crate::api::{feed, request};
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use std::sync::Arc;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Omnivisor", description = "One control plane over many process supervisors.", license(name = "MIT OR Apache-2.0")),
+    tags((name = "session"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "feed"), (name = "probes")),
+    security(("bearer" = [])),
+    modifiers(&Bearer)
+)]
+struct Document;
+
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
+        document.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    }
+}
+
+fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
+    let with_session = OpenApiRouter::new()
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show))
+        .routes(routes!(nodes::processes))
+        .routes(routes!(nodes::process))
+        .routes(routes!(orders::start))
+        .routes(routes!(orders::stop))
+        .routes(routes!(orders::restart))
+        .routes(routes!(logs::read))
+        .routes(routes!(sessions::me))
+        .routes(routes!(sessions::logout))
+        .routes(routes!(feed::open));
+    let open = OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(sessions::login))
+        .routes(routes!(sessions::setup))
+        .routes(routes!(probes::livez))
+        .routes(routes!(probes::readyz))
+        .routes(routes!(probes::metrics))
+        .routes(routes!(probes::openapi));
+    (open, with_session)
+}
+
+/// The OpenAPI document of all routes, made from the handlers' own types.
+///
+/// # Errors
+/// Only if it cannot be written as JSON, which would be a bug.
+pub fn openapi() -> Result<String, serde_json::Error> {
+    let (open, with_session) = table();
+    let document = open.merge(with_session).into_openapi();
+    serde_json::to_string(&document)
+}
+
+/// All routes. Those behind a session pass [`request::require_session`], and nothing else does.
+pub fn router(edge: Arc<Edge>) -> Router {
+    let (open, with_session) = table();
+    let with_session = with_session.route_layer(from_fn_with_state(Arc::clone(&edge), request::require_session));
+    let (router, _) = open.merge(with_session).split_for_parts();
+    router
+        .fallback(request::no_route)
+        .layer(from_fn(name_methods))
+        .layer(from_fn_with_state(Arc::clone(&edge), request::stamp))
+        .with_state(edge)
+}
+
+/// axum answers 405 by itself; this puts it into the one form of all errors. The header `allow` is axum's.
+async fn name_methods(request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    if response.status() != StatusCode::METHOD_NOT_ALLOWED || response.extensions().get::<ApiError>().is_some() {
+        return response;
+    }
+    ApiError::Method { method }.into_response()
+}

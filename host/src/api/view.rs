@@ -1,0 +1,139 @@
+//! From what the host knows to what the API says.
+
+use crate::api::wire::{CommandResult, FieldProblem, LogView, NodeView, PrincipalView, ProcessView};
+use crate::model::{
+    CommandReport, LogChannel, LogSlice, NodeId, NodeStatus, ObservedProcess, Operation, Principal, ProcessId,
+    ProcessState, Violation,
+};
+use std::time::SystemTime;
+
+/// RFC 3339 in UTC with milliseconds.
+#[must_use]
+pub fn timestamp(at: SystemTime) -> String {
+    // Only a clock millions of years off is out of range; the start of the epoch says "unknown" plainly enough.
+    jiff::Timestamp::try_from(at).map_or_else(|_| "1970-01-01T00:00:00.000Z".to_owned(), |at| format!("{at:.3}"))
+}
+
+/// A node, without its processes.
+#[must_use]
+pub fn node(status: &NodeStatus) -> NodeView {
+    let info = status.info.as_deref();
+    NodeView {
+        name: status.id.to_string(),
+        environment: status.environment.clone(),
+        adapter: status.adapter.clone(),
+        state: status.state.as_str().to_owned(),
+        reason: status.reason.clone(),
+        since: timestamp(status.since),
+        observed_at: status.observed_at.map(timestamp),
+        version: status.version.clone(),
+        identification: status.identification.clone(),
+        operations: info.map(|info| operations(&info.operations)).unwrap_or_default(),
+        log_channels: info.map(|info| info.log_channels.clone()).unwrap_or_default(),
+        process_count: Some(status.processes.len()),
+        running_count: Some(status.processes.iter().filter(|p| p.process.state == ProcessState::Running).count()),
+        processes: None,
+    }
+}
+
+/// A node on the feed: without what changes when its processes do, since they are told by themselves.
+#[must_use]
+pub fn node_on_feed(status: &NodeStatus) -> NodeView {
+    let observed_at = status.observed_at.filter(|_| !status.state.is_live()).map(timestamp);
+    NodeView { observed_at, process_count: None, running_count: None, ..node(status) }
+}
+
+/// A node with its processes.
+#[must_use]
+pub fn node_in_full(status: &NodeStatus) -> NodeView {
+    NodeView { processes: Some(processes(status)), ..node(status) }
+}
+
+/// All processes of a node.
+#[must_use]
+pub fn processes(status: &NodeStatus) -> Vec<ProcessView> {
+    status.processes.iter().map(process).collect()
+}
+
+/// One process.
+#[must_use]
+pub fn process(observed: &ObservedProcess) -> ProcessView {
+    let process = &observed.process;
+    ProcessView {
+        id: process.id.to_string(),
+        group: process.id.group().to_owned(),
+        name: process.id.name().to_owned(),
+        state: process.state.as_str().to_owned(),
+        native_state: process.native_state.clone(),
+        pid: process.pid,
+        started_at: observed.started_at.map(timestamp),
+        exit_status: process.exit_status,
+        message: process.message.clone(),
+    }
+}
+
+/// What became of an order.
+#[must_use]
+pub fn command(report: &CommandReport) -> CommandResult {
+    CommandResult {
+        node: report.node.to_string(),
+        process: report.process.to_string(),
+        operation: report.operation.as_str().to_owned(),
+        outcome: report.outcome.as_str().to_owned(),
+        state: report.state.as_str().to_owned(),
+        message: report.message.clone(),
+        took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// A piece of a log, decoded for display.
+#[must_use]
+pub fn log(node: &NodeId, process: &ProcessId, channel: LogChannel, slice: &LogSlice) -> LogView {
+    LogView {
+        node: node.to_string(),
+        process: process.to_string(),
+        channel: channel.as_str().to_owned(),
+        start: slice.start,
+        next: slice.start + slice.bytes.len() as u64,
+        size: slice.size,
+        has_gap: slice.has_gap,
+        text: String::from_utf8_lossy(&slice.bytes).into_owned(),
+    }
+}
+
+/// Who asks.
+#[must_use]
+pub fn principal(principal: &Principal) -> PrincipalView {
+    PrincipalView {
+        name: principal.name.clone(),
+        role: principal.role.as_str().to_owned(),
+        strategy: principal.strategy.clone(),
+    }
+}
+
+/// A rule that a field breaks.
+#[must_use]
+pub fn violation(violation: &Violation) -> FieldProblem {
+    FieldProblem {
+        pointer: violation.pointer.clone(),
+        code: violation.code.clone(),
+        message: violation.message.clone(),
+    }
+}
+
+fn operations(native: &[Operation]) -> Vec<String> {
+    let can_restart = native.contains(&Operation::Start) && native.contains(&Operation::Stop);
+    let restart = (can_restart && !native.contains(&Operation::Restart)).then_some(Operation::Restart);
+    native.iter().copied().chain(restart).map(|operation| operation.as_str().to_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn times_have_milliseconds_and_a_z() {
+        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
+    }
+}

@@ -1,0 +1,161 @@
+//! The commands that run on the server's machine: `serve`, `init`, `config check`.
+
+use crate::app::build::run;
+use crate::app::exit::RunError;
+use crate::app::shutdown::Ended;
+use crate::app::{logging, paths};
+use crate::auth::{Passwords, create_first_administrator};
+use crate::config::{self, Config, Defaults, LoadError, LogFormat, MachineSecrets};
+use crate::model::Secret;
+use crate::store::{AuditOutcome, AuditRecord, Store};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What `serve` may be told besides its configuration.
+#[derive(Debug, Clone, Default)]
+pub struct ServeOptions {
+    /// The configuration; the default place if not given.
+    pub config: Option<PathBuf>,
+    /// Instead of `log.level`.
+    pub log_level: Option<String>,
+    /// Instead of `log.format`.
+    pub log_format: Option<LogFormat>,
+}
+
+/// What `init` is told.
+#[derive(Debug)]
+pub struct InitOptions {
+    /// The configuration; the default place if not given, and no fault if there is none there.
+    pub config: Option<PathBuf>,
+    /// The database instead of the configured one.
+    pub data: Option<PathBuf>,
+    /// The administrator's name.
+    pub username: String,
+    /// The administrator's password.
+    pub password: Secret,
+}
+
+/// Runs a server until SIGINT or SIGTERM. A second signal ends it at once.
+///
+/// # Errors
+/// [`RunError`]; its exit code is the process's.
+pub fn serve(options: ServeOptions) -> Result<(), RunError> {
+    let mut config = load(options.config)?;
+    if let Some(level) = options.log_level {
+        config.log.level = level;
+    }
+    if let Some(format) = options.log_format {
+        config.log.format = format;
+    }
+    logging::start(&config.log).map_err(RunError::Machine)?;
+    runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let signals = watch_signals(stop.clone())?;
+        let address = config.server.listen;
+        let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+        let bound = listener.local_addr().unwrap_or(address);
+        tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "serving");
+        let ended = tokio::select! {
+            ended = run(config, listener, stop) => ended?,
+            () = signals => Ended::Forced,
+        };
+        match ended {
+            Ended::Clean => Ok(()),
+            Ended::Forced => Err(RunError::Forced),
+        }
+    })
+}
+
+/// Creates the first administrator in the database. No server may be running on it.
+///
+/// Returns where the database is.
+///
+/// # Errors
+/// [`RunError`], among them that there are accounts already and that a server is running.
+pub fn init(options: InitOptions) -> Result<PathBuf, RunError> {
+    let is_default = options.config.is_none();
+    let mut config = match load(options.config) {
+        Err(RunError::Config(LoadError::Unreadable { source, .. }))
+            if is_default && source.kind() == std::io::ErrorKind::NotFound =>
+        {
+            let defaults = paths::defaults().map_err(RunError::Machine)?;
+            config::check("[log]\n", &MachineSecrets, Path::new(""), &defaults)
+                .map_err(|faults| RunError::Config(LoadError::Faulty { path: PathBuf::new(), faults }))?
+        }
+        loaded => loaded?,
+    };
+    if let Some(path) = options.data {
+        config.storage.path = path;
+    }
+    runtime()?.block_on(async {
+        let store = Store::open(&config.storage)?;
+        let (passwords, now) = (Passwords::new(store.clone(), TaskTracker::new()), SystemTime::now());
+        let record = AuditRecord {
+            at: now,
+            who: options.username.clone(),
+            what: "account.create".into(),
+            target: options.username.clone(),
+            outcome: AuditOutcome::Done,
+            reason: "init".into(),
+            request_id: String::new(),
+            address: None,
+        };
+        let created =
+            create_first_administrator(&store, &passwords, &options.username, options.password, record, now).await;
+        store.close().await?;
+        created?;
+        Ok(config.storage.path)
+    })
+}
+
+/// Checks a configuration and says where it is.
+///
+/// # Errors
+/// [`RunError::Config`] with every fault.
+pub fn check_config(path: Option<PathBuf>) -> Result<(PathBuf, Config), RunError> {
+    let path = place(path)?;
+    let config = config::load(&path, &MachineSecrets, &defaults()?)?;
+    Ok((path, config))
+}
+
+fn load(path: Option<PathBuf>) -> Result<Config, RunError> {
+    Ok(check_config(path)?.1)
+}
+
+fn place(path: Option<PathBuf>) -> Result<PathBuf, RunError> {
+    path.map_or_else(|| paths::default_config().map_err(RunError::Machine), Ok)
+}
+
+fn defaults() -> Result<Defaults, RunError> {
+    paths::defaults().map_err(RunError::Machine)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| RunError::Machine(format!("no runtime: {error}")))
+}
+
+/// Cancels `stop` at the first signal; the future ends at the second. Handlers are in place when this returns, so a
+/// signal during start-up is a shutdown, not a death.
+fn watch_signals(stop: CancellationToken) -> Result<impl Future<Output = ()>, RunError> {
+    let handler = |kind| signal(kind).map_err(|error| RunError::Machine(format!("no signal handler: {error}")));
+    let (mut interrupt, mut terminate) = (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
+    Ok(async move {
+        for attempt in 0..2 {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if attempt == 0 {
+                stop.cancel();
+            }
+        }
+        tracing::warn!("a second signal: ending at once");
+    })
+}

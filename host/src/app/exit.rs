@@ -1,0 +1,91 @@
+//! How the commands that run on the server's machine end. Codes are those of sysexits.
+
+use crate::auth::AuthRefusal;
+use crate::cli::exit;
+use crate::config::LoadError as ConfigError;
+use crate::node::NodeError;
+use crate::plugin::LoadError as PluginError;
+use crate::store::StoreError;
+use std::io;
+use std::net::SocketAddr;
+
+/// Why the host could not start, or a command could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration cannot be read or is faulty.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// Something about this machine.
+    #[error("{0}")]
+    Machine(String),
+    /// The address is taken or not ours.
+    #[error("cannot listen on {address}; set another `listen` under [server]")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Accounts and sessions.
+    #[error(transparent)]
+    Auth(#[from] AuthRefusal),
+    /// Plugins that cannot serve, all of them.
+    #[error("{} of the plugins cannot be loaded:{}", .0.len(), list(.0))]
+    Plugins(Vec<PluginError>),
+    /// A node's settings.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The OpenAPI document could not be written.
+    #[error("the OpenAPI document could not be written")]
+    Document(#[from] serde_json::Error),
+    /// Shutdown did not end in time; the log names what was still running.
+    #[error("the shutdown took longer than allowed; the log above names what was still running")]
+    Forced,
+}
+
+impl RunError {
+    /// The process's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Config(ConfigError::Unreadable { .. }) => exit::NO_INPUT,
+            Self::Config(_) | Self::Plugins(_) | Self::Node(_) => exit::CONFIG,
+            Self::Listen { .. } => exit::UNAVAILABLE,
+            Self::Store(_) => exit::IO,
+            Self::Auth(_) => exit::DATA,
+            Self::Machine(_) | Self::Document(_) => exit::SOFTWARE,
+            Self::Forced => exit::TEMPORARY,
+        }
+    }
+
+    /// What to print: the error and everything that caused it.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = format!("error: {self}");
+        let mut source = std::error::Error::source(self);
+        while let Some(cause) = source {
+            text.push_str(&format!("\n  because: {cause}"));
+            source = cause.source();
+        }
+        text.push('\n');
+        text
+    }
+}
+
+fn list(errors: &[PluginError]) -> String {
+    errors.iter().map(|error| format!("\n  - {}", chain(error))).collect()
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,67 @@
+//! The end: stages in the reverse order of building, inside one budget.
+
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
+
+/// How the host ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything had stopped by itself.
+    Clean,
+    /// The budget ran out first; the log names what was still running.
+    Forced,
+}
+
+/// The budget of one shutdown.
+pub(super) struct Shutdown {
+    deadline: Instant,
+    ended: Ended,
+}
+
+impl Shutdown {
+    pub(super) fn begin(budget: Duration) -> Self {
+        Self { deadline: Instant::now() + budget, ended: Ended::Clean }
+    }
+
+    /// Waits for a stage as long as the budget lasts.
+    pub(super) async fn stage(&mut self, name: &str, work: impl Future<Output = ()>) {
+        let began = Instant::now();
+        if timeout_at(self.deadline, work).await.is_err() {
+            tracing::error!(stage = name, "shutdown: this stage did not end in time");
+            self.ended = Ended::Forced;
+        } else {
+            tracing::debug!(stage = name, took = ?began.elapsed(), "shutdown: stage done");
+        }
+    }
+
+    /// Waits until every task of a tracker has ended.
+    pub(super) async fn tasks(&mut self, name: &str, tracker: &TaskTracker) {
+        tracker.close();
+        self.stage(name, tracker.wait()).await;
+        if !tracker.is_empty() {
+            tracing::error!(stage = name, tasks = tracker.len(), "shutdown: tasks are left behind");
+        }
+    }
+
+    pub(super) fn ended(self) -> Ended {
+        self.ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn one_budget_covers_all_stages_and_what_overran_shows() {
+        let began = Instant::now();
+        let mut shutdown = Shutdown::begin(Duration::from_secs(10));
+        shutdown.stage("quick", tokio::time::sleep(Duration::from_secs(4))).await;
+        shutdown.stage("stuck", std::future::pending()).await;
+        shutdown.stage("late", std::future::ready(())).await;
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+        assert_eq!(shutdown.ended(), Ended::Forced);
+        assert_eq!(Shutdown::begin(Duration::from_secs(1)).ended(), Ended::Clean);
+    }
+}

@@ -1,0 +1,231 @@
+//! What a fleet costs, against 20 real supervisords with 10 programs each: `cargo bench -p tests --bench fleet`.
+//!
+//! Prints one table. Processor time is read from `/proc`, so it is the server's alone. The naive version beside it asks
+//! every node when somebody wants the list, as the ancestors do.
+
+#![expect(clippy::print_stdout, reason = "a bench prints its table")]
+#![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "a bench may stop with a panic, and measures")]
+
+use anyhow::Context as _;
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::client::conn::http1::SendRequest;
+use hyper_util::rt::TokioIo;
+use std::time::{Duration, Instant};
+use tests::{ADMIN, ADMIN_PASSWORD, Client, Feed, Node, Program, Server, Settings, Supervisord, until};
+use tokio::net::TcpStream;
+use tokio_util::task::TaskTracker;
+
+const NODES: usize = 20;
+const PROGRAMS: usize = 10;
+const LIST: &str = "/api/v1/nodes?include=processes";
+
+fn main() -> anyhow::Result<()> {
+    // `cargo test --benches` runs this without `--bench`; a measurement is not a test.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return Ok(());
+    }
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(measure())
+}
+
+async fn measure() -> anyhow::Result<()> {
+    let mut nodes = Vec::new();
+    for number in 0..NODES {
+        let node = (0..PROGRAMS).fold(Node::new(&format!("node-{number:02}")), |node, program| {
+            node.program(Program::quiet(&format!("p-{program:02}")))
+        });
+        nodes.push(Supervisord::start(node).await?);
+    }
+    let settings = nodes.iter().try_fold(Settings::new()?.with("log", "level", "\"info\""), Settings::node)?;
+    let mut server = Server::start(settings).await?;
+    let client = server.client().login(ADMIN, ADMIN_PASSWORD).await?;
+    until("all nodes are live", Duration::from_secs(30), async || {
+        let list = client.get(LIST).await?.json()?;
+        let items = list["items"].as_array().context("a list")?;
+        let is_live = |node: &serde_json::Value| node["state"] == "live" && node["running_count"] == PROGRAMS;
+        Ok(items.iter().all(is_live).then_some(()))
+    })
+    .await?;
+    let pid = server.pid().context("the server runs")?;
+    println!("{NODES} supervisords x {PROGRAMS} programs");
+    idle(pid, &nodes).await?;
+    list(pid, &client).await?;
+    naive(&nodes).await?;
+    latency(&client, "list, 32 connections").await?;
+    kills(&client, &nodes).await?;
+    frozen(&client, &nodes).await?;
+    server.terminate(Duration::from_secs(15)).await?;
+    Ok(())
+}
+
+async fn idle(pid: u32, nodes: &[Supervisord]) -> anyhow::Result<()> {
+    let window = Duration::from_secs(10);
+    let before = (cpu(pid)?, node_cpu(nodes)?);
+    tokio::time::sleep(window).await;
+    let share = |used: Duration| 100.0 * used.as_secs_f64() / window.as_secs_f64();
+    println!("idle: server {:.2} % of a core", share(cpu(pid)? - before.0));
+    println!("idle: one node {:.2} % of a core", share(node_cpu(nodes)? - before.1) / nodes.len() as f64);
+    println!("idle: server resident {:.1} MiB", resident_kib(pid)? as f64 / 1024.0);
+    Ok(())
+}
+
+async fn list(pid: u32, client: &Client) -> anyhow::Result<()> {
+    let requests = 5_000;
+    let mut connection = connect(client).await?;
+    let idle = {
+        let before = cpu(pid)?;
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        (cpu(pid)? - before) / 5
+    };
+    let (before, began) = (cpu(pid)?, Instant::now());
+    let mut bytes = 0;
+    for _ in 0..requests {
+        bytes = get(&mut connection, client).await?;
+    }
+    let own = (cpu(pid)? - before).saturating_sub(idle.mul_f64(began.elapsed().as_secs_f64()));
+    println!(
+        "list: {:.1} us of processor time a request, {bytes} bytes",
+        own.as_secs_f64() * 1e6 / f64::from(requests)
+    );
+    Ok(())
+}
+
+/// Asks each node in turn, on a new connection each, and does nothing with the answers.
+async fn naive(nodes: &[Supervisord]) -> anyhow::Result<()> {
+    let rounds = 20;
+    let (before, began) = (cpu(std::process::id())?, Instant::now());
+    for _ in 0..rounds {
+        for node in nodes {
+            node.call("supervisor.getAllProcessInfo", &[]).await?.expect_status(200)?;
+        }
+    }
+    let used = cpu(std::process::id())? - before;
+    println!(
+        "naive list (every node asked in turn): {:.1} us of our processor time, {:.1} ms a request",
+        used.as_secs_f64() * 1e6 / f64::from(rounds),
+        began.elapsed().as_secs_f64() * 1e3 / f64::from(rounds)
+    );
+    Ok(())
+}
+
+async fn latency(client: &Client, what: &str) -> anyhow::Result<()> {
+    let tracker = TaskTracker::new();
+    let began = Instant::now();
+    let workers: Vec<_> = (0..32)
+        .map(|_| {
+            let client = client.clone();
+            tracker.spawn(async move {
+                let mut connection = connect(&client).await?;
+                let mut took = Vec::new();
+                for _ in 0..200 {
+                    let began = Instant::now();
+                    get(&mut connection, &client).await?;
+                    took.push(began.elapsed());
+                }
+                anyhow::Ok(took)
+            })
+        })
+        .collect();
+    let mut all = Vec::new();
+    for worker in workers {
+        all.extend(worker.await??);
+    }
+    let rate = all.len() as f64 / began.elapsed().as_secs_f64();
+    print(what, &mut all);
+    println!("{what}: {rate:.0} requests/s");
+    Ok(())
+}
+
+async fn kills(client: &Client, nodes: &[Supervisord]) -> anyhow::Result<()> {
+    let mut feed = Feed::open(client, &["proc/*/state"], None).await?;
+    let mut took = Vec::new();
+    for round in 0..60 {
+        let node = &nodes[round % nodes.len()];
+        let id = format!("p-{0:02}:p-{0:02}", round % PROGRAMS);
+        let pid = node.pid(&id).await?;
+        let began = Instant::now();
+        tests::kill(pid)?;
+        let name = node.name().to_owned();
+        feed.event(&format!("{name}/{id} is gone"), Duration::from_secs(10), |event| {
+            event["node"] == name.as_str() && event["process"]["id"] == id.as_str() && event["process"]["pid"] != pid
+        })
+        .await?;
+        took.push(began.elapsed());
+        feed.process_state(&name, &id, "running", Duration::from_secs(10)).await?;
+    }
+    print("program killed -> on the feed", &mut took);
+    Ok(())
+}
+
+async fn frozen(client: &Client, nodes: &[Supervisord]) -> anyhow::Result<()> {
+    let (mut stale, mut live) = (Vec::new(), Vec::new());
+    let mut feed = Feed::open(client, &["node/*/state"], None).await?;
+    for round in 0..3 {
+        let began = Instant::now();
+        for node in &nodes[..5] {
+            node.freeze()?;
+        }
+        if round == 0 {
+            latency(client, "list, 32 connections, 5 of 20 nodes frozen").await?;
+        }
+        for node in &nodes[..5] {
+            feed.node_state(node.name(), &["stale", "unreachable"], Duration::from_secs(30)).await?;
+            stale.push(began.elapsed());
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let began = Instant::now();
+        for node in &nodes[..5] {
+            node.thaw()?;
+        }
+        for node in &nodes[..5] {
+            feed.node_state(node.name(), &["live", "live-poll"], Duration::from_secs(30)).await?;
+            live.push(began.elapsed());
+        }
+    }
+    print("frozen -> shown as stale", &mut stale);
+    print("thawed -> live again", &mut live);
+    Ok(())
+}
+
+async fn connect(client: &Client) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
+    let stream = TcpStream::connect(client.address()).await?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    TaskTracker::new().spawn(connection);
+    Ok(sender)
+}
+
+async fn get(connection: &mut SendRequest<Empty<Bytes>>, client: &Client) -> anyhow::Result<usize> {
+    let request = http::Request::get(LIST)
+        .header("host", client.address().to_string())
+        .header("authorization", client.authorization().context("logged in")?)
+        .body(Empty::new())?;
+    let response = connection.send_request(request).await?;
+    anyhow::ensure!(response.status() == 200, "{}", response.status());
+    Ok(response.into_body().collect().await?.to_bytes().len())
+}
+
+fn print(what: &str, took: &mut [Duration]) {
+    took.sort();
+    let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
+    println!("{what}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms ({} times)", at(0.5), at(0.99), at(1.0), took.len());
+}
+
+/// Processor time of a process. Source: proc(5), fields 14 and 15 of `stat`, in ticks of 10 ms.
+fn cpu(pid: u32) -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let (_, after) = stat.rsplit_once(')').context("a stat file")?;
+    let fields: Vec<&str> = after.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
+    Ok(Duration::from_millis(ticks * 10))
+}
+
+fn node_cpu(nodes: &[Supervisord]) -> anyhow::Result<Duration> {
+    nodes.iter().map(|node| cpu(node.family()[0])).sum()
+}
+
+fn resident_kib(pid: u32) -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("a VmRSS line")?;
+    Ok(line.split_whitespace().nth(1).context("a number")?.parse()?)
+}
