@@ -66,18 +66,19 @@ pub async fn load(
     adapters: &BTreeSet<String>,
     accounts: Arc<dyn Accounts>,
 ) -> Result<LoadedPlugins, Vec<LoadError>> {
-    let wanted: Vec<(PluginClass, &String)> = [
+    let wanted: Vec<(PluginClass, String)> = [
         (PluginClass::Auth, config.auth.iter().collect::<Vec<_>>()),
         (PluginClass::Validate, config.validate.iter().collect()),
         (PluginClass::Adapter, adapters.iter().collect()),
     ]
     .into_iter()
-    .flat_map(|(class, names)| names.into_iter().map(move |name| (class, name)))
+    .flat_map(|(class, names)| names.into_iter().map(move |name| (class, name.clone())))
     .collect();
     let loader = Loader::new(config, &wanted, accounts).map_err(|error| vec![error])?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let loader = &loader;
     let results: Vec<_> = futures_util::stream::iter(wanted)
-        .map(|(class, name)| loader.load(class, name))
+        .map(|(class, name)| async move { loader.load(class, &name).await })
         .buffered(cores)
         .collect()
         .await;
@@ -130,7 +131,7 @@ struct Compiled {
 impl Loader {
     fn new(
         config: &PluginsConfig,
-        wanted: &[(PluginClass, &String)],
+        wanted: &[(PluginClass, String)],
         accounts: Arc<dyn Accounts>,
     ) -> Result<Self, LoadError> {
         let mut engines = BTreeMap::new();
