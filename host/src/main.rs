@@ -1,6 +1,6 @@
 //! The binary: reads the arguments and hands over to whoever does the work.
 
-use omnivisor::app::{self, InitOptions, RunError, ServeOptions};
+use omnivisor::app::{self, RunError, ServeOptions};
 use omnivisor::cli::args::{Cli, Command, ConfigCommand, InitArgs, LogFormatArg, ServeArgs};
 use omnivisor::cli::{self, exit};
 use omnivisor::config::LogFormat;
@@ -33,13 +33,16 @@ fn serve(args: ServeArgs) -> Result<(), RunError> {
 }
 
 fn init(args: InitArgs) -> u8 {
+    let storage = match app::init_storage(args.config, args.data) {
+        Ok(storage) => storage,
+        Err(error) => return ended(Err(error)),
+    };
     let password = match args.password.read_new() {
         Ok(password) => password,
         Err(error) => return fail(&error.render(), error.exit_code()),
     };
-    let InitArgs { config, data, username, .. } = args;
-    let created = app::init(InitOptions { config, data, username: username.clone(), password });
-    ended(created.map(|path| format!("Administrator `{username}` created in {}\n", path.display())))
+    let created = app::init(&storage, &args.username, password);
+    ended(created.map(|()| format!("Administrator `{}` created in {}\n", args.username, storage.path.display())))
 }
 
 fn ended(result: Result<String, RunError>) -> u8 {

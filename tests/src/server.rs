@@ -69,6 +69,12 @@ impl Server {
         Client::new(self.address)
     }
 
+    /// Its process number, as long as nobody has waited for its end.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// What it was started with.
     #[must_use]
     pub fn settings(&self) -> &Settings {

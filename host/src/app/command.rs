@@ -5,10 +5,10 @@ use crate::app::exit::RunError;
 use crate::app::shutdown::Ended;
 use crate::app::{logging, paths};
 use crate::auth::{Passwords, create_first_administrator};
-use crate::config::{self, Config, Defaults, LoadError, LogFormat, MachineSecrets};
+use crate::config::{self, Config, Defaults, LoadError, LogFormat, MachineSecrets, StorageConfig};
 use crate::model::Secret;
 use crate::store::{AuditOutcome, AuditRecord, Store};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -24,19 +24,6 @@ pub struct ServeOptions {
     pub log_level: Option<String>,
     /// Instead of `log.format`.
     pub log_format: Option<LogFormat>,
-}
-
-/// What `init` is told.
-#[derive(Debug)]
-pub struct InitOptions {
-    /// The configuration; the default place if not given, and no fault if there is none there.
-    pub config: Option<PathBuf>,
-    /// The database instead of the configured one.
-    pub data: Option<PathBuf>,
-    /// The administrator's name.
-    pub username: String,
-    /// The administrator's password.
-    pub password: Secret,
 }
 
 /// Runs a server until SIGINT or SIGTERM. A second signal ends it at once.
@@ -70,45 +57,45 @@ pub fn serve(options: ServeOptions) -> Result<(), RunError> {
     })
 }
 
-/// Creates the first administrator in the database. No server may be running on it.
-///
-/// Returns where the database is.
+/// Where `init` is to create the first administrator: in the configured database, or in `data` instead. The
+/// configuration at the default place may be missing.
 ///
 /// # Errors
-/// [`RunError`], among them that there are accounts already and that a server is running.
-pub fn init(options: InitOptions) -> Result<PathBuf, RunError> {
-    let is_default = options.config.is_none();
-    let mut config = match load(options.config) {
+/// [`RunError::Config`] with every fault.
+pub fn init_storage(config: Option<PathBuf>, data: Option<PathBuf>) -> Result<StorageConfig, RunError> {
+    let is_default = config.is_none();
+    let configured = match load(config) {
         Err(RunError::Config(LoadError::Unreadable { source, .. }))
             if is_default && source.kind() == std::io::ErrorKind::NotFound =>
         {
-            let defaults = paths::defaults().map_err(RunError::Machine)?;
-            config::check("[log]\n", &MachineSecrets, Path::new(""), &defaults)
-                .map_err(|faults| RunError::Config(LoadError::Faulty { path: PathBuf::new(), faults }))?
+            StorageConfig { path: defaults()?.storage_path }
         }
-        loaded => loaded?,
+        loaded => loaded?.storage,
     };
-    if let Some(path) = options.data {
-        config.storage.path = path;
-    }
+    Ok(data.map_or(configured, |path| StorageConfig { path }))
+}
+
+/// Creates the first administrator in a database. No server may be running on it.
+///
+/// # Errors
+/// [`RunError`], among them that there are accounts already and that a server is running.
+pub fn init(storage: &StorageConfig, username: &str, password: Secret) -> Result<(), RunError> {
     runtime()?.block_on(async {
-        let store = Store::open(&config.storage)?;
+        let store = Store::open(storage)?;
         let (passwords, now) = (Passwords::new(store.clone(), TaskTracker::new()), SystemTime::now());
         let record = AuditRecord {
             at: now,
-            who: options.username.clone(),
+            who: username.to_owned(),
             what: "account.create".into(),
-            target: options.username.clone(),
+            target: username.to_owned(),
             outcome: AuditOutcome::Done,
             reason: "init".into(),
             request_id: String::new(),
             address: None,
         };
-        let created =
-            create_first_administrator(&store, &passwords, &options.username, options.password, record, now).await;
+        let created = create_first_administrator(&store, &passwords, username, password, record, now).await;
         store.close().await?;
-        created?;
-        Ok(config.storage.path)
+        Ok(created?)
     })
 }
 

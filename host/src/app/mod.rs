@@ -12,6 +12,6 @@ mod relay;
 mod shutdown;
 
 pub use build::run;
-pub use command::{InitOptions, ServeOptions, check_config, init, serve};
+pub use command::{ServeOptions, check_config, init, init_storage, serve};
 pub use exit::RunError;
 pub use shutdown::Ended;

@@ -1,6 +1,6 @@
 //! How an owner carries out orders.
 
-use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome, Process, ProcessId, ProcessState};
+use crate::model::{Command, CommandReport, Operation, Outcome, Process, ProcessId, ProcessState};
 use crate::node::error::NodeError;
 use crate::node::owner::Owner;
 use crate::node::pool::PoolMetrics;
@@ -123,7 +123,8 @@ impl Owner {
         said.into_iter().find(|process| process.id == *id).ok_or_else(unknown)
     }
 
-    /// Sends one order. That the process is already where it should be is no failure: the next look tells the rest.
+    /// Sends one order. That the process is already where it should be, or ended while it was being started, is no
+    /// failure of the order: the next look tells the rest, in the same words as for one that ends a moment later.
     async fn send(&mut self, operation: Operation, id: &ProcessId) -> Result<(), NodeError> {
         let target = id.clone();
         let sent = self
@@ -133,13 +134,7 @@ impl Owner {
             .await;
         match sent {
             Ok(_) => Ok(()),
-            Err(NodeError::Answered { fault, .. })
-                if fault.kind == FaultKind::Caller
-                    && (operation == Operation::Stop && fault.code == "process.not_running"
-                        || operation == Operation::Start && fault.code == "process.already_started") =>
-            {
-                Ok(())
-            }
+            Err(NodeError::Answered { fault, .. }) if is_told_by_the_next_look(operation, &fault.code) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -218,5 +213,13 @@ impl Owner {
             message: process.message.clone(),
             took: began.elapsed(),
         }
+    }
+}
+
+fn is_told_by_the_next_look(operation: Operation, code: &str) -> bool {
+    match operation {
+        Operation::Start => matches!(code, "process.already_started" | "process.spawn_error"),
+        Operation::Stop => code == "process.not_running",
+        Operation::Restart => false,
     }
 }

@@ -69,7 +69,7 @@ async fn watching_prints_each_change_as_a_document() -> anyhow::Result<()> {
     let user = user(&host).await?;
     let mut child = user.command(&["watch", "--json"])?.spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
-    document(&mut lines, |frame| frame["t"] == "snap" && frame["last"] == true).await?;
+    document(&mut lines, |line| line["t"] == "ready").await?;
     let killed = node.kill_process("quiet:quiet").await?;
     document(&mut lines, |frame| frame["process"]["id"] == "quiet:quiet" && frame["process"]["pid"] != killed).await?;
     child.kill().await?;

@@ -53,12 +53,13 @@ async fn two_groups_may_hold_the_same_name_and_an_order_reaches_one() -> anyhow:
 
 #[tokio::test]
 async fn odd_names_are_shown_and_addressed_as_they_are() -> anyhow::Result<()> {
+    // A process called `*` is not among them: supervisord 4.3.0 takes the configuration and then answers every
+    // getAllProcessInfo with BAD_NAME, since it looks its own names up as group selectors.
     let names = [
         ("n\u{e4}me-\u{1f980}", "n%C3%A4me-%F0%9F%A6%80"),
         ("a+b&<c>\"d", "a%2Bb%26%3Cc%3E%22d"),
         ("100%%", "100%25"),
         ("what?#x", "what%3F%23x"),
-        ("*", "%2A"),
     ];
     let mut node = Node::new("alpha");
     for (at, (name, _)) in names.iter().enumerate() {

@@ -1,13 +1,13 @@
 use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
 use crate::api::handlers::{checked, process_id};
-use crate::api::input::Input;
+use crate::api::input::{Input, Segments};
 use crate::api::view;
 use crate::api::wire::{LogView, Problem};
 use crate::auth::Action;
 use crate::model::{LogChannel, LogRange, LogSlice};
 use axum::Json;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Uri};
@@ -33,7 +33,7 @@ const BYTES_MAX: u64 = 1 << 20;
 pub(in crate::api) async fn read(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
-    Path((node, process, channel)): Path<(String, String, String)>,
+    Segments((node, process, channel)): Segments<(String, String, String)>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {

@@ -1,11 +1,11 @@
 use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
 use crate::api::handlers::{checked, process_id};
-use crate::api::input::Input;
+use crate::api::input::{Input, Segments};
 use crate::api::view;
 use crate::api::wire::{NodeList, NodeView, Problem, ProcessList, ProcessView};
 use crate::auth::Action;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::{Json, http::Uri};
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(in crate::api) async fn list(
 pub(in crate::api) async fn show(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
-    Path(node): Path<String>,
+    Segments(node): Segments<String>,
     uri: Uri,
 ) -> Result<Json<NodeView>, ApiError> {
     let mut input = Input::new(&uri);
@@ -56,7 +56,7 @@ pub(in crate::api) async fn show(
 pub(in crate::api) async fn processes(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
-    Path(node): Path<String>,
+    Segments(node): Segments<String>,
     uri: Uri,
 ) -> Result<Json<ProcessList>, ApiError> {
     let mut input = Input::new(&uri);
@@ -75,7 +75,7 @@ pub(in crate::api) async fn processes(
 pub(in crate::api) async fn process(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
-    Path((node, process)): Path<(String, String)>,
+    Segments((node, process)): Segments<(String, String)>,
     uri: Uri,
 ) -> Result<Json<ProcessView>, ApiError> {
     let mut input = Input::new(&uri);

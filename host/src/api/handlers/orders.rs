@@ -2,7 +2,7 @@ use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::error::node_code;
 use crate::api::handlers::{checked, process_id};
-use crate::api::input::{Input, optional_json};
+use crate::api::input::{Input, Segments, optional_json};
 use crate::api::view;
 use crate::api::wire::{CommandRequest, CommandResult, Problem};
 use crate::auth::Action;
@@ -11,7 +11,7 @@ use crate::node::NodeError;
 use crate::store::AuditOutcome;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ const WAIT_DEFAULT_MS: u64 = 15_000;
 const WAIT_MAX_MS: u64 = 60_000;
 
 /// What every order is given, in the order in which axum takes it apart.
-type Asked = (State<Arc<Edge>>, Extension<Caller>, Extension<Facts>, Path<(String, String)>, Uri, HeaderMap);
+type Asked = (State<Arc<Edge>>, Extension<Caller>, Extension<Facts>, Segments<(String, String)>, Uri, HeaderMap);
 
 /// Starts a process
 ///
@@ -67,7 +67,7 @@ pub(in crate::api) async fn restart(asked: Asked, body: Body) -> Result<Response
 }
 
 async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Response, ApiError> {
-    let (State(edge), Extension(caller), Extension(facts), Path((node, process)), uri, headers) = asked;
+    let (State(edge), Extension(caller), Extension(facts), Segments((node, process)), uri, headers) = asked;
     let name = format!("process.{operation}");
     let mut input = Input::new(&uri);
     input.path("node", &node);
