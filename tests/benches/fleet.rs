@@ -12,8 +12,9 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use std::time::{Duration, Instant};
-use tests::signal::{self, Signal};
-use tests::{ADMIN, ADMIN_PASSWORD, Client, Feed, Node, Program, Server, Settings, Supervisord, until};
+use tests::{
+    ADMIN, ADMIN_PASSWORD, Client, Feed, Node, Program, Server, Settings, Signal, Supervisord, send_signal, until,
+};
 use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
@@ -145,7 +146,7 @@ async fn kills(client: &Client, nodes: &[Supervisord]) -> anyhow::Result<()> {
         let id = format!("p-{0:02}:p-{0:02}", round % PROGRAMS);
         let pid = node.pid(&id).await?;
         let began = Instant::now();
-        signal::send(Signal::Kill, pid)?;
+        send_signal(Signal::Kill, pid)?;
         let name = node.name().to_owned();
         feed.event(&format!("{name}/{id} is gone"), Duration::from_secs(10), |event| {
             event["node"] == name.as_str() && event["process"]["id"] == id.as_str() && event["process"]["pid"] != pid

@@ -14,7 +14,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["model", "resilience", "config", "plugin"]),
     ("auth", &["model", "config", "store", "plugin"]),
     ("api", &["model", "config", "store", "plugin", "hub", "node", "auth"]),
-    ("cli", &["api::wire"]),
+    ("cli", &["model", "api::wire"]),
     ("app", &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "api", "cli"]),
 ];
 

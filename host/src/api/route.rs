@@ -66,7 +66,7 @@ pub fn openapi() -> Result<String, serde_json::Error> {
     serde_json::to_string(&document)
 }
 
-/// All routes. Those behind a session pass [`request::require_session`], and nothing else does.
+/// All routes. Those behind a session pass `require_session`, and nothing else does.
 pub fn router(edge: Arc<Edge>) -> Router {
     let (open, with_session) = table();
     let with_session = with_session.route_layer(from_fn_with_state(Arc::clone(&edge), request::require_session));
