@@ -55,6 +55,8 @@ if [ "$what" = lint ]; then
 else
     step setup scripts/setup.sh build plugins supervisord curl
 fi
+# Where setup puts it, unless somebody has another.
+export OMNIVISOR_SUPERVISORD=${OMNIVISOR_SUPERVISORD:-$PWD/target/tools/supervisor-venv/bin/supervisord}
 step format cargo fmt --all --check
 step rules cargo test --quiet --locked -p tests --no-default-features --test tidy
 step clippy cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
