@@ -92,6 +92,7 @@ impl Running {
         connections.spawn(async move { upkeep.run_upkeep(ended).await });
         let router = api::router(Arc::clone(&edge));
         let (server, tracker) = (config.server.clone(), connections.clone());
+        tracing::info!(nodes = config.nodes.len(), "serving");
         connections.spawn(async move { api::serve(listener, router, &server, &tracker, stop).await });
         Ok(Self { connections, owners, stop_owners })
     }

@@ -45,7 +45,7 @@ pub fn serve(options: ServeOptions) -> Result<(), RunError> {
         let address = config.server.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         let bound = listener.local_addr().unwrap_or(address);
-        tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "serving");
+        tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "starting");
         let ended = tokio::select! {
             ended = run(config, listener, stop) => ended?,
             () = signals => Ended::Forced,

@@ -37,10 +37,6 @@ fn publication(event: &Event) -> Result<Publication, serde_json::Error> {
             let change = Change::Put { key: node_key, item: item(&node_topic, &members) };
             told(&node_topic, "changed", members, change)
         }
-        EventBody::NodeRemoved => {
-            let members = format!("\"node\":{}", serde_json::to_string(name)?);
-            told(&node_topic, "removed", members, Change::Remove { key: node_key })
-        }
         EventBody::Process { before, after } => {
             let view = view::process(after);
             let members = members(name, "process", &view)?;

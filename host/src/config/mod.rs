@@ -1,10 +1,9 @@
-//! Turns text into one checked, immutable snapshot, and tells what changed between two.
+//! Turns text into one checked, immutable snapshot.
 //!
 //! Knows nothing of files being watched, of tasks or of clocks. [`check`] is pure: a secret's file or variable is read
-//! through the [`SecretSource`] that the caller hands in. Entry points: [`load`], [`check`], [`diff`].
+//! through the [`SecretSource`] that the caller hands in. Entry points: [`load`], [`check`].
 
 mod check;
-mod diff;
 mod fault;
 mod load;
 mod node;
@@ -15,7 +14,6 @@ mod section;
 mod tests;
 
 pub use check::{Defaults, check};
-pub use diff::{ConfigDiff, diff};
 pub use fault::ConfigFault;
 pub use load::{CONFIG_BYTES_MAX, LoadError, load};
 pub use schema::{

@@ -99,7 +99,7 @@ pub struct PoolConfig {
     /// `breaker_failures_max`, default 5, 1 to 100: so many transport failures in a row open its breaker.
     pub breaker_failures_max: u32,
     /// `breaker_cooldown_ms`, default 2,000, 100 to 3,600,000: how long an open breaker refuses before its first trial.
-    /// Doubles with each failed trial, up to 30 s or this value if it is larger.
+    /// The same after every failed trial, so that a node that is back is seen within this time.
     pub breaker_cooldown: Duration,
     /// `commands_max`, default 32, 1 to 1,024: commands waiting at one node; beyond it 503.
     pub commands_max: usize,

@@ -18,8 +18,6 @@ pub struct Event {
 pub enum EventBody {
     /// The node itself: its state, reason, version or the like. Carries the whole new status.
     Node(Arc<NodeStatus>),
-    /// The node is no longer supervised here; its processes go with it.
-    NodeRemoved,
     /// A process appeared, changed, or was restarted (another pid or start time with an equal state).
     Process {
         /// As it was, `None` if it is new.

@@ -356,7 +356,6 @@ async fn each_change_is_told_once_and_nothing_else() {
     while let Some(event) = rig.events.recv().await {
         told.push(match event.body {
             EventBody::Node(status) => status.state.as_str().to_owned(),
-            EventBody::NodeRemoved => "removed".into(),
             EventBody::Process { before, after } => {
                 format!("{:?}->{:?}", before.and_then(|b| b.process.pid), after.process.pid)
             }

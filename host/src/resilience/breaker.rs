@@ -81,17 +81,6 @@ impl Breaker {
         }
     }
 
-    /// The time an open breaker still refuses, `None` when a call would be admitted. Changes nothing.
-    #[must_use]
-    pub fn refuses_for(&self, now: Instant) -> Option<Duration> {
-        match self.state {
-            State::Closed { .. } => None,
-            State::Open { until: end, .. } | State::HalfOpen { lost_at: end, .. } => {
-                Some(end.saturating_duration_since(now)).filter(|left| !left.is_zero())
-            }
-        }
-    }
-
     /// Notes how an admitted call ended.
     ///
     /// While the breaker is open, outcomes are of calls that began before it opened: late, and without effect.
@@ -151,8 +140,6 @@ mod tests {
         let now = Instant::now();
         let mut breaker = tripped(now);
         assert_eq!(breaker.admit(now + s(4)), Admit::Refuse { retry_after: s(1) });
-        assert_eq!(breaker.refuses_for(now + s(4)), Some(s(1)));
-        assert_eq!(breaker.refuses_for(now + s(5)), None);
         assert_eq!(breaker.admit(now + s(5)), Admit::Trial);
         assert_eq!(breaker.admit(now + s(6)), Admit::Refuse { retry_after: s(4) });
     }
