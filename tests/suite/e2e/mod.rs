@@ -10,6 +10,7 @@ mod orders;
 mod processes;
 mod secrets;
 mod served;
+mod terminal;
 
 use std::time::Duration;
 use tests::{Host, Node, Program, Settings, Supervisord};
