@@ -35,6 +35,15 @@ pub(crate) fn everything(link: &mut dyn Exchange) -> Result<Snapshot, Fault> {
     Ok(Snapshot { version: word(version), identification: word(identification), processes, extra })
 }
 
+fn nudge(link: &mut dyn Exchange) -> Result<Vec<Process>, Fault> {
+    let replies = rpc::send(link, &[Call::new("supervisor.getState", Vec::new())])?;
+    let document = replies.document();
+    let [state] = <[Answer<'_>; 1]>::try_from(replies.answers(&document)?)
+        .map_err(|_| rpc::bad_reply("it holds another number of answers"))?;
+    check_state(state)?;
+    Ok(Vec::new())
+}
+
 /// supervisord's own state: 1 running, 2 fatal (it still answers), 0 restarting, -1 shutting down.
 fn check_state(state: Answer<'_>) -> Result<(), Fault> {
     let state = state.map_err(crate::fault::RpcFault::into_fault)?;
@@ -49,8 +58,12 @@ fn word(answer: Answer<'_>) -> String {
     answer.ok().as_ref().and_then(Value::as_text).map(std::borrow::Cow::into_owned).unwrap_or_default()
 }
 
-/// Reads some processes, in as few requests as their number allows. Those that do not exist are left out.
+/// Reads some processes, in as few requests as their number allows. Those that do not exist are left out. Nobody asked
+/// for is a nudge: any request wakes supervisord's loop, which otherwise sleeps up to a second over a child's end.
 pub(crate) fn some(link: &mut dyn Exchange, ids: &[ProcessId]) -> Result<Vec<Process>, Fault> {
+    if ids.is_empty() {
+        return nudge(link);
+    }
     let names: Vec<String> = ids.iter().filter_map(|id| name::literal(id).ok()).collect();
     let mut processes = Vec::with_capacity(names.len());
     for names in names.chunks(ASKED_MAX) {

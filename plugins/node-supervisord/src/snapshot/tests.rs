@@ -154,3 +154,14 @@ fn some_leaves_out_what_is_unknown_and_passes_other_faults_on() {
     let mut link = Script::new(|_| answers(&[fault(6, "SHUTDOWN_STATE"), fault(6, "SHUTDOWN_STATE")]));
     assert_eq!(some(&mut link, &ids).expect_err("a fault").code, "node.shutting_down");
 }
+
+#[test]
+fn asking_for_nobody_is_one_cheap_request() {
+    let mut link = Script::new(|calls: Vec<crate::script::ReadCall>| {
+        let methods: Vec<_> = calls.iter().map(|(method, _)| method.as_str()).collect();
+        assert_eq!(methods, ["supervisor.getState"]);
+        answers(&[running()])
+    });
+    assert_eq!(some(&mut link, &[]).expect("answered").len(), 0);
+    assert_eq!(link.requests, 1);
+}

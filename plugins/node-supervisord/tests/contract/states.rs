@@ -92,3 +92,11 @@ fn hints_of_a_real_main_log_name_what_changed() {
     assert_eq!(hints.names, ["ends"]);
     assert_eq!(Supervisord::hint_request().map(|request| request.path), Some("/mainlogtail".to_owned()));
 }
+
+#[test]
+fn a_nudge_is_one_request_and_answers_nobody() {
+    let node = Node::start();
+    let mut link = node.link();
+    assert!(Supervisord::observe_some(&mut link, Vec::new()).expect("answered").is_empty());
+    assert_eq!(link.requests.len(), 1);
+}
