@@ -4,11 +4,11 @@
 
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
-use crate::model::{NodeState, ProcessState};
+use crate::model::ProcessState;
 use crate::plugin::LoadedPlugin;
 use http::Method;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
@@ -57,15 +57,9 @@ struct StateCountLabels {
     state: &'static str,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum Calls {
-    Ok,
-    Failed,
-}
-
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
-    outcome: Calls,
+    outcome: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -135,7 +129,7 @@ fn fleet(registry: &mut Registry, edge: &Edge) {
         let node = status.id.to_string();
         let environment = status.environment.clone().unwrap_or_default();
         node_up.get_or_create(&NodeLabels { node: node.clone(), environment }).set(i64::from(status.state.is_live()));
-        node_state.get_or_create(&NodeStateLabels { node: node.clone(), state: label(status.state) }).set(1);
+        node_state.get_or_create(&NodeStateLabels { node: node.clone(), state: status.state.as_str() }).set(1);
         for state in ProcessState::ALL {
             let count = status.processes.iter().filter(|p| p.process.state == state).count();
             let labels = StateCountLabels { node: node.clone(), state: state.as_str() };
@@ -169,8 +163,8 @@ fn fleet(registry: &mut Registry, edge: &Edge) {
 fn host(registry: &mut Registry, edge: &Edge) {
     let pool = edge.pool.metrics();
     let calls = Family::<CallLabels, Counter>::default();
-    calls.get_or_create(&CallLabels { outcome: Calls::Ok }).inc_by(pool.calls_ok.load(Ordering::Relaxed));
-    calls.get_or_create(&CallLabels { outcome: Calls::Failed }).inc_by(pool.calls_failed.load(Ordering::Relaxed));
+    calls.get_or_create(&CallLabels { outcome: "ok" }).inc_by(pool.calls_ok.load(Ordering::Relaxed));
+    calls.get_or_create(&CallLabels { outcome: "failed" }).inc_by(pool.calls_failed.load(Ordering::Relaxed));
     registry.register("node_calls", "Calls of node adapters", calls);
     registry.register("orders", "Orders taken by supervisors", ConstCounter::new(pool.orders.load(Ordering::Relaxed)));
     let streams = ConstCounter::new(pool.hint_streams.load(Ordering::Relaxed));
@@ -215,10 +209,6 @@ fn plugins(registry: &mut Registry, loaded: &[LoadedPlugin]) {
     registry.register("plugin_call_seconds", "Time spent in calls, waits included", seconds);
     registry.register("plugin_calls_running", "Calls under way", running);
     registry.register("plugin_memory_bytes_peak", "Most linear memory one call had", memory);
-}
-
-fn label(state: NodeState) -> &'static str {
-    state.as_str()
 }
 
 /// Callers invent methods; labels have to be few.
