@@ -9,7 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 nodes=(alpha bravo charlie)
 folder=$(realpath -m "${DEMO_DIR:-.demo}")
 target=${CARGO_TARGET_DIR:-target}
-omnivisor=$target/debug/omnivisor
+omnivisor=${OMNIVISOR_BINARY:-$target/debug/omnivisor}
 supervisord=$PWD/target/tools/supervisor-venv/bin/supervisord
 children=()
 username=admin
@@ -186,7 +186,8 @@ start_server() {
 scripts/setup.sh build plugins supervisord curl
 say "building the plugins and the server (a debug build, which is there soonest; the first time takes some minutes)"
 scripts/build-plugins.sh
-cargo build --locked -p host
+# Whoever has built it already says where it is: alone it has fewer features, and its engine would be built again.
+[ -n "${OMNIVISOR_BINARY:-}" ] || cargo build --locked -p host
 
 umask 077
 clean_up_after_the_last

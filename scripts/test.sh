@@ -64,14 +64,15 @@ step documentation env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace 
 [ "$what" != lint ] || exit 0
 
 step plugins scripts/build-plugins.sh
-step build cargo build --locked -p host
+# With the tests, so that dependencies have the features of both and are built once.
+step build cargo build --locked --workspace --bins --tests
 if command -v cargo-nextest >/dev/null; then
     step tests cargo nextest run --workspace --locked --profile "$profile"
 else
     step tests cargo test --workspace --lib --bins --tests --locked
 fi
 step examples cargo test --quiet --doc --workspace --locked
-step demo scripts/demo-smoke.sh
+step demo env OMNIVISOR_BINARY="${CARGO_TARGET_DIR:-target}/debug/omnivisor" scripts/demo-smoke.sh
 if command -v cargo-deny >/dev/null; then
     step dependencies cargo deny --offline check bans licenses sources
 else
