@@ -202,6 +202,7 @@ async fn get(connection: &mut SendRequest<Empty<Bytes>>, client: &Client) -> any
         .header("host", client.address().to_string())
         .header("authorization", client.authorization().context("logged in")?)
         .body(Empty::new())?;
+    connection.ready().await?;
     let response = connection.send_request(request).await?;
     anyhow::ensure!(response.status() == 200, "{}", response.status());
     Ok(response.into_body().collect().await?.to_bytes().len())

@@ -25,6 +25,8 @@ const NUDGED_PROCESSES_MAX: usize = 50;
 const HINTS_PAUSE: Duration = Duration::from_secs(5);
 /// A full observation takes at most this share of the time between two, so that no node spends more than 2 % on us.
 const COST_FACTOR: u32 = 50;
+/// With hints flowing, full observations only heal what hints missed and may be so much rarer.
+const HINTED_FACTOR: u32 = 5;
 /// The longest time between two full observations of a live node.
 const POLL_INTERVAL_MAX: Duration = Duration::from_secs(60);
 
@@ -37,8 +39,10 @@ impl Owner {
         match seen {
             Ok(observation) => {
                 self.observed(observation).await;
-                let pause = (began.elapsed() * COST_FACTOR).min(POLL_INTERVAL_MAX);
-                self.poll_at = Instant::now() + pause.max(self.context.config.poll_interval);
+                let cost = (began.elapsed() * COST_FACTOR).min(POLL_INTERVAL_MAX);
+                let interval = self.context.config.poll_interval;
+                let interval = if self.hints.stream.is_some() { interval * HINTED_FACTOR } else { interval };
+                self.poll_at = Instant::now() + cost.max(interval);
             }
             Err(error) => self.call_failed(error, began).await,
         }
