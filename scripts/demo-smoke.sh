@@ -59,7 +59,9 @@ shows_restart() {
 }
 
 start() {
-    scripts/demo.sh >"$scratch/demo.log" 2>&1 &
+    # Emptied here, since the background job does so later than the first look for its words.
+    : >"$scratch/demo.log"
+    scripts/demo.sh >>"$scratch/demo.log" 2>&1 &
     demo=$!
     within 600 "the demo is up" is_up
     url=$(member url)
@@ -89,7 +91,7 @@ start
 if scripts/demo.sh >"$scratch/second.log" 2>&1; then fail "a second demo in the same folder was not refused"; fi
 OMNIVISOR_TOKEN=$token HOME=$scratch "$omnivisor" watch --json --server "$url" >"$scratch/watch" 2>&1 </dev/null &
 watch=$!
-within 20 "the feed's snapshot" watch_has '"last":true'
+within 20 "the feed's snapshot" watch_has '"t":"ready"'
 outcome=$(api -X POST "$url/api/v1/nodes/alpha/processes/web:web_00/restart")
 case $outcome in *'"outcome":"done"'*) ;; *) fail "the restart: $outcome" ;; esac
 within 20 "the restart on the feed" shows_restart
