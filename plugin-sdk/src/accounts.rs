@@ -12,7 +12,8 @@ pub trait Accounts {
 }
 
 /// The host's own accounts.
-pub(crate) struct HostAccounts;
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HostAccounts;
 
 impl Accounts for HostAccounts {
     fn check_password(&mut self, username: &str, password: &str) -> Result<PasswordCheck, String> {

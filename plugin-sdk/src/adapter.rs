@@ -20,7 +20,7 @@ pub trait NodeAdapter {
     /// Reads everything.
     ///
     /// # Errors
-    /// A [`Fault`] with one of the codes listed in `wit/types/types.wit`.
+    /// A [`Fault`] with one of the codes listed in `wit/types/0.1.0/types.wit`.
     fn observe(link: &mut dyn Exchange) -> Result<Snapshot, Fault>;
 
     /// Reads some processes only. One that does not exist is left out of the answer.

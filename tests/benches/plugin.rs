@@ -27,7 +27,7 @@ const ROUNDS: usize = 9;
 
 mod bindings {
     wasmtime::component::bindgen!({
-        path: ["../wit/types", "../wit/host", "../wit/validate"],
+        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/validate/0.1.0"],
         world: "omnivisor:validate/input-validator",
         exports: { default: async },
     });

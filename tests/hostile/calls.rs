@@ -3,7 +3,7 @@
 use crate::component::{World, from_fixture, good};
 use crate::place::{LIMITS, Node, Place};
 use omnivisor::config::CallLimits;
-use omnivisor::model::{Credential, OperationRequest, PeerFacts, Secret, Verdict};
+use omnivisor::model::{Credential, Identity, IdentitySource, OperationRequest, PeerFacts, Secret, Verdict};
 use omnivisor::plugin::{Adapter, AdapterError, JudgeError, LoadedPlugins, PluginFailure};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -147,6 +147,10 @@ fn facts() -> PeerFacts {
     PeerFacts { address: IpAddr::V4(Ipv4Addr::LOCALHOST), request_id: "r-1".to_owned() }
 }
 
+fn ann() -> Identity {
+    Identity { name: "ann".to_owned(), source: IdentitySource::Account, scopes: vec![], expires: None }
+}
+
 fn password(password: &str) -> Credential {
     Credential::Password { username: "ann".to_owned(), password: Secret::new(password.to_owned()) }
 }
@@ -165,7 +169,7 @@ async fn a_strategy_and_a_validator_are_held_by_the_same_limits() -> anyhow::Res
     for strategy in &loaded.set.strategies {
         verdicts.push(strategy.authenticate(password("pass"), facts()).await);
     }
-    assert_eq!(verdicts, [Err(spent("auth-bad")), Ok(Verdict::Granted { name: "ann".to_owned() })]);
+    assert_eq!(verdicts, [Err(spent("auth-bad")), Ok(Verdict::Granted(ann()))]);
     let request = Arc::new(OperationRequest { name: "node.list".to_owned(), principal: None, fields: vec![] });
     let mut judged = vec![];
     for validator in &loaded.set.validators {

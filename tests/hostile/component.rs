@@ -55,12 +55,12 @@ const ANSWERS: [(u32, &[u32]); 9] = [
     (1104, &[0, 2100, 1, 2101, 1, 2200, 1, 0, 0]),
     (2200, &[2100, 1, 2101, 1, 2]),
     // describe of a strategy: `password`; of a validator: `*`.
-    (1200, &[2304, 1, 0, 0]),
+    (1200, &[0, 2304, 1, 0, 0, 0, 0]),
     (2304, &[2320, 8]),
     (1400, &[2312, 1, 0, 0]),
     (2312, &[2328, 1]),
     // authenticate: fine, granted to `ann`.
-    (1304, &[0, 0, 2340, 3, 0, 0]),
+    (1304, &[0, 0, 0, 0, 2340, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
 ];
 const TEXTS: [(u32, &str); 5] = [(2048, "test"), (2100, "gp"), (2320, "password"), (2328, "*"), (2340, "ann")];
 
@@ -84,9 +84,9 @@ impl World {
 
     fn folder(self) -> &'static str {
         match self {
-            Self::Auth => "auth",
-            Self::Validate => "validate",
-            Self::Adapter => "adapter",
+            Self::Auth => "auth/0.1.0",
+            Self::Validate => "validate/0.1.0",
+            Self::Adapter => "adapter/0.1.0",
         }
     }
 
@@ -145,7 +145,7 @@ pub(crate) fn good(world: World) -> anyhow::Result<Vec<u8>> {
 pub(crate) fn build(world: World, fields: &str) -> anyhow::Result<Vec<u8>> {
     let mut module = wat::parse_str(module(world, fields)?)?;
     let mut resolve = Resolve::default();
-    for folder in ["wit/types", "wit/host"] {
+    for folder in ["wit/types/0.1.0", "wit/host/0.1.0"] {
         resolve.push_path(project(folder))?;
     }
     let (package, _) = resolve.push_path(project("wit").join(world.folder()))?;

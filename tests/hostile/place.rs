@@ -4,9 +4,9 @@ use omnivisor::config::{CallLimits, PluginsConfig};
 use omnivisor::model::Secret;
 use omnivisor::plugin::{
     Accounts, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, LoadError, LoadedPlugins,
-    PasswordCheck, load,
+    PasswordCheck, Services, load,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
@@ -42,6 +42,7 @@ impl Place {
             auth_limits: LIMITS,
             validate_limits: LIMITS,
             adapter_limits: LIMITS,
+            grants: BTreeMap::new(),
         };
         Ok(Self { directory, config, adapters: BTreeSet::new(), accounts: Arc::default() })
     }
@@ -71,7 +72,7 @@ impl Place {
 
     pub(crate) async fn load(&self) -> Result<LoadedPlugins, Vec<LoadError>> {
         let accounts: Arc<dyn Accounts> = Arc::<OneAccount>::clone(&self.accounts);
-        load(&self.config, &self.adapters, accounts).await
+        load(&self.config, &self.adapters, Services { accounts }).await
     }
 }
 

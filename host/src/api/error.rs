@@ -318,6 +318,9 @@ fn plugin_row(failure: &PluginFailure) -> Row {
         PluginFailure::Busy { .. } => {
             row(StatusCode::SERVICE_UNAVAILABLE, failure.code(), "A plugin has too many calls").after(SOON)
         }
+        PluginFailure::Quarantined { retry_after, .. } => {
+            row(StatusCode::SERVICE_UNAVAILABLE, failure.code(), "A plugin is quarantined").after(*retry_after)
+        }
         PluginFailure::OutOfFuel { .. }
         | PluginFailure::TimedOut { .. }
         | PluginFailure::OutOfMemory { .. }

@@ -6,7 +6,7 @@ use crate::auth::{Auth, AuthParts, Passwords};
 use crate::config::Config;
 use crate::hub::{Hub, HubLimits};
 use crate::node::Pool;
-use crate::plugin;
+use crate::plugin::{self, Services};
 use crate::store::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -66,7 +66,9 @@ impl Running {
             timeout: config.server.session_timeout,
         });
         let adapters: BTreeSet<String> = config.nodes.iter().map(|node| node.adapter.clone()).collect();
-        let loaded = plugin::load(&config.plugins, &adapters, passwords).await.map_err(RunError::Plugins)?;
+        let loaded = plugin::load(&config.plugins, &adapters, Services { accounts: passwords })
+            .await
+            .map_err(RunError::Plugins)?;
         publish.send_replace(Arc::clone(&loaded.set));
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);

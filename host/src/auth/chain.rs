@@ -1,11 +1,11 @@
-use crate::model::{Credential, PeerFacts, Verdict};
+use crate::model::{Credential, Identity, PeerFacts, Verdict};
 use crate::plugin::{JudgeError, PluginSet};
 
 /// What the strategies together say.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Ruling {
     /// A strategy said yes.
-    Granted { strategy: String, name: String },
+    Granted { strategy: String, identity: Identity },
     /// A strategy said no, or none felt responsible; then `strategy` is empty.
     Denied { strategy: String, code: String },
     /// A strategy failed before it said anything.
@@ -21,7 +21,7 @@ pub(super) async fn judge(set: &PluginSet, credential: &Credential, facts: &Peer
         let name_of_strategy = || strategy.name().to_owned();
         match strategy.authenticate(credential.clone(), facts.clone()).await {
             Ok(Verdict::NotMine) => {}
-            Ok(Verdict::Granted { name }) => return Ruling::Granted { strategy: name_of_strategy(), name },
+            Ok(Verdict::Granted(identity)) => return Ruling::Granted { strategy: name_of_strategy(), identity },
             Ok(Verdict::Denied { code }) => {
                 let end = code.floor_char_boundary(CODE_BYTES_MAX);
                 let code = code.get(..end).unwrap_or_default().to_owned();

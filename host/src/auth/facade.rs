@@ -197,7 +197,10 @@ impl std::fmt::Debug for Auth {
 
 impl Inner {
     async fn login(&self, credential: Credential, facts: PeerFacts, now: SystemTime) -> Result<Login, AuthRefusal> {
-        let Credential::Password { username: claimed, .. } = &credential;
+        let claimed = match &credential {
+            Credential::Password { username, .. } => username,
+            Credential::Bearer { .. } | Credential::Headers { .. } => "",
+        };
         self.begin_attempt("session.login", claimed, &facts, now).await?;
         let result = self.judge(&credential, claimed, &facts, now).await;
         self.end_attempt(claimed, &facts, &result);
@@ -221,8 +224,9 @@ impl Inner {
             chain::judge(&set, credential, facts).await
         };
         let (record, refusal) = match ruling {
-            Ruling::Granted { strategy, name } => match self.enabled_account(&name)? {
+            Ruling::Granted { strategy, identity } => match self.enabled_account(&identity.name)? {
                 Ok(account) => {
+                    let name = identity.name;
                     let record = entry("session.login", &name, AuditOutcome::Done, "", facts, now);
                     let record = AuditRecord { target: strategy.clone(), ..record };
                     let principal = Principal { name, role: account.role, strategy };

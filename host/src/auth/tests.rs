@@ -1,7 +1,10 @@
 use super::*;
 use crate::config::StorageConfig;
-use crate::model::{AdapterFault, Credential, Fault, FaultKind, PeerFacts, Role, Secret, Verdict};
-use crate::plugin::{Accounts, BoxFuture, JudgeError, PasswordCheck, PluginFailure, PluginSet, Strategy};
+use crate::model::{
+    AdapterFault, Credential, Fault, FaultKind, Identity, IdentitySource, PeerFacts, Redirection, Role, Secret,
+    StrategyInfo, Verdict,
+};
+use crate::plugin::{Accounts, BoxFuture, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Strategy};
 use crate::store::{Account, AuditEntry, AuditOutcome, AuditRecord, Store};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -25,22 +28,36 @@ enum Script {
     Says(Result<Verdict, JudgeError>),
 }
 
-struct Scripted(&'static str, Script);
+struct Scripted(&'static str, Script, Arc<StrategyInfo>);
 
 impl Strategy for Scripted {
     fn name(&self) -> &str {
         self.0
     }
 
+    fn info(&self) -> &Arc<StrategyInfo> {
+        &self.2
+    }
+
+    fn begin(&self, _: String, _: String, _: PeerFacts) -> BoxFuture<'_, Result<Redirection, JudgeError>> {
+        Box::pin(async { Err(fault("auth.no_redirect", "no")) })
+    }
+
+    fn complete(&self, _: Returned) -> BoxFuture<'_, Result<Verdict, JudgeError>> {
+        Box::pin(async { Err(fault("auth.no_redirect", "no")) })
+    }
+
     fn authenticate(&self, credential: Credential, _: PeerFacts) -> BoxFuture<'_, Result<Verdict, JudgeError>> {
-        let Credential::Password { username, password } = credential;
+        let Credential::Password { username, password } = credential else {
+            return Box::pin(async { Ok(Verdict::NotMine) });
+        };
         Box::pin(async move {
             let passwords = match &self.1 {
                 Script::Says(answer) => return answer.clone(),
                 Script::Local(passwords) => passwords,
             };
             match passwords.check_password(username.clone(), password).await {
-                Ok(PasswordCheck::Matches) => Ok(Verdict::Granted { name: username }),
+                Ok(PasswordCheck::Matches) => Ok(Verdict::Granted(account(username))),
                 Ok(PasswordCheck::Differs) => Ok(Verdict::Denied { code: "bad_password".into() }),
                 Err(message) => Err(fault("accounts", message)),
             }
@@ -48,12 +65,16 @@ impl Strategy for Scripted {
     }
 }
 
+fn account(name: String) -> Identity {
+    Identity { name, source: IdentitySource::Account, scopes: vec![], expires: None }
+}
+
 fn fault(code: &str, message: impl Into<String>) -> JudgeError {
     JudgeError::Fault(AdapterFault { kind: FaultKind::Plugin, code: code.into(), message: message.into() })
 }
 
 fn granted(name: &str) -> Script {
-    Script::Says(Ok(Verdict::Granted { name: name.into() }))
+    Script::Says(Ok(Verdict::Granted(account(name.into()))))
 }
 
 fn denied(code: &str) -> Script {
@@ -166,7 +187,8 @@ impl Standstill {
 }
 
 fn set(scripts: Vec<(&'static str, Script)>) -> Arc<PluginSet> {
-    let strategies = scripts.into_iter().map(|(name, script)| Arc::new(Scripted(name, script)) as Arc<dyn Strategy>);
+    let strategies =
+        scripts.into_iter().map(|(name, script)| Arc::new(Scripted(name, script, Arc::default())) as Arc<dyn Strategy>);
     Arc::new(PluginSet { strategies: strategies.collect(), validators: Vec::new(), adapters: BTreeMap::new() })
 }
 

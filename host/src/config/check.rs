@@ -1,4 +1,5 @@
 use crate::config::fault::{ConfigFault, line_at};
+use crate::config::grant::check_grants;
 use crate::config::node::check_nodes;
 use crate::config::schema::{
     CallLimits, Config, LogConfig, LogFormat, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
@@ -6,9 +7,11 @@ use crate::config::schema::{
 use crate::config::secret::SecretSource;
 use crate::config::section::{Report, Section};
 use crate::model::NodeId;
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use toml::de::DeTable;
 
 const KIB: u64 = 1024;
@@ -58,7 +61,10 @@ pub fn check(
     let config = Config {
         server: check_server(root.section(&mut report, "server"), &mut report),
         storage: check_storage(root.section(&mut report, "storage"), &mut report, base, defaults),
-        plugins: check_plugins(root.section(&mut report, "plugins"), &mut report, base, defaults),
+        plugins: PluginsConfig {
+            grants: check_grants(root.table(&mut report, "plugin"), &mut report, secrets, base),
+            ..check_plugins(root.section(&mut report, "plugins"), &mut report, base, defaults)
+        },
         pool: check_pool(root.section(&mut report, "pool"), &mut report),
         log: check_log(root.section(&mut report, "log"), &mut report),
         nodes: check_nodes(root.sections(&mut report, "node"), &mut report, secrets, base),
@@ -131,19 +137,32 @@ fn check_plugins(mut section: Section<'_>, report: &mut Report<'_>, base: &Path,
         auth_limits,
         validate_limits,
         adapter_limits,
+        grants: BTreeMap::new(),
     };
     section.finish(report, &[]);
     plugins
 }
 
+/// The limits of a call with their ranges, in the order of [`CallLimits`].
+pub(super) const LIMIT_KEYS: [(&str, u64, u64); 5] = [
+    ("fuel", 1, 1_000_000_000_000),
+    ("time_ms", 1, 600_000),
+    ("memory_bytes", 64 * KIB, 64 * MIB),
+    ("hostcall_bytes", KIB, 64 * MIB),
+    ("calls_max", 1, 1024),
+];
+
 fn check_limits(mut section: Section<'_>, report: &mut Report<'_>, default: [u64; 5]) -> CallLimits {
-    let [fuel, time, memory, hostcall, calls] = default;
+    let mut values = default.into_iter();
+    let [fuel, time, memory, hostcall, calls] =
+        LIMIT_KEYS.map(|(key, least, most)| section.integer(report, key, values.next().unwrap_or(least), least..=most));
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     let limits = CallLimits {
-        fuel: section.integer(report, "fuel", fuel, 1..=1_000_000_000_000),
-        time: section.millis(report, "time_ms", time, 1..=600_000),
-        memory_bytes: section.size(report, "memory_bytes", memory, 64 * KIB..=64 * MIB),
-        hostcall_bytes: section.size(report, "hostcall_bytes", hostcall, KIB..=64 * MIB),
-        calls_max: section.size(report, "calls_max", calls, 1..=1024),
+        fuel,
+        time: Duration::from_millis(time),
+        memory_bytes: size(memory),
+        hostcall_bytes: size(hostcall),
+        calls_max: size(calls),
     };
     section.finish(report, &[]);
     limits

@@ -5,6 +5,7 @@
 
 mod check;
 mod fault;
+mod grant;
 mod load;
 mod node;
 mod schema;
@@ -17,7 +18,7 @@ pub use check::{Defaults, check};
 pub use fault::ConfigFault;
 pub use load::{CONFIG_BYTES_MAX, LoadError, load};
 pub use schema::{
-    CallLimits, Config, Endpoint, LogConfig, LogFormat, NodeConfig, NodeLogin, PluginsConfig, PoolConfig, ServerConfig,
-    StorageConfig,
+    CallLimits, Config, Endpoint, LimitOverrides, LogConfig, LogFormat, NodeConfig, NodeLogin, OnFailure, PluginConfig,
+    PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
 };
 pub use secret::{MachineSecrets, SECRET_BYTES_MAX, SecretError, SecretSource};

@@ -1,4 +1,5 @@
-use crate::model::{NodeId, Secret};
+use crate::model::{NodeId, Role, Secret};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -63,6 +64,88 @@ pub struct PluginsConfig {
     pub validate_limits: CallLimits,
     /// `[plugins.adapter_limits]`
     pub adapter_limits: CallLimits,
+    /// `[plugin.NAME]`: what is granted to single plugins. One that has no table is granted nothing.
+    pub grants: BTreeMap<String, PluginConfig>,
+}
+
+impl PluginsConfig {
+    /// What a plugin is granted, the defaults if it has no table of its own.
+    #[must_use]
+    pub fn grant(&self, plugin: &str) -> PluginConfig {
+        self.grants.get(plugin).cloned().unwrap_or_default()
+    }
+}
+
+/// `[plugin.NAME]`: what the operator grants to one plugin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginConfig {
+    /// `allow_http`, default none: origins it may call, `https://HOST[:PORT]` or `http://HOST[:PORT]`.
+    pub allow_http: Vec<String>,
+    /// `[plugin.NAME.secrets]`, default none: values it may ask for by name, from `{ env = "..." }` or `{ file = "..." }`.
+    pub secrets: BTreeMap<String, Secret>,
+    /// `role_max`, default `viewer`: the most that people whom this strategy vouches for, and who have no account here,
+    /// may be.
+    pub role_max: Role,
+    /// `on_failure`, default `refuse`: what becomes of a request when this validator fails.
+    pub on_failure: OnFailure,
+    /// `canary_permille`, default 0, 0 to 500: the share of calls that a new generation gets at first.
+    pub canary_permille: u32,
+    /// `[plugin.NAME.limits]`: instead of those of its kind.
+    pub limits: LimitOverrides,
+    /// `[plugin.NAME.settings]`: what the plugin itself is told, as a JSON object.
+    pub settings: String,
+}
+
+impl Default for PluginConfig {
+    fn default() -> Self {
+        Self {
+            allow_http: Vec::new(),
+            secrets: BTreeMap::new(),
+            role_max: Role::Viewer,
+            on_failure: OnFailure::Refuse,
+            canary_permille: 0,
+            limits: LimitOverrides::default(),
+            settings: "{}".to_owned(),
+        }
+    }
+}
+
+/// What becomes of a request when a validator fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It is refused.
+    Refuse,
+    /// It goes on, as if the validator had found nothing.
+    Allow,
+}
+
+/// Limits of one plugin that differ from those of its kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LimitOverrides {
+    /// `fuel`
+    pub fuel: Option<u64>,
+    /// `time_ms`
+    pub time: Option<Duration>,
+    /// `memory_bytes`
+    pub memory_bytes: Option<usize>,
+    /// `hostcall_bytes`
+    pub hostcall_bytes: Option<usize>,
+    /// `calls_max`
+    pub calls_max: Option<usize>,
+}
+
+impl LimitOverrides {
+    /// The limits of a kind with these in their place.
+    #[must_use]
+    pub fn over(&self, limits: &CallLimits) -> CallLimits {
+        CallLimits {
+            fuel: self.fuel.unwrap_or(limits.fuel),
+            time: self.time.unwrap_or(limits.time),
+            memory_bytes: self.memory_bytes.unwrap_or(limits.memory_bytes),
+            hostcall_bytes: self.hostcall_bytes.unwrap_or(limits.hostcall_bytes),
+            calls_max: self.calls_max.unwrap_or(limits.calls_max),
+        }
+    }
 }
 
 /// How far one call of a plugin may go.

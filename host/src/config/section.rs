@@ -87,8 +87,62 @@ impl<'d> Section<'d> {
         tables
     }
 
+    /// The tables `[key.NAME]`, whatever their names are. The name comes with the place where it stands.
+    pub(super) fn table(&mut self, report: &mut Report<'_>, key: &'static str) -> Vec<(&'d str, Range<usize>, Self)> {
+        let path = self.path_of(key);
+        self.entries(report, key, "a table")
+            .into_iter()
+            .filter_map(|(name, span, value)| {
+                let shown: String = name.escape_debug().take(64).collect();
+                let path = format!("{path}.{shown}");
+                if let DeValue::Table(table) = value.get_ref() {
+                    return Some((name, span, Self::new(path, value.span(), table)));
+                }
+                report.wrong_type(value, &path, format!("expected a table `[{path}]`"));
+                None
+            })
+            .collect()
+    }
+
+    /// The members of a table whose keys are the operator's own.
+    pub(super) fn entries(
+        &mut self,
+        report: &mut Report<'_>,
+        key: &'static str,
+        expected: &str,
+    ) -> Vec<(&'d str, Range<usize>, &'d Spanned<DeValue<'d>>)> {
+        let path = self.path_of(key);
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let DeValue::Table(table) = value.get_ref() else {
+            report.wrong_type(value, &path, format!("expected tables `[{path}.NAME]` of {expected} each"));
+            return Vec::new();
+        };
+        table.iter().map(|(name, value)| (name.get_ref().as_ref(), name.span(), value)).collect()
+    }
+
+    /// A whole table as one JSON object, with the place where it stands.
+    pub(super) fn json(&mut self, report: &mut Report<'_>, key: &'static str) -> Option<(String, Range<usize>)> {
+        let value = self.take(key)?;
+        let DeValue::Table(_) = value.get_ref() else {
+            let path = self.path_of(key);
+            report.wrong_type(value, &path, format!("expected a table `[{path}]`"));
+            return None;
+        };
+        Some((json_of(value.get_ref()).to_string(), value.span()))
+    }
+
     pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// The section's own key.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Counts keys as asked for, for those who read them only when they are there.
+    pub(super) fn asked(&mut self, keys: &[&'static str]) {
+        self.asked.extend(keys);
     }
 
     /// Where the section begins.
@@ -201,6 +255,22 @@ impl<'d> Section<'d> {
             );
             let shown: String = name.escape_debug().take(64).collect();
             report.fault(&key.span(), self.path_of(&shown), "unknown key", advice);
+        }
+    }
+}
+
+fn json_of(value: &DeValue<'_>) -> serde_json::Value {
+    match value {
+        DeValue::String(text) => text.as_ref().into(),
+        DeValue::Integer(digits) => {
+            i64::from_str_radix(digits.as_str(), digits.radix()).map_or_else(|_| digits.as_str().into(), Into::into)
+        }
+        DeValue::Float(digits) => digits.as_str().parse::<f64>().map_or_else(|_| digits.as_str().into(), Into::into),
+        DeValue::Boolean(flag) => (*flag).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Array(items) => items.iter().map(|item| json_of(item.get_ref())).collect(),
+        DeValue::Table(table) => {
+            table.iter().map(|(key, value)| (key.get_ref().to_string(), json_of(value.get_ref()))).collect()
         }
     }
 }

@@ -233,6 +233,8 @@ fn known() -> BTreeMap<String, BTreeSet<String>> {
         "plugins.auth_limits",
         "plugins.validate_limits",
         "plugins.adapter_limits",
+        "plugin.NAME",
+        "plugin.NAME.limits",
         "pool",
         "log",
     ];
@@ -244,7 +246,8 @@ fn known() -> BTreeMap<String, BTreeSet<String>> {
         .map(|fault| {
             let section = fault.key.strip_suffix(".zzzzzzzzzzzzzzzz").unwrap().replace("[0]", "");
             let keys = fault.advice.strip_prefix("expected one of ").unwrap().split(", ");
-            let is_key = |key: &&str| !sections.contains(&format!("{section}.{key}").as_str());
+            let is_table = |key: &str| section == "plugin.NAME" && matches!(key, "secrets" | "settings");
+            let is_key = |key: &&str| !sections.contains(&format!("{section}.{key}").as_str()) && !is_table(key);
             let keys = keys.filter(is_key).map(str::to_owned).collect();
             (section, keys)
         })
@@ -260,7 +263,7 @@ fn the_reference_names_every_key_and_no_other() {
     assert_eq!(documented_keys, known());
     // And every section that the root knows was asked for above.
     let root = faults("zzzzzzzzzzzzzzzz = 1");
-    assert!(root[0].ends_with("expected one of server, storage, plugins, pool, log, node"), "{root:?}");
+    assert!(root[0].ends_with("expected one of server, storage, plugin, plugins, pool, log, node"), "{root:?}");
 }
 
 #[test]
@@ -269,7 +272,18 @@ fn the_reference_tells_the_true_defaults_and_ranges() {
     let mut numbers = 0;
     for [section, key, default, range] in documented() {
         let with = |value: &str| checked(&format!("[{section}]\n{key} = {value}\n"));
+        let config = if section.starts_with("plugin.") {
+            checked(&format!("[{section}]\n")).expect("legal")
+        } else {
+            config.clone()
+        };
         if let Some((min, max)) = range.split_once(" to ")
+            && default.starts_with("as its kind")
+        {
+            let (min, max): (u64, u64) = (min.parse().expect("a number"), max.parse().expect("a number"));
+            assert!(with(&min.to_string()).is_ok() && with(&max.to_string()).is_ok(), "{section}.{key}");
+            assert!(with(&(max + 1).to_string()).is_err() && with(&(min - 1).to_string()).is_err(), "{section}.{key}");
+        } else if let Some((min, max)) = range.split_once(" to ")
             && let (Ok(min), Ok(max)) = (min.parse::<u64>(), max.parse::<u64>())
         {
             numbers += 1;
@@ -298,10 +312,18 @@ fn every_documented_key_is_read() {
             ("level", _) => "\"warn\"".to_owned(),
             ("format", _) => "\"json\"".to_owned(),
             ("auth" | "validate", _) => "[\"other\"]".to_owned(),
+            ("allow_http", _) => "[\"https://idp.example\"]".to_owned(),
+            ("role_max", _) => "\"admin\"".to_owned(),
+            ("on_failure", _) => "\"allow\"".to_owned(),
             (_, Some((min, max))) => if default == min { max } else { min }.to_owned(),
             _ => "\"/other\"".to_owned(),
         };
         let new = checked(&format!("[{section}]\n{key} = {other}\n")).expect("legal");
+        let old = if section.starts_with("plugin.") {
+            checked(&format!("[{section}]\n")).expect("legal")
+        } else {
+            old.clone()
+        };
         assert_ne!(old, new, "{section}.{key} changes nothing");
     }
 }

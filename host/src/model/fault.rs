@@ -29,7 +29,7 @@ pub enum FaultKind {
 /// A failure as an adapter reports it.
 ///
 /// `code` is stable, lower case with dots and underscores, e.g. `process.not_found`; the list stands in
-/// `wit/types/types.wit`. `message` is one sentence for people, without secrets.
+/// `wit/types/0.1.0/types.wit`. `message` is one sentence for people, without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct AdapterFault {

@@ -20,7 +20,9 @@ pub use fault::{AdapterFault, Fault, FaultKind};
 pub use ids::{NameError, NodeId, ProcessId};
 pub use log::{LogChannel, LogRange, LogSlice};
 pub use node::{AdapterInfo, NodeState, NodeStatus, Observation, ObservedProcess};
-pub use principal::{Credential, PeerFacts, Principal, Role, Verdict};
+pub use principal::{
+    Credential, Identity, IdentitySource, PeerFacts, Principal, Redirection, Role, StrategyInfo, Verdict,
+};
 pub use process::{Process, ProcessState};
 pub use request::{Field, OperationRequest, Violation};
 pub use secret::Secret;

@@ -1,5 +1,6 @@
 use crate::model::Secret;
 use std::net::IpAddr;
+use std::time::SystemTime;
 
 /// Who asks, once that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,56 @@ pub enum Credential {
         /// Its password.
         password: Secret,
     },
+    /// What stood behind `Authorization: Bearer`, and is no session's token.
+    Bearer {
+        /// The text.
+        token: Secret,
+    },
+    /// The request headers that a strategy wanted to see.
+    Headers {
+        /// Names in lower case, with their values.
+        headers: Vec<(String, String)>,
+    },
+}
+
+/// Whose name an identity has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// An account of the host.
+    Account,
+    /// Somebody known elsewhere, with the role that the strategy asks for them. The operator's grant bounds it.
+    External(Role),
+}
+
+/// The one whom a strategy recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The name, 1 to 255 bytes without control characters.
+    pub name: String,
+    /// Whose it is.
+    pub source: IdentitySource,
+    /// The actions that the credential is limited to; empty for all that the role may.
+    pub scopes: Vec<String>,
+    /// When it ends at the latest.
+    pub expires: Option<SystemTime>,
+}
+
+/// What a strategy says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StrategyInfo {
+    /// The kinds of credential it looks at: `password`, `bearer`, `headers`, `redirect`.
+    pub credentials: Vec<String>,
+    /// The request headers it wants to see, in lower case.
+    pub request_headers: Vec<String>,
+}
+
+/// Where a strategy sends the browser.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirection {
+    /// The address.
+    pub url: String,
+    /// What the strategy wants back when the browser is. Never leaves the host.
+    pub keep: Secret,
 }
 
 /// What a strategy may know about the request besides the credential.
@@ -65,11 +116,8 @@ pub struct PeerFacts {
 /// A strategy's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Yes: this is that account.
-    Granted {
-        /// The account's name, as the strategy knows it.
-        name: String,
-    },
+    /// Yes: this is them.
+    Granted(Identity),
     /// No. The code goes to log and audit, never to the one who asked.
     Denied {
         /// Why, e.g. `bad_password`.

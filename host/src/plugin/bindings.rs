@@ -3,7 +3,7 @@
 /// World `node-adapter`.
 pub(super) mod adapter {
     wasmtime::component::bindgen!({
-        path: ["../wit/types", "../wit/host", "../wit/adapter"],
+        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/adapter/0.1.0"],
         world: "omnivisor:adapter/node-adapter",
         exports: { default: async },
     });
@@ -12,12 +12,14 @@ pub(super) mod adapter {
 /// World `auth-strategy`.
 pub(super) mod auth {
     wasmtime::component::bindgen!({
-        path: ["../wit/types", "../wit/host", "../wit/auth"],
+        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/auth/0.1.0"],
         world: "omnivisor:auth/auth-strategy",
         exports: { default: async },
         with: {
             "omnivisor:types/types@0.1.0": super::adapter::omnivisor::types::types,
             "omnivisor:host/log@0.1.0": super::adapter::omnivisor::host::log,
+            "omnivisor:host/settings@0.1.0": super::adapter::omnivisor::host::settings,
+            "omnivisor:host/clock@0.1.0": super::adapter::omnivisor::host::clock,
         },
     });
 }
@@ -25,7 +27,7 @@ pub(super) mod auth {
 /// World `input-validator`.
 pub(super) mod validate {
     wasmtime::component::bindgen!({
-        path: ["../wit/types", "../wit/host", "../wit/validate"],
+        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/validate/0.1.0"],
         world: "omnivisor:validate/input-validator",
         exports: { default: async },
         with: {

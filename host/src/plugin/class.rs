@@ -13,6 +13,7 @@ pub enum PluginClass {
 
 /// Types alone: importing it grants nothing.
 const TYPES: &str = "omnivisor:types/types@0.1.0";
+const AUTH_TYPES: &str = "omnivisor:auth/types@0.1.0";
 pub(super) const LOG: &str = "omnivisor:host/log@0.1.0";
 pub(super) const EXCHANGE: &str = "omnivisor:host/exchange@0.1.0";
 pub(super) const ACCOUNTS: &str = "omnivisor:host/accounts@0.1.0";
@@ -62,7 +63,7 @@ impl PluginClass {
     /// The interfaces that the world offers to its components.
     pub(super) const fn imports(self) -> &'static [&'static str] {
         match self {
-            Self::Auth => &[TYPES, LOG, ACCOUNTS],
+            Self::Auth => &[TYPES, AUTH_TYPES, LOG, ACCOUNTS],
             Self::Validate => &[TYPES, LOG],
             Self::Adapter => &[TYPES, LOG, EXCHANGE],
         }

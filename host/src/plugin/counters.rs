@@ -16,11 +16,13 @@ pub(super) enum Outcome {
     TooMuchData,
     OutOfStack,
     Trapped,
+    /// Not begun, for it failed too often before.
+    Quarantined,
     Busy,
 }
 
 /// The words for [`Outcome`] in metrics.
-const OUTCOMES: [&str; 10] = [
+const OUTCOMES: [&str; 11] = [
     "ok",
     "fault",
     "cancelled",
@@ -30,6 +32,7 @@ const OUTCOMES: [&str; 10] = [
     "too_much_data",
     "out_of_stack",
     "trapped",
+    "quarantined",
     "busy",
 ];
 

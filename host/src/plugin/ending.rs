@@ -41,6 +41,7 @@ impl Ending {
                 PluginFailure::TooMuchData { .. } => Outcome::TooMuchData,
                 PluginFailure::OutOfStack { .. } => Outcome::OutOfStack,
                 PluginFailure::Trapped { .. } => Outcome::Trapped,
+                PluginFailure::Quarantined { .. } => Outcome::Quarantined,
                 PluginFailure::Busy { .. } => Outcome::Busy,
             },
         }

@@ -12,7 +12,7 @@ use crate::plugin::text::clean;
 use crate::plugin::ticker::Ticker;
 use crate::plugin::validate::InputValidator;
 use crate::plugin::{
-    Accounts, Adapter, LoadError, PluginClass, PluginCounters, PluginSet, Strategy, Validator, engine, imports,
+    Adapter, LoadError, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine, imports,
 };
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
@@ -64,7 +64,7 @@ pub struct LoadedPlugin {
 pub async fn load(
     config: &PluginsConfig,
     adapters: &BTreeSet<String>,
-    accounts: Arc<dyn Accounts>,
+    services: Services,
 ) -> Result<LoadedPlugins, Vec<LoadError>> {
     let wanted: Vec<(PluginClass, String)> = [
         (PluginClass::Auth, config.auth.iter().collect::<Vec<_>>()),
@@ -74,7 +74,7 @@ pub async fn load(
     .into_iter()
     .flat_map(|(class, names)| names.into_iter().map(move |name| (class, name.clone())))
     .collect();
-    let loader = Loader::new(config, &wanted, accounts).map_err(|error| vec![error])?;
+    let loader = Loader::new(config, &wanted, services).map_err(|error| vec![error])?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let loader = &loader;
     let results: Vec<_> = futures_util::stream::iter(wanted)
@@ -117,7 +117,7 @@ struct Loader {
     directory: PathBuf,
     engines: BTreeMap<PluginClass, (Engine, CallLimits)>,
     ticker: Arc<Ticker>,
-    accounts: Arc<dyn Accounts>,
+    services: Services,
 }
 
 /// A component, compiled.
@@ -129,11 +129,7 @@ struct Compiled {
 }
 
 impl Loader {
-    fn new(
-        config: &PluginsConfig,
-        wanted: &[(PluginClass, String)],
-        accounts: Arc<dyn Accounts>,
-    ) -> Result<Self, LoadError> {
+    fn new(config: &PluginsConfig, wanted: &[(PluginClass, String)], services: Services) -> Result<Self, LoadError> {
         let mut engines = BTreeMap::new();
         for class in PluginClass::ALL {
             let limits = match class {
@@ -153,7 +149,7 @@ impl Loader {
             class: PluginClass::Adapter,
             reason: format!("no thread to watch the time: {error}"),
         })?;
-        Ok(Self { directory: config.directory.clone(), engines, ticker: Arc::new(ticker), accounts })
+        Ok(Self { directory: config.directory.clone(), engines, ticker: Arc::new(ticker), services })
     }
 
     async fn load(&self, class: PluginClass, name: &str) -> Result<(LoadedPlugin, Ready), LoadError> {
@@ -196,7 +192,7 @@ impl Loader {
                 let linked = AuthStrategyPre::new(linked).map_err(misfit)?;
                 let callee = Callee::new(shared, class, *limits, linked, engine, ticker);
                 let counters = Arc::clone(&callee.counters);
-                let strategy = AuthStrategy::describe(callee, Arc::clone(&self.accounts)).await?;
+                let strategy = AuthStrategy::describe(callee, self.services.clone()).await?;
                 (Ready::Strategy(Arc::new(strategy)), counters)
             }
             PluginClass::Validate => {

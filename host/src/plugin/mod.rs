@@ -31,6 +31,7 @@ pub use counters::{CountersSnapshot, PluginCounters};
 pub use error::LoadError;
 pub use load::{LoadedPlugin, LoadedPlugins, load};
 pub use seam::{
-    Accounts, Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse,
-    HintsRead, JudgeError, PasswordCheck, PluginFailure, PluginSet, Strategy, StreamRequest, Validator,
+    Accounts, Adapter, AdapterError, ApiKey, ApiKeys, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest,
+    ExchangeResponse, HintsRead, HttpClient, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Services,
+    Strategy, StreamRequest, Validator, WebRequest,
 };

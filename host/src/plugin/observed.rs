@@ -32,7 +32,10 @@ pub(super) fn info(info: wit::AdapterInfo) -> Result<(AdapterInfo, bool), String
         let known = match operation {
             wit::Operation::Start => Operation::Start,
             wit::Operation::Stop => Operation::Stop,
-            wit::Operation::Other(_) => continue,
+            wit::Operation::Restart
+            | wit::Operation::Monitor
+            | wit::Operation::Unmonitor
+            | wit::Operation::Other(_) => continue,
         };
         if !operations.contains(&known) {
             operations.push(known);

@@ -1,11 +1,11 @@
 use crate::model::{
     AdapterFault, AdapterInfo, Credential, LogChannel, LogRange, LogSlice, Observation, Operation, OperationRequest,
-    PeerFacts, Process, ProcessId, Secret, Verdict, Violation,
+    PeerFacts, Process, ProcessId, Redirection, Secret, StrategyInfo, Verdict, Violation,
 };
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 /// A future behind a pointer, so that a trait with it can be a trait object.
@@ -90,6 +90,62 @@ pub enum PasswordCheck {
     Matches,
     /// It is not.
     Differs,
+}
+
+/// An API key that the host issued, as a strategy may know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Its public id.
+    pub id: String,
+    /// The account that it acts for.
+    pub account: String,
+    /// The actions that it is limited to; empty for all that the account may.
+    pub scopes: Vec<String>,
+    /// When it ends.
+    pub expires: Option<SystemTime>,
+}
+
+/// The API keys that `auth-token` asks about. Implemented by `auth`.
+pub trait ApiKeys: Send + Sync + 'static {
+    /// The key that this text is, if there is one that is neither expired nor revoked. Does not wait.
+    ///
+    /// # Errors
+    /// A text when the host cannot say.
+    fn find(&self, text: Secret) -> Result<Option<ApiKey>, String>;
+}
+
+/// Outgoing HTTP for plugins that were granted origins. Implemented by `fetch`.
+pub trait HttpClient: Send + Sync + 'static {
+    /// Sends a request and reads the whole reply before `deadline`. The caller has checked the grant.
+    ///
+    /// # Errors
+    /// [`ExchangeFailure`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection.
+    fn send(&self, request: WebRequest, deadline: Instant) -> BoxFuture<'_, Result<ExchangeResponse, ExchangeFailure>>;
+}
+
+/// A request to a granted origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebRequest {
+    /// `GET` or `POST`.
+    pub method: String,
+    /// The whole address.
+    pub url: String,
+    /// Headers besides those that the host adds.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// A longer reply is refused.
+    pub response_bytes_max: usize,
+}
+
+/// What the host lends to its plugins.
+#[derive(Clone)]
+pub struct Services {
+    /// Password checks.
+    pub accounts: Arc<dyn Accounts>,
 }
 
 /// How to open a hint stream.
@@ -236,6 +292,16 @@ pub enum PluginFailure {
         /// The kind of trap, in the engine's words.
         what: String,
     },
+    /// It failed so often that it is not called for a while.
+    #[error("plugin `{plugin}` is quarantined for another {retry_after:?}: {reason}")]
+    Quarantined {
+        /// The plugin.
+        plugin: String,
+        /// Until it is tried again.
+        retry_after: Duration,
+        /// Its last failure, in words.
+        reason: String,
+    },
     /// So many calls of its kind are running that this one was not begun.
     #[error("plugin `{plugin}` has {limit} calls running, which is all that are allowed")]
     Busy {
@@ -257,6 +323,7 @@ impl PluginFailure {
             | Self::TooMuchData { plugin, .. }
             | Self::OutOfStack { plugin }
             | Self::Trapped { plugin, .. }
+            | Self::Quarantined { plugin, .. }
             | Self::Busy { plugin, .. } => plugin,
         }
     }
@@ -271,6 +338,7 @@ impl PluginFailure {
             Self::TooMuchData { .. } => "plugin.too_much_data",
             Self::OutOfStack { .. } => "plugin.out_of_stack",
             Self::Trapped { .. } => "plugin.trapped",
+            Self::Quarantined { .. } => "plugin.quarantined",
             Self::Busy { .. } => "plugin.busy",
         }
     }
@@ -281,8 +349,35 @@ pub trait Strategy: Send + Sync + 'static {
     /// The plugin's name.
     fn name(&self) -> &str;
 
+    /// What it said of itself when it was loaded.
+    fn info(&self) -> &Arc<StrategyInfo>;
+
     /// Judges a credential inside the limits of its class.
     fn authenticate(&self, credential: Credential, facts: PeerFacts) -> BoxFuture<'_, Result<Verdict, JudgeError>>;
+
+    /// Where to send the browser, for a strategy with `redirect` among its credentials. `state` has to come back.
+    fn begin(
+        &self,
+        redirect_uri: String,
+        state: String,
+        facts: PeerFacts,
+    ) -> BoxFuture<'_, Result<Redirection, JudgeError>>;
+
+    /// Judges what the browser came back with, `state` having been checked. `keep` is what `begin` gave.
+    fn complete(&self, returned: Returned) -> BoxFuture<'_, Result<Verdict, JudgeError>>;
+}
+
+/// A browser that is back.
+#[derive(Debug, Clone)]
+pub struct Returned {
+    /// As it was given to [`Strategy::begin`].
+    pub redirect_uri: String,
+    /// The query's parameters, decoded.
+    pub parameters: Vec<(String, String)>,
+    /// What [`Strategy::begin`] gave.
+    pub keep: Secret,
+    /// The request that brought it.
+    pub facts: PeerFacts,
 }
 
 /// One input validator. The real one is a component; tests have a script.

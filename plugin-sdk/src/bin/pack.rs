@@ -12,7 +12,7 @@ use wit_component::{ComponentEncoder, DecodedWasm};
 const USAGE: &str = "usage: omnivisor-pack CORE.wasm -o OUT.wasm";
 
 /// Everything outside these packages is refused by the host.
-const ALLOWED: [&str; 2] = ["omnivisor:host/", "omnivisor:types/"];
+const ALLOWED: [&str; 3] = ["omnivisor:host/", "omnivisor:types/", "omnivisor:auth/types@"];
 
 fn main() -> ExitCode {
     match pack(std::env::args().skip(1)) {

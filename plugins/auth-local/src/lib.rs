@@ -2,8 +2,8 @@
 //!
 //! The host compares, at equal cost for known and unknown names; this decides which credentials are worth comparing.
 
-use plugin_sdk::strategy::{Credential, Identity, RequestFacts, StrategyInfo, Verdict};
-use plugin_sdk::{Accounts, AuthStrategy, Fault, PasswordCheck};
+use plugin_sdk::strategy::{Credential, Identity, IdentitySource, RequestFacts, StrategyInfo, Verdict};
+use plugin_sdk::{Accounts, AuthStrategy, Fault, HostAccounts, PasswordCheck};
 
 /// The strategy.
 #[derive(Debug)]
@@ -17,28 +17,33 @@ const PASSWORD_BYTES_MAX: usize = 1024;
 const BAD_PASSWORD: &str = "bad_password";
 
 impl AuthStrategy for Local {
-    fn describe() -> StrategyInfo {
-        StrategyInfo { credentials: vec!["password".to_owned()], extra: Vec::new() }
+    fn describe() -> Result<StrategyInfo, Fault> {
+        let credentials = vec!["password".to_owned()];
+        Ok(StrategyInfo { credentials, request_headers: Vec::new(), extra: Vec::new() })
     }
 
-    fn authenticate(
-        accounts: &mut dyn Accounts,
-        credential: Credential,
-        _facts: RequestFacts,
-    ) -> Result<Verdict, Fault> {
-        let (username, password) = match credential {
-            Credential::Password(pair) => pair,
-            Credential::Other(_) => return Ok(Verdict::NotMine),
-        };
-        if !has_length(&username, USERNAME_BYTES_MAX) || !has_length(&password, PASSWORD_BYTES_MAX) {
-            return Ok(Verdict::Denied(BAD_PASSWORD.to_owned()));
-        }
-        match accounts.check_password(&username, &password) {
-            Ok(PasswordCheck::Matches) => Ok(Verdict::Granted(Identity { name: username, extra: Vec::new() })),
-            Ok(PasswordCheck::Differs | PasswordCheck::Other(_)) => Ok(Verdict::Denied(BAD_PASSWORD.to_owned())),
-            Err(busy) => Err(Fault::plugin("auth.busy", busy)),
-        }
+    fn authenticate(credential: Credential, _facts: RequestFacts) -> Result<Verdict, Fault> {
+        judge(&mut HostAccounts, credential)
     }
+}
+
+fn judge(accounts: &mut dyn Accounts, credential: Credential) -> Result<Verdict, Fault> {
+    let (username, password) = match credential {
+        Credential::Password(pair) => pair,
+        Credential::Bearer(_) | Credential::Headers(_) | Credential::Other(_) => return Ok(Verdict::NotMine),
+    };
+    if !has_length(&username, USERNAME_BYTES_MAX) || !has_length(&password, PASSWORD_BYTES_MAX) {
+        return Ok(Verdict::Denied(BAD_PASSWORD.to_owned()));
+    }
+    match accounts.check_password(&username, &password) {
+        Ok(PasswordCheck::Matches) => Ok(Verdict::Granted(account(username))),
+        Ok(PasswordCheck::Differs | PasswordCheck::Other(_)) => Ok(Verdict::Denied(BAD_PASSWORD.to_owned())),
+        Err(busy) => Err(Fault::plugin("auth.busy", busy)),
+    }
+}
+
+fn account(name: String) -> Identity {
+    Identity { name, source: IdentitySource::Account, scopes: Vec::new(), expires_ms: None, extra: Vec::new() }
 }
 
 fn has_length(text: &str, max: usize) -> bool {
@@ -72,11 +77,7 @@ mod tests {
 
     fn ask(accounts: &mut Script, username: &str, password: &str) -> Result<Verdict, Fault> {
         let credential = Credential::Password((username.to_owned(), password.to_owned()));
-        Local::authenticate(accounts, credential, facts())
-    }
-
-    fn facts() -> RequestFacts {
-        RequestFacts { peer_address: "127.0.0.1".to_owned(), request_id: "1".to_owned(), extra: Vec::new() }
+        judge(accounts, credential)
     }
 
     fn denied() -> Verdict {
@@ -86,7 +87,7 @@ mod tests {
     #[test]
     fn the_right_password_is_granted_under_the_accounts_name() {
         let verdict = ask(&mut Script::default(), "ada", "right").expect("a verdict");
-        assert_eq!(verdict, Verdict::Granted(Identity { name: "ada".to_owned(), extra: Vec::new() }));
+        assert_eq!(verdict, Verdict::Granted(account("ada".to_owned())));
     }
 
     #[test]
@@ -116,7 +117,7 @@ mod tests {
     #[test]
     fn a_credential_of_another_kind_is_left_to_others() {
         let other = Credential::Other("certificate".to_owned());
-        assert_eq!(Local::authenticate(&mut Script::default(), other, facts()).expect("a verdict"), Verdict::NotMine);
+        assert_eq!(judge(&mut Script::default(), other).expect("a verdict"), Verdict::NotMine);
     }
 
     #[test]

@@ -10,9 +10,10 @@ pub(crate) fn run(link: &mut dyn Exchange, operation: &Operation, id: &ProcessId
     let method = match operation {
         Operation::Start => "supervisor.startProcess",
         Operation::Stop => "supervisor.stopProcess",
-        Operation::Other(word) => {
-            return Err(Fault::unsupported("operation.unknown", format!("supervisord is not asked to `{word}`")));
-        }
+        Operation::Restart => return Err(unknown("restart")),
+        Operation::Monitor => return Err(unknown("monitor")),
+        Operation::Unmonitor => return Err(unknown("unmonitor")),
+        Operation::Other(word) => return Err(unknown(word)),
     };
     let name = name::literal(id)?;
     let order = Call::new(method, vec![Parameter::Text(name.clone()), Parameter::Bool(false)]);
@@ -32,6 +33,10 @@ pub(crate) fn run(link: &mut dyn Exchange, operation: &Operation, id: &ProcessId
         Err(fault) if fault.code == ALREADY_STARTED => Ok(Outcome::Unchanged),
         Err(fault) => Err(explain(fault, &after)),
     }
+}
+
+fn unknown(word: &str) -> Fault {
+    Fault::unsupported("operation.unknown", format!("supervisord is not asked to `{word}`"))
 }
 
 /// True when the process is stopping, or just ended a stop: right after an order to start, neither is its effect.
