@@ -1,5 +1,6 @@
 //! What every handler is given, and the one way a request takes to its handler.
 
+use crate::api::documents::Documents;
 use crate::api::error::ApiError;
 use crate::api::metrics::Metrics;
 use crate::api::socket::bearer_from;
@@ -38,6 +39,8 @@ pub struct Edge {
     pub stop: CancellationToken,
     /// Where feed connections run.
     pub tracker: TaskTracker,
+    /// The nodes' documents for lists.
+    pub documents: Documents,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }

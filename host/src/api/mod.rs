@@ -1,8 +1,9 @@
 //! Bytes to typed requests and typed results to bytes: the HTTP and WebSocket edge.
 //!
-//! Holds no state of its own beyond what it was handed. Status codes stand in `api::error` alone, JSON forms in
+//! Holds no state of its own beyond what it was handed, and documents that it made before. Status codes stand in `api::error` alone, JSON forms in
 //! [`wire`] alone. Entry points: [`router`], [`serve`].
 
+mod documents;
 mod edge;
 mod error;
 mod feed;
@@ -16,6 +17,7 @@ pub mod socket;
 pub mod view;
 pub mod wire;
 
+pub use documents::Documents;
 pub use edge::{Caller, Edge, Facts, RequestId};
 pub use error::ApiError;
 pub use metrics::Metrics;

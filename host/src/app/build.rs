@@ -1,4 +1,4 @@
-use crate::api::{self, Edge, Metrics};
+use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
 use crate::app::relay;
 use crate::app::shutdown::{Ended, Shutdown};
@@ -85,6 +85,7 @@ impl Running {
             metrics: Metrics::new(loaded.plugins),
             stop: stop.clone(),
             tracker: connections.clone(),
+            documents: Documents::default(),
             openapi: api::openapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {

@@ -1,3 +1,4 @@
+use crate::api::documents::Form;
 use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
 use crate::api::handlers::{checked, process_id};
@@ -5,8 +6,12 @@ use crate::api::input::{Input, Segments};
 use crate::api::view;
 use crate::api::wire::{NodeList, NodeView, Problem, ProcessList, ProcessView};
 use crate::auth::Action;
+use crate::node::NodeHandle;
 use axum::extract::{Extension, State};
+use axum::response::{IntoResponse, Response};
 use axum::{Json, http::Uri};
+use http::HeaderValue;
+use http::header::CONTENT_TYPE;
 use std::sync::Arc;
 
 /// All nodes
@@ -20,15 +25,17 @@ pub(in crate::api) async fn list(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
-) -> Result<Json<NodeList>, ApiError> {
+) -> Result<Response, ApiError> {
     let mut input = Input::new(&uri);
     let include = input.text("include");
     if include.as_deref().is_some_and(|value| value != "processes") {
         input.problem("/query/include", "invalid", "`processes` was expected".into());
     }
     edge.admit(&caller, Action::NodeRead, "node.list", input.finish()?).await?;
-    let form = if include.is_some() { view::node_in_full } else { view::node };
-    Ok(Json(NodeList { items: edge.pool.nodes().map(|node| form(&node.status())).collect() }))
+    let form = if include.is_some() { Form::Full } else { Form::Short };
+    let nodes: Vec<_> = edge.pool.nodes().map(NodeHandle::status).collect();
+    let list = edge.documents.list(form, &nodes)?;
+    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], list).into_response())
 }
 
 /// One node, with its processes
