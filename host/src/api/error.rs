@@ -210,7 +210,9 @@ fn node_row(error: &NodeError) -> Row {
         NodeError::UnknownProcess { .. } => row(S::NOT_FOUND, "process.not_found", "No such process"),
         NodeError::AmbiguousProcess { .. } => row(S::CONFLICT, "process.ambiguous", "The name is not unique"),
         NodeError::ProcessBusy { .. } => row(S::CONFLICT, "process.busy", "Another order is under way").after(SOON),
-        NodeError::Unsupported { .. } => row(S::UNPROCESSABLE_ENTITY, "node.unsupported", "This node cannot do that"),
+        NodeError::Unsupported { .. } => {
+            row(S::UNPROCESSABLE_ENTITY, "operation.unsupported", "This node cannot do that")
+        }
         NodeError::QueueFull { .. } => row(S::SERVICE_UNAVAILABLE, "node.queue_full", "The node is busy").after(SOON),
         NodeError::PoolBusy { .. } => row(S::SERVICE_UNAVAILABLE, "node.pool_busy", "Too many calls").after(SOON),
         NodeError::Gone { .. } => {
@@ -249,7 +251,7 @@ fn fault_row(kind: FaultKind, code: &str) -> Row {
             FaultKind::Caller => row(S::CONFLICT, "node.refused", "The node refuses"),
             FaultKind::Node => row(S::BAD_GATEWAY, "node.bad_reply", "The node failed"),
             FaultKind::Timeout => row(S::GATEWAY_TIMEOUT, "node.timed_out", "The node did not answer in time"),
-            FaultKind::Unsupported => row(S::UNPROCESSABLE_ENTITY, "node.unsupported", "This node cannot do that"),
+            FaultKind::Unsupported => row(S::UNPROCESSABLE_ENTITY, "operation.unsupported", "This node cannot do that"),
             FaultKind::Plugin => row(S::INTERNAL_SERVER_ERROR, "plugin.fault", "A plugin failed"),
         },
     }

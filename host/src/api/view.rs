@@ -69,6 +69,7 @@ pub fn process(observed: &ObservedProcess) -> ProcessView {
         started_at: observed.started_at.map(timestamp),
         exit_status: process.exit_status,
         message: process.message.clone(),
+        attributes: process.attributes.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 //! Times are RFC 3339 in UTC with milliseconds. Members are added, never removed or renamed, within `/api/v1`.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 /// A supervised node. Old data stays visible: `state` says whether it is current, `observed_at` how old it is.
@@ -31,9 +32,10 @@ pub struct NodeView {
     pub version: String,
     /// The name the supervisor gives itself, empty until known.
     pub identification: String,
-    /// What may be asked of its processes: `start`, `stop`, `restart`.
+    /// What may be asked of its processes, of `start`, `stop`, `restart`, `monitor` and `unmonitor`. Anything else is
+    /// refused with `operation.unsupported` before the node hears of it. Empty until known.
     pub operations: Vec<String>,
-    /// Logs that its processes may have: `stdout`, `stderr`.
+    /// Logs that its processes may have, of `stdout` and `stderr`. Empty where the supervisor keeps none.
     pub log_channels: Vec<String>,
     /// How many processes it has. Not on the feed, where each process is told by itself.
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -73,6 +75,9 @@ pub struct ProcessView {
     pub exit_status: Option<i32>,
     /// The supervisor's explanation when something is wrong; empty when all is well.
     pub message: String,
+    /// What only this kind of supervisor has to say, e.g. `monitored` (`true` or `false`). Left out when there is nothing.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub attributes: BTreeMap<String, String>,
 }
 
 /// All nodes, sorted by name.
@@ -89,6 +94,23 @@ pub struct ProcessList {
     pub node: NodeView,
     /// The processes.
     pub items: Vec<ProcessView>,
+}
+
+/// What a process can be asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OperationName {
+    /// Bring it up. One that runs already is left alone (`unchanged`).
+    Start,
+    /// Bring it down. A slow stop is `in-progress`, not a failure.
+    Stop,
+    /// Down and up again, by the supervisor's own means where it has them, else as a stop, a look, and a start, which is
+    /// sent even if the caller leaves in between.
+    Restart,
+    /// Have its supervisor watch it and bring it up again when it ends.
+    Monitor,
+    /// Have its supervisor leave it alone, whatever becomes of it.
+    Unmonitor,
 }
 
 /// How an order is to be carried out. The body may be left out.
@@ -108,7 +130,7 @@ pub struct CommandResult {
     pub node: String,
     /// The process, as `group:name`.
     pub process: String,
-    /// `start`, `stop` or `restart`.
+    /// `start`, `stop`, `restart`, `monitor` or `unmonitor`.
     pub operation: String,
     /// `done`: the process is as asked. `unchanged`: it was before, nothing was sent. `in-progress`: the supervisor
     /// took the order and the process is still on its way (status 202). `failed`: the supervisor took it, and the

@@ -145,6 +145,12 @@ pub enum ClientCommand {
     /// Restart processes: stop each, see it stopped, start it
     #[command(after_help = ORDER_HELP)]
     Restart(OrderArgs),
+    /// Have processes watched by their supervisor, and brought up again when they end
+    #[command(after_help = WATCH_HELP)]
+    Monitor(OrderArgs),
+    /// Have processes left alone by their supervisor, whatever becomes of them
+    #[command(after_help = WATCH_HELP)]
+    Unmonitor(OrderArgs),
     /// Print the end of a process's log
     #[command(
         after_help = "On a terminal, control characters are shown escaped unless --raw is given. In a pipe the bytes are unchanged. \
@@ -162,6 +168,10 @@ pub enum ClientCommand {
 const ORDER_HELP: &str = "All targets are found first; eight orders are under way at once; each outcome is printed as it arrives. \
     Exit code 0 when all went well or are on their way, 1 when any failed.\n\n\
     Examples:\n  omnivisor restart web-1/app:web_00\n  omnivisor stop --dry-run 'web-*/app:*'\n  omnivisor start --yes 'web-*/app:*'";
+
+const WATCH_HELP: &str = "Only for nodes whose supervisor knows it, as monit does; others refuse with `operation.unsupported`. \
+    `omnivisor status --json` lists the operations of each node.\n\n\
+    Examples:\n  omnivisor unmonitor db-1/db:postgres\n  omnivisor monitor --yes 'db-*/*:*'";
 
 /// `omnivisor login`
 #[derive(Debug, Clone, Args)]
@@ -202,7 +212,7 @@ pub struct StatusArgs {
     pub selectors: Vec<String>,
 }
 
-/// `omnivisor start`, `stop` and `restart`
+/// `omnivisor start`, `stop`, `restart`, `monitor` and `unmonitor`
 #[derive(Debug, Clone, Args)]
 pub struct OrderArgs {
     /// Which processes

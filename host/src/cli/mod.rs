@@ -91,6 +91,8 @@ async fn dispatch(
         ClientCommand::Start(args) => order::run(&api, console, Operation::Start, args).await,
         ClientCommand::Stop(args) => order::run(&api, console, Operation::Stop, args).await,
         ClientCommand::Restart(args) => order::run(&api, console, Operation::Restart, args).await,
+        ClientCommand::Monitor(args) => order::run(&api, console, Operation::Monitor, args).await,
+        ClientCommand::Unmonitor(args) => order::run(&api, console, Operation::Unmonitor, args).await,
         ClientCommand::Tail(args) => tail::run(&api, console, args).await,
         ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,
     };

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart`: orders to many processes at once.
+//! `start`, `stop`, `restart`, `monitor`, `unmonitor`: orders to many processes at once.
 
 use super::age;
 use super::api::Api;
@@ -191,7 +191,7 @@ fn words(operation: Operation, result: &CommandResult) -> (Tone, String) {
     let message = if result.message.is_empty() { String::new() } else { format!(": {}", result.message) };
     let (tone, words) = match result.outcome.as_str() {
         "done" => (Tone::Good, format!("{} in {took}", past(operation))),
-        "unchanged" => (Tone::Quiet, format!("was {} already", result.state)),
+        "unchanged" => (Tone::Quiet, format!("was {} already", unchanged(operation, &result.state))),
         "in-progress" => (Tone::Busy, format!("still {} after {took}, goes on", result.state)),
         _ => (Tone::Bad, format!("FAILED: it is {} after {took}{message}", result.state)),
     };
@@ -216,11 +216,21 @@ impl Tally {
     }
 }
 
+/// What a process was already when there was nothing to do.
+const fn unchanged(operation: Operation, state: &str) -> &str {
+    match operation {
+        Operation::Start | Operation::Stop | Operation::Restart => state,
+        Operation::Monitor | Operation::Unmonitor => past(operation),
+    }
+}
+
 const fn past(operation: Operation) -> &'static str {
     match operation {
         Operation::Start => "started",
         Operation::Stop => "stopped",
         Operation::Restart => "restarted",
+        Operation::Monitor => "monitored",
+        Operation::Unmonitor => "unmonitored",
     }
 }
 
@@ -229,6 +239,8 @@ const fn capital(operation: Operation) -> &'static str {
         Operation::Start => "Start",
         Operation::Stop => "Stop",
         Operation::Restart => "Restart",
+        Operation::Monitor => "Monitor",
+        Operation::Unmonitor => "Unmonitor",
     }
 }
 
@@ -282,6 +294,8 @@ mod tests {
         let words = |outcome, state| words(Operation::Start, &result(outcome, state)).1;
         assert_eq!(words("done", "running"), "started in 1.2 s");
         assert_eq!(words("unchanged", "running"), "was running already");
+        let watched = super::words(Operation::Unmonitor, &result("unchanged", "running")).1;
+        assert_eq!(watched, "was unmonitored already");
         assert_eq!(words("in-progress", "starting"), "still starting after 1.2 s, goes on");
         assert_eq!(words("failed", "fatal"), "FAILED: it is fatal after 1.2 s: spawn\\terror");
         let tally = Tally { done: 2, failed: 1, ..Tally::default() };

@@ -64,7 +64,8 @@ pub(crate) fn node(view: &NodeView, running: usize, count: usize, now: Timestamp
 pub(crate) fn process(node_name: &str, is_old: bool, view: &ProcessView, now: Timestamp) -> Row {
     let uptime = view.started_at.as_deref().filter(|_| view.pid.is_some());
     let ended = view.exit_status.filter(|_| view.state == "exited").map(|status| format!("exit status {status}"));
-    let detail = Some(view.message.clone()).filter(|message| !message.is_empty()).or(ended).unwrap_or_default();
+    let said = Some(view.message.clone()).filter(|message| !message.is_empty());
+    let detail = said.or(ended).or_else(|| native(view)).unwrap_or_default();
     let mark = if is_old { "?" } else { "" };
     Row {
         address: escape::line(&format!("{node_name}/{}", view.id)).into_owned(),
@@ -78,9 +79,16 @@ pub(crate) fn process(node_name: &str, is_old: bool, view: &ProcessView, now: Ti
     }
 }
 
+/// The supervisor's own word for the state, where it says more than ours does. Those that use our words shout them.
+fn native(view: &ProcessView) -> Option<String> {
+    let is_usual = view.native_state.eq_ignore_ascii_case(&view.state) || view.native_state == "OK";
+    Some(view.native_state.clone()).filter(|word| !word.is_empty() && !is_usual)
+}
+
 #[cfg(test)]
 pub(crate) mod samples {
     use crate::api::wire::{NodeView, ProcessView};
+    use std::collections::BTreeMap;
 
     /// A live node without processes.
     pub(crate) fn node(name: &str) -> NodeView {
@@ -116,6 +124,7 @@ pub(crate) mod samples {
             started_at: is_up.then(|| "2026-01-01T00:00:00Z".into()),
             exit_status: None,
             message: String::new(),
+            attributes: BTreeMap::new(),
         }
     }
 }
@@ -157,6 +166,9 @@ mod tests {
         view.started_at = Some("2026-01-01T00:00:00Z".into());
         let row = process("web-1", false, &view, now());
         assert_eq!((row.uptime.as_str(), row.detail.as_str()), ("", "exit status 3"));
+        view.exit_status = None;
+        view.native_state = "Execution failed".into();
+        assert_eq!(process("web-1", false, &view, now()).detail, "Execution failed");
         view.message = "gone\x1b[2J".into();
         assert_eq!(process("web-1", false, &view, now()).detail, "gone\\x1b[2J");
     }

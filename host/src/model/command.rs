@@ -11,9 +11,22 @@ pub enum Operation {
     Stop,
     /// Bring it down, see it down, bring it up.
     Restart,
+    /// Have its supervisor watch it, and bring it up again when it ends.
+    Monitor,
+    /// Have its supervisor leave it alone, whatever becomes of it.
+    Unmonitor,
 }
 
 impl Operation {
+    /// Every operation, in the order above.
+    pub const ALL: [Self; 5] = [Self::Start, Self::Stop, Self::Restart, Self::Monitor, Self::Unmonitor];
+
+    /// The operation of this word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|operation| operation.as_str() == word)
+    }
+
     /// The word used on the wire, in logs and in the terminal.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -21,6 +34,8 @@ impl Operation {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Monitor => "monitor",
+            Self::Unmonitor => "unmonitor",
         }
     }
 }
@@ -47,9 +62,9 @@ pub struct Command {
 /// How a command ended, as far as it is known when its caller is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// The process reached the state that was asked for.
+    /// The process is as it was asked to be.
     Done,
-    /// It was in that state before, and nothing was sent.
+    /// It was so before, and nothing was sent.
     Unchanged,
     /// The supervisor took the order and the process is still on its way.
     InProgress,

@@ -1,4 +1,5 @@
 use crate::model::ProcessId;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// What a process is doing. A superset of what supervisors know; the supervisor's own word stays in
@@ -83,4 +84,19 @@ pub struct Process {
     pub exit_status: Option<i32>,
     /// The supervisor's explanation when something is wrong, e.g. why it did not spawn. Empty when all is well.
     pub message: String,
+    /// What only this kind of supervisor has to say, at most [`Process::ATTRIBUTES_MAX`]. Most say nothing.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Process {
+    /// Attributes that a process may have.
+    pub const ATTRIBUTES_MAX: usize = 16;
+    /// The attribute that says whether its supervisor watches it: `true` or `false`.
+    pub const MONITORED: &str = "monitored";
+
+    /// Whether its supervisor watches it; `None` where that is no question.
+    #[must_use]
+    pub fn is_monitored(&self) -> Option<bool> {
+        self.attributes.get(Self::MONITORED)?.parse().ok()
+    }
 }

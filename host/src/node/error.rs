@@ -53,8 +53,8 @@ pub enum NodeError {
         /// How long it stays so.
         retry_after: Duration,
     },
-    /// The adapter cannot do that.
-    #[error("node `{node}` is of a kind that cannot {what}")]
+    /// The adapter does not list that, and nothing was sent.
+    #[error("node `{node}` is of a kind that cannot {what}; its `operations` and `log_channels` say what it can")]
     Unsupported {
         /// The node.
         node: NodeId,

@@ -1,6 +1,6 @@
 //! How an owner learns what its node does: full observations, hints, nudges.
 
-use crate::model::{AdapterInfo, Event, EventBody, NodeStatus, Observation, ObservedProcess, Process, ProcessId};
+use crate::model::{Event, EventBody, NodeStatus, Observation, ObservedProcess, Process, ProcessId};
 use crate::node::error::NodeError;
 use crate::node::owner::Owner;
 use crate::node::pool::PoolMetrics;
@@ -285,10 +285,9 @@ impl Owner {
 }
 
 fn is_news(old: &NodeStatus, new: &NodeStatus) -> bool {
-    let kind = |info: &Option<Arc<AdapterInfo>>| info.as_ref().map(|info| info.kind.clone());
     old.state != new.state
         || old.reason != new.reason
         || old.version != new.version
         || old.identification != new.identification
-        || kind(&old.info) != kind(&new.info)
+        || old.info != new.info
 }

@@ -83,35 +83,41 @@ impl Owner {
             return Err(NodeError::AmbiguousProcess { node: self.node.name.clone(), process: id.clone() });
         }
         let before = self.look_at_one(id).await?;
-        let state = before.state;
-        let send = match command.operation {
-            Operation::Start if state == ProcessState::Running => return Ok(Begun::Unchanged(before)),
-            Operation::Stop if state.is_stopped() => return Ok(Begun::Unchanged(before)),
-            Operation::Start => Operation::Start,
-            Operation::Restart if state.is_stopped() => {
-                self.send(Operation::Start, id).await?;
-                return Ok(Begun::Sent(Progress::new(Operation::Start, &before)));
+        if is_as_asked(command.operation, &before) {
+            return Ok(Begun::Unchanged(before));
+        }
+        let (send, progress) = match command.operation {
+            Operation::Restart if self.can(Operation::Restart)? => {
+                (Operation::Restart, Progress::native_restart(&before))
             }
-            Operation::Stop | Operation::Restart => Operation::Stop,
+            Operation::Restart if before.state.is_stopped() => {
+                (Operation::Start, Progress::new(Operation::Start, &before))
+            }
+            Operation::Restart => (Operation::Stop, Progress::new(Operation::Restart, &before)),
+            operation @ (Operation::Start | Operation::Stop | Operation::Monitor | Operation::Unmonitor) => {
+                (operation, Progress::new(operation, &before))
+            }
         };
         // Somebody else's stop is under way: a second one would be refused, and its end is what is waited for.
-        if !(send == Operation::Stop && state == ProcessState::Stopping) {
+        if !(send == Operation::Stop && before.state == ProcessState::Stopping) {
             self.send(send, id).await?;
         }
-        Ok(Begun::Sent(Progress::new(command.operation, &before)))
+        Ok(Begun::Sent(progress))
     }
 
+    /// True if the adapter carries this operation out by itself.
+    fn can(&self, operation: Operation) -> Result<bool, NodeError> {
+        Ok(self.adapter()?.info().operations.contains(&operation))
+    }
+
+    /// Refuses what this kind of node cannot do, before anything is sent.
     fn check_supported(&self, operation: Operation) -> Result<(), NodeError> {
-        let adapter = self.adapter()?;
-        let can = |operation| adapter.info().operations.contains(&operation);
-        let is_supported = match operation {
-            Operation::Start | Operation::Stop => can(operation),
-            Operation::Restart => can(Operation::Start) && can(Operation::Stop),
-        };
-        if is_supported {
+        let is_composed =
+            operation == Operation::Restart && self.can(Operation::Start)? && self.can(Operation::Stop)?;
+        if is_composed || self.can(operation)? {
             return Ok(());
         }
-        Err(NodeError::Unsupported { node: self.node.name.clone(), what: operation.to_string() })
+        Err(NodeError::Unsupported { node: self.node.name.clone(), what: format!("{operation} processes") })
     }
 
     async fn look_at_one(&mut self, id: &ProcessId) -> Result<Process, NodeError> {
@@ -216,10 +222,22 @@ impl Owner {
     }
 }
 
+/// True when the process is so already, and there is nothing to send.
+fn is_as_asked(operation: Operation, process: &Process) -> bool {
+    match operation {
+        Operation::Start => process.state == ProcessState::Running,
+        // What its supervisor does not watch may live, whatever is said of it.
+        Operation::Stop => process.state.is_stopped() && process.is_monitored() != Some(false),
+        Operation::Restart => false,
+        Operation::Monitor => process.is_monitored() == Some(true),
+        Operation::Unmonitor => process.is_monitored() == Some(false),
+    }
+}
+
 fn is_told_by_the_next_look(operation: Operation, code: &str) -> bool {
     match operation {
         Operation::Start => matches!(code, "process.already_started" | "process.spawn_error"),
         Operation::Stop => code == "process.not_running",
-        Operation::Restart => false,
+        Operation::Restart | Operation::Monitor | Operation::Unmonitor => false,
     }
 }

@@ -175,6 +175,10 @@ impl Owner {
         channel: LogChannel,
         range: LogRange,
     ) -> Result<LogSlice, NodeError> {
+        if !self.adapter()?.info().log_channels.iter().any(|known| known == channel.as_str()) {
+            let what = format!("show the log `{}` of its processes", channel.as_str());
+            return Err(NodeError::Unsupported { node: self.node.name.clone(), what });
+        }
         let call = self.call(|adapter, link, deadline| {
             Box::pin(async move { adapter.read_log(link, deadline, process, channel, range).await })
         });

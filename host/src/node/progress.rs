@@ -15,12 +15,21 @@ enum Phase {
     Stop,
     StopThenStart,
     Start,
+    /// A restart that is the supervisor's own work; `has_left` once the process did not look as before.
+    Restart {
+        has_left: bool,
+    },
+    /// Until the supervisor says that it watches the process, or that it does not.
+    Watch {
+        wanted: bool,
+    },
 }
 
 /// The part of a process that tells one moment of its life from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Look {
     state: ProcessState,
+    native_state: String,
     pid: Option<u32>,
     started_ms: Option<u64>,
 }
@@ -43,8 +52,15 @@ impl Progress {
             Operation::Start => Phase::Start,
             Operation::Stop => Phase::Stop,
             Operation::Restart => Phase::StopThenStart,
+            Operation::Monitor => Phase::Watch { wanted: true },
+            Operation::Unmonitor => Phase::Watch { wanted: false },
         };
         Self { phase, before: Look::of(before) }
+    }
+
+    /// A restart that the supervisor carries out by itself.
+    pub(super) fn native_restart(before: &Process) -> Self {
+        Self { phase: Phase::Restart { has_left: false }, before: Look::of(before) }
     }
 
     /// Goes on to the second half of a restart, whose start the supervisor has just taken.
@@ -66,17 +82,43 @@ impl Progress {
     ///
     /// A start that ends in `Backoff` failed, although the supervisor will try again: supervisord itself answers such a
     /// start with SPAWN_ERROR or ABNORMAL_TERMINATION.
-    pub(super) fn next(&self, seen: &Process) -> Step {
+    pub(super) fn next(&mut self, seen: &Process) -> Step {
         match self.phase {
             Phase::Stop if seen.state.is_stopped() => Step::Settled(Outcome::Done),
             Phase::StopThenStart if seen.state.is_stopped() => Step::SendStart,
             Phase::Stop | Phase::StopThenStart => Step::Wait,
             Phase::Start => self.after_start(seen),
+            Phase::Restart { has_left } => {
+                self.phase = Phase::Restart { has_left: has_left || Look::of(seen) != self.before };
+                self.after_restart(seen, has_left)
+            }
+            Phase::Watch { wanted } if seen.is_monitored() == Some(wanted) => Step::Settled(Outcome::Done),
+            Phase::Watch { .. } => Step::Wait,
+        }
+    }
+
+    /// The run of before is never the new one. Once it had been left and is back all the same, the supervisor has given
+    /// the restart up.
+    fn after_restart(&self, seen: &Process, has_left: bool) -> Step {
+        let is_same_run = (seen.pid, seen.started_ms) == (self.before.pid, self.before.started_ms);
+        match seen.state {
+            ProcessState::Running if !is_same_run => Step::Settled(Outcome::Done),
+            ProcessState::Running if has_left && Look::of(seen) == self.before => Step::Settled(Outcome::Failed),
+            ProcessState::Running => Step::Wait,
+            ProcessState::Exited
+            | ProcessState::Fatal
+            | ProcessState::Backoff
+            | ProcessState::Stopped
+            | ProcessState::Starting
+            | ProcessState::Stopping
+            | ProcessState::Unknown => self.after_start(seen),
         }
     }
 
     fn after_start(&self, seen: &Process) -> Step {
-        let is_news = Look::of(seen) != self.before;
+        // Where the supervisor does not say when a run began, its end is not told from the end of the one before.
+        let is_known_run = seen.started_ms.is_some() || seen.state != ProcessState::Exited;
+        let is_news = Look::of(seen) != self.before && is_known_run;
         match seen.state {
             ProcessState::Running => Step::Settled(Outcome::Done),
             ProcessState::Exited if is_news && seen.exit_status == Some(0) => Step::Settled(Outcome::Done),
@@ -96,7 +138,12 @@ impl Progress {
 
 impl Look {
     fn of(process: &Process) -> Self {
-        Self { state: process.state, pid: process.pid, started_ms: process.started_ms }
+        Self {
+            state: process.state,
+            native_state: process.native_state.clone(),
+            pid: process.pid,
+            started_ms: process.started_ms,
+        }
     }
 }
 
@@ -104,6 +151,7 @@ impl Look {
 mod tests {
     use super::*;
     use crate::model::ProcessId;
+    use std::collections::BTreeMap;
 
     fn process(state: ProcessState, started_ms: u64) -> Process {
         Process {
@@ -115,12 +163,13 @@ mod tests {
             uptime: None,
             exit_status: None,
             message: String::new(),
+            attributes: BTreeMap::new(),
         }
     }
 
     #[test]
     fn a_stop_is_done_only_when_nothing_lives() {
-        let order = Progress::new(Operation::Stop, &process(ProcessState::Running, 1));
+        let mut order = Progress::new(Operation::Stop, &process(ProcessState::Running, 1));
         for state in ProcessState::ALL {
             let expected = if state.is_stopped() { Step::Settled(Outcome::Done) } else { Step::Wait };
             assert_eq!(order.next(&process(state, 1)), expected, "{state:?}");
@@ -144,15 +193,60 @@ mod tests {
     #[test]
     fn the_end_of_the_last_run_is_not_the_failure_of_this_start() {
         let before = process(ProcessState::Fatal, 1);
-        let order = Progress::new(Operation::Start, &before);
+        let mut order = Progress::new(Operation::Start, &before);
         assert_eq!(order.next(&before), Step::Wait);
         assert_eq!(order.next(&process(ProcessState::Backoff, 2)), Step::Settled(Outcome::Failed));
         assert_eq!(order.next(&process(ProcessState::Fatal, 2)), Step::Settled(Outcome::Failed));
     }
 
+    /// A process of a supervisor that tells the number and not the start.
+    fn numbered(state: ProcessState, pid: Option<u32>, native_state: &str) -> Process {
+        Process { pid, started_ms: None, native_state: native_state.to_owned(), ..process(state, 0) }
+    }
+
+    #[test]
+    fn a_native_restart_is_done_when_another_run_is_up() {
+        use ProcessState as S;
+        let before = numbered(S::Running, Some(1), "OK");
+        let mut order = Progress::native_restart(&before);
+        assert!(!order.owes_a_start());
+        assert_eq!(order.next(&before), Step::Wait, "it has not begun");
+        assert_eq!(order.next(&numbered(S::Running, Some(1), "OK - restart pending")), Step::Wait);
+        assert_eq!(order.next(&numbered(S::Starting, None, "Initializing")), Step::Wait);
+        assert_eq!(order.next(&numbered(S::Exited, None, "Does not exist")), Step::Wait, "of which run is not known");
+        assert_eq!(order.next(&numbered(S::Running, Some(2), "OK")), Step::Settled(Outcome::Done));
+    }
+
+    #[test]
+    fn a_native_restart_has_failed_when_all_is_as_before_or_nothing_comes_up() {
+        use ProcessState as S;
+        let before = numbered(S::Running, Some(1), "OK");
+        let mut order = Progress::native_restart(&before);
+        assert_eq!(order.next(&numbered(S::Running, Some(1), "OK - restart pending")), Step::Wait);
+        assert_eq!(order.next(&before), Step::Settled(Outcome::Failed), "the stop did not work");
+        let mut order = Progress::native_restart(&before);
+        assert_eq!(order.next(&numbered(S::Backoff, None, "Execution failed")), Step::Settled(Outcome::Failed));
+        let mut order = Progress::native_restart(&numbered(S::Unknown, None, "Not monitored"));
+        assert_eq!(order.next(&numbered(S::Running, Some(1), "OK")), Step::Settled(Outcome::Done));
+    }
+
+    #[test]
+    fn watching_is_done_when_the_node_says_so() {
+        for (operation, wanted) in [(Operation::Monitor, "true"), (Operation::Unmonitor, "false")] {
+            let mut seen = process(ProcessState::Running, 1);
+            let mut order = Progress::new(operation, &seen);
+            assert_eq!(order.next(&seen), Step::Wait, "nothing is said");
+            for value in ["true", "false"] {
+                seen.attributes.insert(Process::MONITORED.to_owned(), value.to_owned());
+                let expected = if value == wanted { Step::Settled(Outcome::Done) } else { Step::Wait };
+                assert_eq!(order.next(&seen), expected, "{operation} {value}");
+            }
+        }
+    }
+
     #[test]
     fn a_one_shot_program_that_ended_well_is_done() {
-        let order = Progress::new(Operation::Start, &process(ProcessState::Stopped, 1));
+        let mut order = Progress::new(Operation::Start, &process(ProcessState::Stopped, 1));
         let mut ended = process(ProcessState::Exited, 2);
         ended.exit_status = Some(0);
         assert_eq!(order.next(&ended), Step::Settled(Outcome::Done));

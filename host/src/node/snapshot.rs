@@ -9,7 +9,7 @@ use std::time::SystemTime;
 pub(super) enum Change {
     /// Only in the new list.
     Added(ObservedProcess),
-    /// In both, and different: another state, pid, start, exit status or message.
+    /// In both, and different: another state, pid, start, exit status, message or attribute.
     Changed {
         /// As it was.
         before: ObservedProcess,
@@ -99,6 +99,7 @@ fn is_same(a: &Process, b: &Process) -> bool {
         && a.started_ms == b.started_ms
         && a.exit_status == b.exit_status
         && a.message == b.message
+        && a.attributes == b.attributes
 }
 
 fn observed(old: Option<&ObservedProcess>, process: Process, now: SystemTime) -> ObservedProcess {
@@ -116,6 +117,7 @@ mod tests {
     use super::*;
     use crate::model::ProcessState;
     use proptest::prelude::*;
+    use std::collections::BTreeMap;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn process(name: &str, state: ProcessState, pid: u32) -> Process {
@@ -128,6 +130,7 @@ mod tests {
             uptime: Some(Duration::from_secs(5)),
             exit_status: None,
             message: String::new(),
+            attributes: BTreeMap::new(),
         }
     }
 

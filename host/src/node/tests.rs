@@ -32,12 +32,8 @@ struct Scripted {
 }
 
 impl Script {
-    fn new(processes: Vec<Process>) -> Arc<Self> {
-        let info = AdapterInfo {
-            kind: "script".into(),
-            operations: vec![Operation::Start, Operation::Stop],
-            log_channels: vec![],
-        };
+    fn new(processes: Vec<Process>, operations: &[Operation]) -> Arc<Self> {
+        let info = AdapterInfo { kind: "script".into(), operations: operations.to_vec(), log_channels: vec![] };
         Arc::new(Self {
             info: Arc::new(info),
             state: Mutex::new(Scripted {
@@ -99,7 +95,14 @@ impl Scripted {
                 process.state = ProcessState::Stopping;
                 self.stopping.insert(id.clone(), Instant::now() + self.stop_takes);
             }
-            Operation::Restart => panic!("a restart is the owner's own work"),
+            Operation::Restart => {
+                process.pid = process.pid.map(|pid| pid + 1);
+                process.state = ProcessState::Running;
+            }
+            Operation::Monitor | Operation::Unmonitor => {
+                let is_watched = operation == Operation::Monitor;
+                process.attributes.insert(Process::MONITORED.to_owned(), is_watched.to_string());
+            }
         }
         true
     }
@@ -174,8 +177,13 @@ struct Rig {
 }
 
 impl Rig {
+    /// A supervisor that starts and stops; all else is the owner's own work.
     async fn start(processes: Vec<Process>) -> Self {
-        let script = Script::new(processes);
+        Self::start_with(processes, &[Operation::Start, Operation::Stop]).await
+    }
+
+    async fn start_with(processes: Vec<Process>, operations: &[Operation]) -> Self {
+        let script = Script::new(processes, operations);
         let adapters: BTreeMap<String, Arc<dyn Adapter>> =
             BTreeMap::from([("script".to_owned(), Arc::clone(&script) as Arc<dyn Adapter>)]);
         let set = PluginSet { strategies: vec![], validators: vec![], adapters };
@@ -250,6 +258,7 @@ fn process(name: &str, state: ProcessState) -> Process {
         uptime: None,
         exit_status: None,
         message: String::new(),
+        attributes: BTreeMap::new(),
     }
 }
 
@@ -300,6 +309,58 @@ async fn nothing_is_sent_to_a_process_that_is_not_there_or_not_alone() {
     let refused = rig.order(Operation::Stop, Duration::from_secs(1)).await;
     assert!(matches!(refused, Err(NodeError::AmbiguousProcess { .. })), "{refused:?}");
     assert_eq!(rig.script.sent(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_adapter_does_not_list_is_refused_before_anything_is_sent() {
+    let rig = Rig::start(vec![process("p", ProcessState::Running)]).await;
+    for operation in [Operation::Monitor, Operation::Unmonitor] {
+        let refused = rig.order(operation, Duration::from_secs(1)).await;
+        assert!(matches!(refused, Err(NodeError::Unsupported { .. })), "{refused:?}");
+    }
+    let log = rig.node.read_log(ProcessId::reported("g", "p"), LogChannel::Stdout, LogRange::Tail { bytes_max: 1 });
+    assert!(matches!(log.await, Err(NodeError::Unsupported { .. })));
+    assert_eq!(rig.script.sent(), []);
+    let rig = Rig::start_with(vec![process("p", ProcessState::Running)], &[Operation::Stop]).await;
+    let refused = rig.order(Operation::Restart, Duration::from_secs(1)).await;
+    assert!(matches!(refused, Err(NodeError::Unsupported { .. })), "half a restart is none: {refused:?}");
+    assert_eq!(rig.script.sent(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_restarts_by_itself_is_asked_once_for_just_that() {
+    let rig = Rig::start_with(vec![process("p", ProcessState::Running)], &Operation::ALL).await;
+    let report = rig.order(Operation::Restart, Duration::from_secs(15)).await.expect("done");
+    assert_eq!((report.outcome, report.state), (Outcome::Done, ProcessState::Running));
+    assert_eq!(rig.script.sent(), [(Operation::Restart, ProcessState::Running)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn watching_is_an_order_like_any_other_and_told_by_the_process() {
+    let watched = |value: &str| {
+        let mut process = process("p", ProcessState::Unknown);
+        process.attributes.insert(Process::MONITORED.to_owned(), value.to_owned());
+        process
+    };
+    let rig = Rig::start_with(vec![watched("true")], &Operation::ALL).await;
+    let mut outcomes = Vec::new();
+    for operation in [Operation::Monitor, Operation::Unmonitor, Operation::Unmonitor, Operation::Monitor] {
+        outcomes.push(rig.order(operation, Duration::from_secs(15)).await.expect("taken").outcome);
+    }
+    assert_eq!(outcomes, [Outcome::Unchanged, Outcome::Done, Outcome::Unchanged, Outcome::Done]);
+    assert_eq!(rig.script.sent().len(), 2);
+    assert_eq!(rig.node.status().processes[0].process.is_monitored(), Some(true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_watches_is_stopped_whatever_is_said_of_it() {
+    let mut left_alone = process("p", ProcessState::Unknown);
+    left_alone.attributes.insert(Process::MONITORED.to_owned(), "false".to_owned());
+    let rig = Rig::start_with(vec![left_alone], &Operation::ALL).await;
+    assert_eq!(rig.order(Operation::Stop, Duration::from_secs(15)).await.expect("done").outcome, Outcome::Done);
+    assert_eq!(rig.script.sent(), [(Operation::Stop, ProcessState::Unknown)]);
+    let rig = Rig::start(vec![process("p", ProcessState::Unknown)]).await;
+    assert_eq!(rig.order(Operation::Stop, Duration::from_secs(15)).await.expect("taken").outcome, Outcome::Unchanged);
 }
 
 #[tokio::test(start_paused = true)]

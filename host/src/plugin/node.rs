@@ -1,6 +1,4 @@
-use crate::model::{
-    AdapterFault, AdapterInfo, FaultKind, LogChannel, LogRange, LogSlice, Observation, Operation, Process, ProcessId,
-};
+use crate::model::{AdapterInfo, LogChannel, LogRange, LogSlice, Observation, Operation, Process, ProcessId};
 use crate::plugin::bindings::adapter::NodeAdapterPre;
 use crate::plugin::bindings::adapter::exports::omnivisor::adapter::node as wit;
 use crate::plugin::bindings::types::ProcessId as Id;
@@ -57,14 +55,6 @@ fn named(id: &ProcessId) -> Id {
     Id { group: id.group().to_owned(), name: id.name().to_owned() }
 }
 
-fn unsupported(operation: Operation) -> AdapterError {
-    AdapterError::Fault(AdapterFault {
-        kind: FaultKind::Unsupported,
-        code: "plugin.unsupported".to_owned(),
-        message: format!("an adapter is never asked to {operation}: that is a stop and a start"),
-    })
-}
-
 impl Adapter for NodeAdapter {
     fn name(&self) -> &str {
         &self.callee.name
@@ -118,7 +108,9 @@ impl Adapter for NodeAdapter {
         let asked = match operation {
             Operation::Start => wit::Operation::Start,
             Operation::Stop => wit::Operation::Stop,
-            Operation::Restart => return Box::pin(async move { Err(unsupported(operation)) }),
+            Operation::Restart => wit::Operation::Restart,
+            Operation::Monitor => wit::Operation::Monitor,
+            Operation::Unmonitor => wit::Operation::Unmonitor,
         };
         let call = self.callee.call(
             about(link, deadline),

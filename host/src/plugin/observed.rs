@@ -9,8 +9,9 @@ use crate::plugin::bindings::types::ProcessState as State;
 use crate::plugin::ending::Refused;
 use crate::plugin::exchange::check_target;
 use crate::plugin::fault::{at_most, nonsense};
-use crate::plugin::text::{MESSAGE_BYTES_MAX, cut};
+use crate::plugin::text::{MESSAGE_BYTES_MAX, clean, cut};
 use crate::plugin::{HintsRead, StreamRequest};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const PROCESSES_MAX: usize = 10_000;
@@ -19,6 +20,8 @@ const NATIVE_STATE_BYTES_MAX: usize = 64;
 const TITLE_BYTES_MAX: usize = 255;
 const REST_BYTES_MAX: usize = 8_192;
 const KIND_BYTES_MAX: usize = 64;
+const KEY_BYTES_MAX: usize = 64;
+const VALUE_BYTES_MAX: usize = 255;
 
 /// What an adapter says about itself; the flag says whether it knows a hint stream.
 pub(super) fn info(info: wit::AdapterInfo) -> Result<(AdapterInfo, bool), String> {
@@ -32,10 +35,10 @@ pub(super) fn info(info: wit::AdapterInfo) -> Result<(AdapterInfo, bool), String
         let known = match operation {
             wit::Operation::Start => Operation::Start,
             wit::Operation::Stop => Operation::Stop,
-            wit::Operation::Restart
-            | wit::Operation::Monitor
-            | wit::Operation::Unmonitor
-            | wit::Operation::Other(_) => continue,
+            wit::Operation::Restart => Operation::Restart,
+            wit::Operation::Monitor => Operation::Monitor,
+            wit::Operation::Unmonitor => Operation::Unmonitor,
+            wit::Operation::Other(_) => continue,
         };
         if !operations.contains(&known) {
             operations.push(known);
@@ -65,13 +68,13 @@ pub(super) fn observation(snapshot: wit::Snapshot) -> Result<Observation, Refuse
 
 pub(super) fn processes(processes: Vec<wit::Process>) -> Result<Vec<Process>, Refused> {
     at_most(processes.len(), PROCESSES_MAX, "processes")?;
-    Ok(processes.into_iter().map(process).collect())
+    processes.into_iter().map(process).collect()
 }
 
-fn process(process: wit::Process) -> Process {
+fn process(process: wit::Process) -> Result<Process, Refused> {
     let group = cut(process.id.group, ProcessId::BYTES_MAX);
     let name = cut(process.id.name, ProcessId::BYTES_MAX);
-    Process {
+    Ok(Process {
         id: ProcessId::reported(&group, &name),
         state: state(&process.state),
         native_state: cut(process.native_state, NATIVE_STATE_BYTES_MAX),
@@ -80,7 +83,21 @@ fn process(process: wit::Process) -> Process {
         uptime: process.uptime_ms.map(Duration::from_millis),
         exit_status: process.exit_status,
         message: cut(process.message, MESSAGE_BYTES_MAX),
+        attributes: attributes(process.extra)?,
+    })
+}
+
+/// What an adapter has to say beyond the contract's own words. Of a key said twice the last counts.
+fn attributes(extra: Vec<(String, String)>) -> Result<BTreeMap<String, String>, Refused> {
+    at_most(extra.len(), Process::ATTRIBUTES_MAX, "attributes of a process")?;
+    let is_word = |c: char| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-');
+    let is_key = |key: &str| !key.is_empty() && key.len() <= KEY_BYTES_MAX && key.chars().all(is_word);
+    if let Some((key, _)) = extra.iter().find(|(key, _)| !is_key(key)) {
+        let shown = clean(key, KEY_BYTES_MAX);
+        let rule = "has to be 1 to 64 characters of `a-z 0-9 _ -`";
+        return Err(nonsense(format!("an attribute's key {rule}, and `{shown}` is not")));
     }
+    Ok(extra.into_iter().map(|(key, value)| (key, cut(value, VALUE_BYTES_MAX))).collect())
 }
 
 const fn state(state: &State) -> ProcessState {
@@ -164,6 +181,22 @@ mod tests {
     }
 
     #[test]
+    fn attributes_are_few_short_and_have_plain_keys() {
+        let read = |extra: Vec<(String, String)>| {
+            processes(vec![wit::Process { extra, ..told("x", State::Running) }]).map(|mut all| all.remove(0).attributes)
+        };
+        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let seen = read(vec![pair("monitored", "true"), pair("long", &"v".repeat(300))]).expect("fits");
+        assert_eq!(seen.get("monitored").map(String::as_str), Some("true"));
+        assert_eq!(seen.get("long").map(String::len), Some(VALUE_BYTES_MAX));
+        let many: Vec<_> = (0..=Process::ATTRIBUTES_MAX).map(|at| pair(&format!("k{at}"), "v")).collect();
+        assert!(matches!(read(many), Err(Refused::TooMuch(_))));
+        for bad in ["", "Key", "a b", "a\u{1b}", &"k".repeat(65)] {
+            assert!(matches!(read(vec![pair(bad, "v")]), Err(Refused::Fault(_))), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn a_log_slice_is_never_longer_than_asked_for() {
         let told = || wit::LogSlice { start: 10, bytes: b"abcdef".to_vec(), size: 16, has_gap: false };
         let tail = slice(told(), LogRange::Tail { bytes_max: 4 }).expect("fits");
@@ -178,14 +211,22 @@ mod tests {
     fn an_adapter_describes_itself_in_known_words() {
         let described = |kind: &str| wit::AdapterInfo {
             kind: kind.to_owned(),
-            operations: vec![wit::Operation::Stop, wit::Operation::Stop, wit::Operation::Other("sing".to_owned())],
+            operations: vec![
+                wit::Operation::Stop,
+                wit::Operation::Stop,
+                wit::Operation::Restart,
+                wit::Operation::Other("sing".to_owned()),
+                wit::Operation::Unmonitor,
+                wit::Operation::Monitor,
+            ],
             log_channels: vec![wit::LogChannel::Stderr, wit::LogChannel::Other("audit".to_owned())],
             has_hints: true,
             extra: vec![],
         };
         let (known, has_hints) = info(described("supervisord")).expect("a word");
         assert!(has_hints);
-        assert_eq!((known.operations, known.log_channels), (vec![Operation::Stop], vec!["stderr".to_owned()]));
+        let expected = vec![Operation::Stop, Operation::Restart, Operation::Unmonitor, Operation::Monitor];
+        assert_eq!((known.operations, known.log_channels), (expected, vec!["stderr".to_owned()]));
         for bad in ["", "Super", "a b", &"x".repeat(65)] {
             assert!(info(described(bad)).is_err(), "{bad:?}");
         }

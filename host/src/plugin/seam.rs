@@ -189,7 +189,7 @@ pub trait Adapter: Send + Sync + 'static {
         ids: Vec<ProcessId>,
     ) -> BoxFuture<'_, Result<Vec<Process>, AdapterError>>;
 
-    /// Gives one order ([`Operation::Start`] or [`Operation::Stop`]) and returns once the supervisor took it.
+    /// Gives one order, of those that [`Self::info`] lists, and returns once the supervisor took it.
     /// `true` if something was sent, `false` if the process was as asked already.
     fn run(
         &self,

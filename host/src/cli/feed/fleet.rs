@@ -167,7 +167,8 @@ fn node_change(name: &str, before: Option<&NodeView>, after: Option<&NodeView>) 
 fn process_change(node: &str, id: &str, before: Option<&ProcessView>, after: Option<&ProcessView>) -> Option<Change> {
     // The start of a run is by the server's reckoning, which begins anew with the server; a new run has a new pid.
     let said = |view: &ProcessView| {
-        (view.state.clone(), view.native_state.clone(), view.pid, view.exit_status, view.message.clone())
+        let attributes = view.attributes.clone();
+        (view.state.clone(), view.native_state.clone(), view.pid, view.exit_status, view.message.clone(), attributes)
     };
     if before.map(said) == after.map(said) {
         return None;
@@ -178,6 +179,12 @@ fn process_change(node: &str, id: &str, before: Option<&ProcessView>, after: Opt
         (None, Some(ProcessView { pid: Some(pid), .. })) => format!("pid {pid}"),
         (_, Some(ProcessView { exit_status: Some(status), state, .. })) if state == "exited" => {
             format!("exit status {status}")
+        }
+        // The supervisor's own word is the news where ours stays the same.
+        (_, Some(view))
+            if before.is_some_and(|old| old.state == view.state && old.native_state != view.native_state) =>
+        {
+            view.native_state.clone()
         }
         (_, _) => String::new(),
     };
