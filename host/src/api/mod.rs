@@ -8,6 +8,7 @@ mod error;
 mod feed;
 mod handlers;
 mod input;
+mod judge;
 mod metrics;
 mod request;
 mod route;
@@ -18,6 +19,7 @@ pub mod wire;
 
 pub use edge::{Caller, Edge, Facts, RequestId};
 pub use error::ApiError;
+pub use input::Asked;
 pub use metrics::Metrics;
 pub use route::{openapi, router};
 pub use server::serve;
