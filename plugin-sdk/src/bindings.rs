@@ -85,10 +85,12 @@ pub mod redirect {
 pub mod validate {
     wit_bindgen::generate!({
         world: "omnivisor:validate/input-validator",
-        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/validate/0.1.0"],
+        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/validate/0.2.0"],
         with: {
             "omnivisor:types/types@0.1.0": crate::bindings::common::omnivisor::types::types,
             "omnivisor:host/log@0.1.0": crate::bindings::common::omnivisor::host::log,
+            "omnivisor:host/settings@0.1.0": crate::bindings::common::omnivisor::host::settings,
+            "omnivisor:host/clock@0.1.0": crate::bindings::common::omnivisor::host::clock,
         },
         additional_derives: [PartialEq],
         pub_export_macro: true,

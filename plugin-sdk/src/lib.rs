@@ -10,8 +10,8 @@
 //! struct NoFridays;
 //!
 //! impl InputValidator for NoFridays {
-//!     fn describe() -> ValidatorInfo {
-//!         ValidatorInfo { operations: vec!["process.*".to_owned()], extra: Vec::new() }
+//!     fn describe() -> Result<ValidatorInfo, Fault> {
+//!         Ok(ValidatorInfo { operations: vec!["process.*".to_owned()], extra: Vec::new() })
 //!     }
 //!
 //!     fn validate(operation: Operation) -> Result<Vec<Violation>, Fault> {

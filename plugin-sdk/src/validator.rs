@@ -4,19 +4,23 @@ use crate::Fault;
 use crate::bindings::validate::exports::omnivisor::validate::validator as contract;
 use std::marker::PhantomData;
 
-pub use contract::{Field, Operation, ValidatorInfo, Violation};
+pub use crate::bindings::common::omnivisor::types::types::ProcessId;
+pub use contract::{Field, Operation, Principal, Target, ValidatorInfo, Violation};
 
 /// Judges requests. Export it with [`export_input_validator!`](crate::export_input_validator).
 ///
 /// Functions, not methods: every call has an instance of its own, so there is nothing to keep in a `self`.
 pub trait InputValidator {
     /// What this validator is. Asked once after loading.
-    fn describe() -> ValidatorInfo;
+    ///
+    /// # Errors
+    /// A [`Fault`] when its settings make no sense; it is not taken into service then, and the operator is told why.
+    fn describe() -> Result<ValidatorInfo, Fault>;
 
     /// Judges a request; an empty list lets it go on.
     ///
     /// # Errors
-    /// A [`Fault`], which refuses the request.
+    /// A [`Fault`], which refuses the request unless the operator said otherwise.
     fn validate(operation: Operation) -> Result<Vec<Violation>, Fault>;
 }
 
@@ -25,7 +29,7 @@ pub trait InputValidator {
 pub struct Component<T>(PhantomData<T>);
 
 impl<T: InputValidator> contract::Guest for Component<T> {
-    fn describe() -> ValidatorInfo {
+    fn describe() -> Result<ValidatorInfo, Fault> {
         crate::panic::announce();
         T::describe()
     }

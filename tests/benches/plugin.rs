@@ -62,7 +62,14 @@ fn hashing(runtime: &Runtime) -> anyhow::Result<()> {
     for bytes in [1 << 10, 64 << 10] {
         let value = "x".repeat(bytes);
         let field = Field { pointer: "/body/value".to_owned(), value: value.clone() };
-        let request = OperationRequest { name: "node.list".to_owned(), principal: None, fields: vec![field] };
+        let request = OperationRequest {
+            name: "node.list".to_owned(),
+            is_mutating: false,
+            requester: None,
+            targets: vec![],
+            fields: vec![field],
+            at: std::time::UNIX_EPOCH,
+        };
         let request = Arc::new(request);
         let plugin = measure(1_000, || runtime.block_on(validator.validate(Arc::clone(&request))).is_ok());
         // Many more of them: the kernel counts CPU time in steps of milliseconds.

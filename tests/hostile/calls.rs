@@ -155,13 +155,25 @@ fn password(password: &str) -> Credential {
     Credential::Password { username: "ann".to_owned(), password: Secret::new(password.to_owned()) }
 }
 
+fn request(name: &str) -> OperationRequest {
+    OperationRequest {
+        name: name.to_owned(),
+        is_mutating: false,
+        requester: None,
+        targets: vec![],
+        fields: vec![],
+        at: std::time::UNIX_EPOCH,
+    }
+}
+
 #[tokio::test]
 async fn a_strategy_and_a_validator_are_held_by_the_same_limits() -> anyhow::Result<()> {
     let place = Place::new()?
         .strategy("auth-bad", &from_fixture(World::Auth, "greedy-strategy")?)?
         .strategy("auth-good", &good(World::Auth)?)?
         .validator("validate-bad", &from_fixture(World::Validate, "greedy-validator")?)?
-        .validator("validate-good", &good(World::Validate)?)?;
+        .validator("validate-good", &good(World::Validate)?)?
+        .validator("validate-bad-too", &from_fixture(World::ValidateV02, "greedy-validator-0.2.0")?)?;
     let loaded = place.load().await.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
     let spent =
         |plugin: &str| JudgeError::Plugin(PluginFailure::OutOfFuel { plugin: plugin.to_owned(), limit: LIMITS.fuel });
@@ -170,12 +182,12 @@ async fn a_strategy_and_a_validator_are_held_by_the_same_limits() -> anyhow::Res
         verdicts.push(strategy.authenticate(password("pass"), facts()).await);
     }
     assert_eq!(verdicts, [Err(spent("auth-bad")), Ok(Verdict::Granted(ann()))]);
-    let request = Arc::new(OperationRequest { name: "node.list".to_owned(), principal: None, fields: vec![] });
+    let request = Arc::new(request("node.list"));
     let mut judged = vec![];
     for validator in &loaded.set.validators {
         judged.push(validator.validate(Arc::clone(&request)).await);
     }
-    assert_eq!(judged, [Err(spent("validate-bad")), Ok(vec![])]);
+    assert_eq!(judged, [Err(spent("validate-bad")), Ok(vec![]), Err(spent("validate-bad-too"))]);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Components from a few lines of WebAssembly text, so that the fixtures need no guest toolchain.
 //!
 //! A fixture holds fields of a core module: the functions that matter, by their names below. What it leaves out gets
-//! a well-behaved default, and the whole is lifted to a component of one of the three worlds.
+//! a well-behaved default, and the whole is lifted to a component of one of the worlds below.
 
 use anyhow::Context as _;
 use std::fmt::Write as _;
@@ -14,8 +14,10 @@ use wit_parser::Resolve;
 pub(crate) enum World {
     /// `auth-strategy`
     Auth,
-    /// `input-validator`
+    /// `input-validator` of version 0.1.0
     Validate,
+    /// `input-validator` of version 0.2.0
+    ValidateV02,
     /// `node-adapter`
     Adapter,
 }
@@ -45,9 +47,14 @@ const VALIDATE: [Export; 2] = [
     ("describe", "$describe", "(result i32)", "(i32.const 1400)"),
     ("validate", "$validate", "(param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
 ];
+const VALIDATE_V02: [Export; 2] = [
+    ("describe", "$describe", "(result i32)", "(i32.const 1424)"),
+    // The operation lies in memory: name 0, is-mutating 8, principal 12, targets 56, fields 64, at-ms 72, extra 80.
+    ("validate", "$validate", "(param i32) (result i32)", "(i32.const 0)"),
+];
 
 /// Answers in memory. Below 1,024 all is zero, which reads as "fine, and nothing in it" for every result.
-const ANSWERS: [(u32, &[u32]); 9] = [
+const ANSWERS: [(u32, &[u32]); 10] = [
     // describe of an adapter: kind, operations start and stop, channels stdout and stderr, no hints.
     (1024, &[2048, 4, 2064, 2, 2064, 2, 0, 0, 0]),
     (2064, &[0, 0, 0, 1, 0, 0]),
@@ -58,6 +65,8 @@ const ANSWERS: [(u32, &[u32]); 9] = [
     (1200, &[0, 2304, 1, 0, 0, 0, 0]),
     (2304, &[2320, 8]),
     (1400, &[2312, 1, 0, 0]),
+    // The same for 0.2.0: fine, `*`.
+    (1424, &[0, 2312, 1, 0, 0]),
     (2312, &[2328, 1]),
     // authenticate: fine, granted to `ann`.
     (1304, &[0, 0, 0, 0, 2340, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
@@ -77,7 +86,7 @@ impl World {
     fn name(self) -> &'static str {
         match self {
             Self::Auth => "omnivisor:auth/auth-strategy",
-            Self::Validate => "omnivisor:validate/input-validator",
+            Self::Validate | Self::ValidateV02 => "omnivisor:validate/input-validator",
             Self::Adapter => "omnivisor:adapter/node-adapter",
         }
     }
@@ -86,6 +95,7 @@ impl World {
         match self {
             Self::Auth => "auth/0.1.0",
             Self::Validate => "validate/0.1.0",
+            Self::ValidateV02 => "validate/0.2.0",
             Self::Adapter => "adapter/0.1.0",
         }
     }
@@ -94,6 +104,7 @@ impl World {
         match self {
             Self::Auth => "omnivisor:auth/strategy@0.1.0",
             Self::Validate => "omnivisor:validate/validator@0.1.0",
+            Self::ValidateV02 => "omnivisor:validate/validator@0.2.0",
             Self::Adapter => "omnivisor:adapter/node@0.1.0",
         }
     }
@@ -102,6 +113,7 @@ impl World {
         match self {
             Self::Auth => &AUTH,
             Self::Validate => &VALIDATE,
+            Self::ValidateV02 => &VALIDATE_V02,
             Self::Adapter => &ADAPTER,
         }
     }
@@ -111,7 +123,7 @@ impl World {
             Self::Auth => {
                 r#"(import "omnivisor:host/accounts@0.1.0" "check-password" (func $check (param i32 i32 i32 i32 i32)))"#
             }
-            Self::Validate => "",
+            Self::Validate | Self::ValidateV02 => "",
             Self::Adapter => {
                 r#"(import "omnivisor:host/exchange@0.1.0" "send"
                     (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#

@@ -2,13 +2,16 @@
 
 use crate::api::documents::Documents;
 use crate::api::error::ApiError;
+use crate::api::input::Asked;
+use crate::api::judge::judge;
 use crate::api::metrics::Metrics;
 use crate::api::socket::bearer_from;
 use crate::api::view;
+use crate::api::wire::FieldProblem;
 use crate::auth::{Action, Auth, AuthRefusal, SessionInfo};
 use crate::config::ServerConfig;
 use crate::hub::Hub;
-use crate::model::{Field, OperationRequest, Principal};
+use crate::model::{OperationRequest, Principal, Requester, Target, is_mutating};
 use crate::node::Pool;
 use crate::plugin::PluginSet;
 use crate::store::{AuditOutcome, AuditRecord};
@@ -83,10 +86,10 @@ impl Edge {
     /// Decides whether `caller` may do that: first the permission, then every validator.
     ///
     /// # Errors
-    /// [`ApiError::Auth`] when it is not allowed, [`ApiError::Invalid`] with all violations of all validators, or how a validator failed.
-    pub async fn admit(&self, caller: &Caller, action: Action, name: &str, fields: Vec<Field>) -> Result<(), ApiError> {
+    /// [`ApiError::Auth`] when it is not allowed, else as [`Edge::validate`].
+    pub async fn admit(&self, caller: &Caller, action: Action, name: &str, asked: Asked) -> Result<(), ApiError> {
         self.auth.permit(caller.principal(), action)?;
-        self.validate(Some(caller.principal()), name, fields).await
+        self.validate(Some(caller.principal()), name, asked).await
     }
 
     /// Writes down what a caller did or tried, durably.
@@ -115,19 +118,48 @@ impl Edge {
         Ok(self.auth.audit(record).await?)
     }
 
-    /// Shows a request to every validator.
+    /// Shows a request to every validator. All that the validators are told of it besides what was asked comes from
+    /// here, so that no handler can forget it.
     ///
     /// # Errors
-    /// As [`Edge::admit`], without the permission.
-    pub async fn validate(&self, who: Option<&Principal>, name: &str, fields: Vec<Field>) -> Result<(), ApiError> {
+    /// [`ApiError::Invalid`] with all violations of all validators. [`ApiError::Judge`] when a validator failed whose
+    /// policy is to refuse; it carries what the others found.
+    pub async fn validate(&self, who: Option<&Principal>, name: &str, asked: Asked) -> Result<(), ApiError> {
         let plugins = Arc::clone(&self.plugins.borrow());
-        let principal = who.map(|principal| principal.name.clone());
-        let request = Arc::new(OperationRequest { name: name.to_owned(), principal, fields });
-        let mut violations = Vec::new();
-        for validator in &plugins.validators {
-            let found = validator.validate(Arc::clone(&request)).await.map_err(ApiError::Judge)?;
-            violations.extend(found.iter().map(view::violation));
+        let request = Arc::new(self.operation(who, name, asked));
+        let judged = judge(&plugins, &request).await;
+        for (validator, source) in &judged.let_through {
+            self.metrics.let_through(validator, name, source);
         }
-        if violations.is_empty() { Ok(()) } else { Err(ApiError::Invalid(violations)) }
+        let violations: Vec<FieldProblem> = judged.violations.iter().map(view::violation).collect();
+        match judged.failure {
+            Some(source) => Err(ApiError::Judge { source, violations }),
+            None if violations.is_empty() => Ok(()),
+            None => Err(ApiError::Invalid(violations)),
+        }
+    }
+
+    fn operation(&self, who: Option<&Principal>, name: &str, asked: Asked) -> OperationRequest {
+        let requester = |principal: &Principal| Requester {
+            name: principal.name.clone(),
+            role: principal.role,
+            strategy: principal.strategy.clone(),
+            permissions: self.auth.permissions(principal),
+        };
+        // One request names one node at most, which keeps far below the 10,000 targets of the contract.
+        let node = asked.node.and_then(|node| self.pool.node(&node).ok());
+        let target = node.map(|node| Target {
+            node: node.id().clone(),
+            environment: node.status().environment.clone(),
+            process: asked.process,
+        });
+        OperationRequest {
+            name: name.to_owned(),
+            is_mutating: is_mutating(name),
+            requester: who.map(requester),
+            targets: target.into_iter().collect(),
+            fields: asked.fields,
+            at: SystemTime::now(),
+        }
     }
 }

@@ -25,7 +25,13 @@ pub enum ApiError {
     Auth(Arc<AuthRefusal>),
     /// A validator gave no verdict, so the request does not go on.
     #[error("the request could not be validated")]
-    Judge(#[source] JudgeError),
+    Judge {
+        /// How it failed.
+        #[source]
+        source: JudgeError,
+        /// What the other validators found.
+        violations: Vec<FieldProblem>,
+    },
     /// Fields break rules; all of them are listed.
     #[error("{} of the request's fields cannot be accepted; see `errors`", .0.len())]
     Invalid(Vec<FieldProblem>),
@@ -136,7 +142,7 @@ impl ApiError {
     }
 
     fn errors(&self) -> Vec<FieldProblem> {
-        if let Self::Invalid(fields) = self {
+        if let Self::Invalid(fields) | Self::Judge { violations: fields, .. } = self {
             return fields.clone();
         }
         match self.account_fault() {
@@ -158,7 +164,7 @@ impl ApiError {
     fn detail(&self) -> String {
         match self {
             Self::Node(NodeError::Adapter { source, .. }) => format!("{self}: {source}"),
-            Self::Judge(source) => format!("{self}: {source}"),
+            Self::Judge { source, .. } => format!("{self}: {source}"),
             Self::Node(_)
             | Self::Auth(_)
             | Self::Invalid(_)
@@ -179,8 +185,10 @@ impl ApiError {
         match self {
             Self::Node(error) => node_row(error),
             Self::Auth(error) => auth_row(error),
-            Self::Judge(JudgeError::Plugin(failure)) => plugin_row(failure),
-            Self::Judge(JudgeError::Fault(_)) => row(S::INTERNAL_SERVER_ERROR, "plugin.fault", "A plugin failed"),
+            Self::Judge { source: JudgeError::Plugin(failure), .. } => plugin_row(failure),
+            Self::Judge { source: JudgeError::Fault(_), .. } => {
+                row(S::INTERNAL_SERVER_ERROR, "plugin.fault", "A plugin failed")
+            }
             Self::Invalid(_) => row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules"),
             Self::Malformed(_) => row(S::BAD_REQUEST, "request.malformed", "The request cannot be read"),
             Self::TooLarge { .. } => row(S::PAYLOAD_TOO_LARGE, "request.too_large", "The request is too large"),

@@ -2,6 +2,7 @@
 
 use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
+use crate::api::input::Asked;
 use crate::api::socket::{self, FeedContext};
 use crate::api::wire::Problem;
 use crate::auth::Action;
@@ -21,7 +22,7 @@ pub(super) async fn open(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    edge.admit(&caller, Action::FeedRead, "feed.open", Vec::new()).await?;
+    edge.admit(&caller, Action::FeedRead, "feed.open", Asked::default()).await?;
     let context = FeedContext {
         hub: edge.hub.clone(),
         tracker: edge.tracker.clone(),

@@ -2,7 +2,7 @@
 
 use crate::api::error::ApiError;
 use crate::api::wire::FieldProblem;
-use crate::model::Field;
+use crate::model::{Field, ProcessId};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
 use bytes::Bytes;
@@ -20,8 +20,19 @@ use tokio::time::timeout;
 #[derive(Debug, Default)]
 pub(super) struct Input {
     query: Vec<(String, String)>,
-    fields: Vec<Field>,
+    asked: Asked,
     problems: Vec<FieldProblem>,
+}
+
+/// What a caller asked for, checked: every field, and which node and process the path names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Everything the caller chose.
+    pub fields: Vec<Field>,
+    /// The node of the path, as the caller spelled it.
+    pub node: Option<String>,
+    /// The process of the path.
+    pub process: Option<ProcessId>,
 }
 
 impl Input {
@@ -51,21 +62,26 @@ impl Input {
         input
     }
 
-    /// Notes a part of the path.
+    /// Notes a part of the path. The parts `node` and `process` of any route are what the request is about.
     pub(super) fn path(&mut self, name: &str, value: &str) {
-        self.fields.push(Field { pointer: format!("/path/{name}"), value: value.to_owned() });
+        match name {
+            "node" => self.asked.node = Some(value.to_owned()),
+            "process" => self.asked.process = ProcessId::parse(value).ok(),
+            _ => {}
+        }
+        self.asked.fields.push(Field { pointer: format!("/path/{name}"), value: value.to_owned() });
     }
 
     /// Notes a member of the body.
     pub(super) fn body(&mut self, name: &str, value: &str) {
-        self.fields.push(Field { pointer: format!("/body/{name}"), value: value.to_owned() });
+        self.asked.fields.push(Field { pointer: format!("/body/{name}"), value: value.to_owned() });
     }
 
     /// Takes a query parameter.
     pub(super) fn text(&mut self, name: &str) -> Option<String> {
         let at = self.query.iter().position(|(known, _)| known == name)?;
         let (_, value) = self.query.swap_remove(at);
-        self.fields.push(Field { pointer: format!("/query/{name}"), value: value.clone() });
+        self.asked.fields.push(Field { pointer: format!("/query/{name}"), value: value.clone() });
         Some(value)
     }
 
@@ -86,8 +102,8 @@ impl Input {
         self.problems.push(FieldProblem { pointer: pointer.to_owned(), code: code.to_owned(), message });
     }
 
-    /// All fields, if nothing is wrong and no query parameter was left over.
-    pub(super) fn finish(mut self) -> Result<Vec<Field>, ApiError> {
+    /// All that was asked, if nothing is wrong and no query parameter was left over.
+    pub(super) fn finish(mut self) -> Result<Asked, ApiError> {
         for (name, _) in std::mem::take(&mut self.query) {
             self.problem(
                 &format!("/query/{name}"),
@@ -95,7 +111,7 @@ impl Input {
                 "there is no such parameter here; leave it out".into(),
             );
         }
-        if self.problems.is_empty() { Ok(self.fields) } else { Err(ApiError::Invalid(self.problems)) }
+        if self.problems.is_empty() { Ok(self.asked) } else { Err(ApiError::Invalid(self.problems)) }
     }
 }
 
@@ -222,6 +238,20 @@ mod tests {
                 ("/query/colour", "unknown_field"),
             ]
         );
+    }
+
+    #[test]
+    fn what_a_request_is_about_stands_in_its_path_alone() {
+        let mut input = input("/x?node=beta");
+        input.path("node", "alpha");
+        input.path("process", "web:web_00");
+        input.body("process", "web:web_01");
+        assert_eq!(input.text("node").as_deref(), Some("beta"));
+        let asked = input.finish().expect("nothing is wrong");
+        assert_eq!((asked.node.as_deref(), asked.fields.len()), (Some("alpha"), 4));
+        assert_eq!(asked.process.map(|id| id.to_string()).as_deref(), Some("web:web_00"));
+        let fleet = Input::default().finish().expect("nothing is wrong");
+        assert_eq!(fleet, Asked::default());
     }
 
     #[tokio::test]

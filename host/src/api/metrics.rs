@@ -5,7 +5,7 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::model::ProcessState;
-use crate::plugin::LoadedPlugin;
+use crate::plugin::{JudgeError, LoadedPlugin, Storm};
 use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -16,7 +16,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
+/// Lines about requests let through, in one window.
+const LINES_MAX: u32 = 5;
+const LINES_WINDOW: Duration = Duration::from_secs(10);
 /// Upper bounds in seconds.
 const BUCKETS: [f64; 11] = [0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 15.0];
 
@@ -84,13 +88,38 @@ pub struct Metrics {
     plugins: Vec<LoadedPlugin>,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    /// Requests that a validator's failure did not stop.
+    let_through: Family<PluginLabel, Counter>,
+    told: Storm,
 }
 
 impl Metrics {
     /// Counters at zero, beside those that the plugins keep themselves.
     #[must_use]
     pub fn new(plugins: Vec<LoadedPlugin>) -> Self {
-        Self { plugins, requests: Family::default(), seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)) }
+        Self {
+            plugins,
+            requests: Family::default(),
+            seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
+            let_through: Family::default(),
+            told: Storm::new(LINES_MAX, LINES_WINDOW),
+        }
+    }
+
+    /// Counts a request that goes on although a validator failed, and says so in the log, at most five times in ten
+    /// seconds.
+    pub(super) fn let_through(&self, validator: &str, operation: &str, failure: &JudgeError) {
+        self.let_through.get_or_create(&PluginLabel { plugin: validator.to_owned() }).inc();
+        if let Some(untold) = self.told.admit(Instant::now()) {
+            let cause = failure as &dyn std::error::Error;
+            tracing::warn!(
+                validator,
+                operation,
+                cause,
+                untold,
+                "a request goes on without the verdict of a validator that failed"
+            );
+        }
     }
 
     pub(super) fn request(&self, route: &str, method: &Method, status: u16, took: Duration) {
@@ -111,6 +140,8 @@ impl Metrics {
         host(&mut registry, edge);
         feed(&mut registry, edge);
         plugins(&mut registry, &self.plugins);
+        let help = "Requests that went on although this validator failed";
+        registry.register("validator_failures_allowed", help, self.let_through.clone());
         let mut text = String::new();
         encode(&mut text, &registry).map_err(|error| ApiError::Internal { what: format!("metrics: {error}") })?;
         Ok(text)

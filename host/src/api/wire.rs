@@ -121,6 +121,11 @@ pub struct CommandRequest {
     /// order. The order itself goes on when this ends.
     #[schema(minimum = 0, maximum = 60000, default = 15000)]
     pub wait_ms: Option<u64>,
+    /// Why this has to be done although a validator keeps it for later, such as a change during a freeze; 1 to 256
+    /// bytes. It counts only for those whom the validator lets override, usually administrators, and it is audited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 256)]
+    pub r#override: Option<String>,
 }
 
 /// What became of an order.

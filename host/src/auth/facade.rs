@@ -140,6 +140,13 @@ impl Auth {
         if allows(principal.role, action) { Ok(()) } else { Err(AuthRefusal::Forbidden { action }) }
     }
 
+    /// The names of all that a principal may do, e.g. `process.control`.
+    #[must_use]
+    pub fn permissions(&self, principal: &Principal) -> Vec<String> {
+        let may = Action::ALL.into_iter().filter(|action| self.permit(principal, *action).is_ok());
+        may.map(|action| action.as_str().to_owned()).collect()
+    }
+
     /// Ends exactly this session, here and in the store, with its record in the audit. Ending it twice is no error.
     ///
     /// # Errors

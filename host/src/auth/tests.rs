@@ -6,7 +6,6 @@ use crate::model::{
 };
 use crate::plugin::{Accounts, BoxFuture, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Strategy};
 use crate::store::{Account, AuditEntry, AuditOutcome, AuditRecord, Store};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -189,7 +188,7 @@ impl Standstill {
 fn set(scripts: Vec<(&'static str, Script)>) -> Arc<PluginSet> {
     let strategies =
         scripts.into_iter().map(|(name, script)| Arc::new(Scripted(name, script, Arc::default())) as Arc<dyn Strategy>);
-    Arc::new(PluginSet { strategies: strategies.collect(), validators: Vec::new(), adapters: BTreeMap::new() })
+    Arc::new(PluginSet { strategies: strategies.collect(), ..PluginSet::default() })
 }
 
 fn at(seconds: u64) -> SystemTime {

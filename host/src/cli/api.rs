@@ -91,16 +91,19 @@ impl Api {
         self.post(&["logout"], None::<&()>, CALL_TIMEOUT).await.map(drop)
     }
 
-    /// Sends an order and waits for what became of it. Without `wait` the server's own default counts.
+    /// Sends an order and waits for what became of it. Without `wait` the server's own default counts; `reason` asks to
+    /// override what a validator keeps for later.
     pub(crate) async fn order(
         &self,
         operation: Operation,
         node: &str,
         process: &str,
         wait: Option<Duration>,
+        reason: Option<&str>,
     ) -> Result<CommandResult, CliError> {
         let wait_ms = wait.and_then(|wait| u64::try_from(wait.as_millis()).ok());
-        let request = wait_ms.map(|wait_ms| CommandRequest { wait_ms: Some(wait_ms) });
+        let request = CommandRequest { wait_ms, r#override: reason.map(str::to_owned) };
+        let request = (request != CommandRequest::default()).then_some(request);
         let limit = wait.unwrap_or(ORDER_WAIT_DEFAULT).saturating_add(ORDER_MARGIN);
         let segments = ["nodes", node, "processes", process, operation.as_str()];
         self.document(&self.post(&segments, request.as_ref(), limit).await?)

@@ -227,6 +227,9 @@ pub struct OrderArgs {
     /// How long to wait for each process to settle, 0 to 60; the order goes on after that [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=60))]
     pub wait: Option<u64>,
+    /// Do it although a validator keeps it for later, such as during a change freeze, and say why; audited
+    #[arg(long, value_name = "REASON")]
+    pub r#override: Option<String>,
 }
 
 /// `omnivisor tail`

@@ -55,9 +55,10 @@ pub(crate) async fn run(
     }
     confirm(console, operation, &targets, args.yes)?;
     let wait = args.wait.map(Duration::from_secs);
+    let reason = args.r#override.as_deref();
     let mut outcomes = stream::iter(targets.clone())
         .map(|target| async move {
-            let outcome = api.order(operation, &target.node, &target.process, wait).await;
+            let outcome = api.order(operation, &target.node, &target.process, wait, reason).await;
             (target, outcome)
         })
         .buffer_unordered(ORDERS_MAX);

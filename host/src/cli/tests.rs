@@ -56,7 +56,7 @@ fn command(request: &Request<Bytes>, outcome: &str) -> Answer {
 
 fn order_args(selectors: &[&str]) -> OrderArgs {
     let selectors = selectors.iter().map(|text| (*text).to_owned()).collect();
-    OrderArgs { selectors, dry_run: false, yes: true, wait: None }
+    OrderArgs { selectors, dry_run: false, yes: true, wait: None, r#override: None }
 }
 
 /// Waits until a console shows something.

@@ -24,5 +24,5 @@ pub use principal::{
     Credential, Identity, IdentitySource, PeerFacts, Principal, Redirection, Role, StrategyInfo, Verdict,
 };
 pub use process::{Process, ProcessState};
-pub use request::{Field, OperationRequest, Violation};
+pub use request::{Field, OperationRequest, Requester, Target, Violation, is_mutating};
 pub use secret::Secret;

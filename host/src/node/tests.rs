@@ -186,7 +186,7 @@ impl Rig {
         let script = Script::new(processes, operations);
         let adapters: BTreeMap<String, Arc<dyn Adapter>> =
             BTreeMap::from([("script".to_owned(), Arc::clone(&script) as Arc<dyn Adapter>)]);
-        let set = PluginSet { strategies: vec![], validators: vec![], adapters };
+        let set = PluginSet { adapters, ..PluginSet::default() };
         let (plugins, seen) = watch::channel(Arc::new(set));
         let (sender, events) = mpsc::channel(1_024);
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());

@@ -1,4 +1,4 @@
-//! What the WIT says, as Rust types: one module a world. The words that worlds share are generated once, for adapters.
+//! What the WIT says, as Rust types: one module for each version of a world. The words that worlds share are generated once, for adapters.
 
 /// World `node-adapter`.
 pub(super) mod adapter {
@@ -24,8 +24,8 @@ pub(super) mod auth {
     });
 }
 
-/// World `input-validator`.
-pub(super) mod validate {
+/// World `input-validator` of version 0.1.0.
+pub(super) mod validate_v0_1 {
     wasmtime::component::bindgen!({
         path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/validate/0.1.0"],
         world: "omnivisor:validate/input-validator",
@@ -33,6 +33,21 @@ pub(super) mod validate {
         with: {
             "omnivisor:types/types@0.1.0": super::adapter::omnivisor::types::types,
             "omnivisor:host/log@0.1.0": super::adapter::omnivisor::host::log,
+        },
+    });
+}
+
+/// World `input-validator` of version 0.2.0.
+pub(super) mod validate_v0_2 {
+    wasmtime::component::bindgen!({
+        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/validate/0.2.0"],
+        world: "omnivisor:validate/input-validator",
+        exports: { default: async },
+        with: {
+            "omnivisor:types/types@0.1.0": super::adapter::omnivisor::types::types,
+            "omnivisor:host/log@0.1.0": super::adapter::omnivisor::host::log,
+            "omnivisor:host/settings@0.1.0": super::adapter::omnivisor::host::settings,
+            "omnivisor:host/clock@0.1.0": super::adapter::omnivisor::host::clock,
         },
     });
 }

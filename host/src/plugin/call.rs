@@ -28,6 +28,8 @@ pub(super) struct Callee<P> {
     pub counters: Arc<PluginCounters>,
     /// The linked component, of which each call makes an instance.
     pub linked: P,
+    /// What the operator set for the plugin, as a JSON object.
+    pub settings: Arc<str>,
     engine: Engine,
     ticker: Arc<Ticker>,
     slots: Semaphore,
@@ -59,7 +61,8 @@ impl<P: Send + Sync> Callee<P> {
         let slots = Semaphore::new(limits.calls_max.min(Semaphore::MAX_PERMITS));
         let told = Storm::new(BREACH_LINES_MAX, WINDOW);
         let lines = Arc::new(Storm::new(PLUGIN_LINES_MAX, WINDOW));
-        Self { name, class, limits, counters: Arc::default(), linked, engine, ticker, slots, told, lines }
+        let settings = Arc::from("{}");
+        Self { name, class, limits, counters: Arc::default(), linked, settings, engine, ticker, slots, told, lines }
     }
 
     /// Runs one call in an instance of its own and inside every limit; `accept` judges what it returned.
@@ -141,6 +144,7 @@ impl<P: Send + Sync> Callee<P> {
         let log = LogBook::new(Arc::clone(&self.name), given.request_id, Arc::clone(&self.lines));
         let mut state = CallState::new(limiter, log, self.limits.hostcall_bytes, until);
         (state.link, state.accounts) = (given.link, given.accounts);
+        state.settings = Arc::clone(&self.settings);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_fuel(self.limits.fuel)?;

@@ -16,7 +16,12 @@ const TYPES: &str = "omnivisor:types/types@0.1.0";
 const AUTH_TYPES: &str = "omnivisor:auth/types@0.1.0";
 pub(super) const LOG: &str = "omnivisor:host/log@0.1.0";
 pub(super) const EXCHANGE: &str = "omnivisor:host/exchange@0.1.0";
+pub(super) const SETTINGS: &str = "omnivisor:host/settings@0.1.0";
+pub(super) const CLOCK: &str = "omnivisor:host/clock@0.1.0";
 pub(super) const ACCOUNTS: &str = "omnivisor:host/accounts@0.1.0";
+/// Both versions of a validator's export.
+pub(super) const VALIDATOR_V0_1: &str = "omnivisor:validate/validator@0.1.0";
+pub(super) const VALIDATOR_V0_2: &str = "omnivisor:validate/validator@0.2.0";
 
 impl PluginClass {
     /// Every class.
@@ -51,20 +56,21 @@ impl PluginClass {
         }
     }
 
-    /// The interface that the world exports.
-    pub(super) const fn export(self) -> &'static str {
+    /// The interface that the world exports, in every version that is served, the newest first. A component has to
+    /// export one of them.
+    pub(super) const fn exports(self) -> &'static [&'static str] {
         match self {
-            Self::Auth => "omnivisor:auth/strategy@0.1.0",
-            Self::Validate => "omnivisor:validate/validator@0.1.0",
-            Self::Adapter => "omnivisor:adapter/node@0.1.0",
+            Self::Auth => &["omnivisor:auth/strategy@0.1.0"],
+            Self::Validate => &[VALIDATOR_V0_2, VALIDATOR_V0_1],
+            Self::Adapter => &["omnivisor:adapter/node@0.1.0"],
         }
     }
 
-    /// The interfaces that the world offers to its components.
+    /// The interfaces that the world offers to its components, over all versions of it that are served.
     pub(super) const fn imports(self) -> &'static [&'static str] {
         match self {
             Self::Auth => &[TYPES, AUTH_TYPES, LOG, ACCOUNTS],
-            Self::Validate => &[TYPES, LOG],
+            Self::Validate => &[TYPES, LOG, SETTINGS, CLOCK],
             Self::Adapter => &[TYPES, LOG, EXCHANGE],
         }
     }

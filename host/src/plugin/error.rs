@@ -100,8 +100,9 @@ pub enum LoadError {
     },
     /// It does not export what its world says.
     #[error(
-        "plugin `{plugin}` exports {}, `{}` was expected; build it for the world `{}` of this version",
-        if exports.is_empty() { "nothing".to_owned() } else { quoted(exports) }, expected.export(), expected.world()
+        "plugin `{plugin}` exports {}, {} was expected; build it for the world `{}` of this version",
+        if exports.is_empty() { "nothing".to_owned() } else { quoted(exports) },
+        quoted(expected.exports()).replace(", ", " or "), expected.world()
     )]
     NoExport {
         /// The plugin.

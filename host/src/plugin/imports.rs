@@ -5,12 +5,13 @@ use crate::model::Secret;
 use crate::plugin::bindings::adapter::omnivisor::host::exchange::{Failure, Request, Response};
 use crate::plugin::bindings::adapter::omnivisor::host::log::Level;
 use crate::plugin::bindings::auth::omnivisor::host::accounts::PasswordCheck as Answer;
-use crate::plugin::class::{ACCOUNTS, EXCHANGE, LOG};
+use crate::plugin::class::{ACCOUNTS, CLOCK, EXCHANGE, LOG, SETTINGS};
 use crate::plugin::exchange::{check, reply};
 use crate::plugin::state::{CallState, LogBook};
 use crate::plugin::text::clean;
 use crate::plugin::{PasswordCheck, PluginClass};
 use std::fmt::Write as _;
+use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 use wasmtime::component::{Linker, LinkerInstance};
 use wasmtime::{StoreContextMut, Trap};
@@ -29,7 +30,10 @@ pub(super) fn offer(linker: &mut Linker<CallState>, class: PluginClass) -> wasmt
     add_log(&mut linker.instance(LOG)?)?;
     match class {
         PluginClass::Auth => add_accounts(&mut linker.instance(ACCOUNTS)?),
-        PluginClass::Validate => Ok(()),
+        PluginClass::Validate => {
+            add_settings(&mut linker.instance(SETTINGS)?)?;
+            add_clock(&mut linker.instance(CLOCK)?)
+        }
         PluginClass::Adapter => add_exchange(&mut linker.instance(EXCHANGE)?),
     }
 }
@@ -49,6 +53,22 @@ fn add_log(host: &mut LinkerInstance<'_, CallState>) -> wasmtime::Result<()> {
             write_line(log, &level, &message, &fields);
         }
         Ok(())
+    })
+}
+
+fn add_settings(host: &mut LinkerInstance<'_, CallState>) -> wasmtime::Result<()> {
+    host.func_wrap("get", |mut cx: StoreContextMut<'_, CallState>, (): ()| {
+        let settings = cx.data().settings.to_string();
+        charge(&mut cx, settings.len())?;
+        Ok((settings,))
+    })
+}
+
+fn add_clock(host: &mut LinkerInstance<'_, CallState>) -> wasmtime::Result<()> {
+    host.func_wrap("now-ms", |mut cx: StoreContextMut<'_, CallState>, (): ()| {
+        charge(&mut cx, 0)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok((u64::try_from(now.as_millis()).unwrap_or(u64::MAX),))
     })
 }
 

@@ -51,8 +51,10 @@ fn form(bytes: &[u8]) -> Form {
 }
 
 fn check_exports(plugin: &str, expected: PluginClass, surface: &Surface) -> Result<(), LoadError> {
-    let has =
-        |class: PluginClass| surface.exports.iter().any(|export| compare(export, class.export()) == Match::Compatible);
+    let is_of = |class: PluginClass, export: &str| {
+        class.exports().iter().any(|served| compare(export, served) == Match::Compatible)
+    };
+    let has = |class: PluginClass| surface.exports.iter().any(|export| is_of(class, export));
     if has(expected) {
         return Ok(());
     }
@@ -113,9 +115,28 @@ mod tests {
         assert!(wrong.contains("is a `node-adapter`, an `auth-strategy` was expected"), "{wrong}");
         let none = check(PluginClass::Auth, "(component)").expect_err("nothing");
         assert!(none.contains("exports nothing, `omnivisor:auth/strategy@0.1.0` was expected"), "{none}");
+        let both = "exports nothing, `omnivisor:validate/validator@0.2.0` or `omnivisor:validate/validator@0.1.0` was expected";
+        let none = check(PluginClass::Validate, "(component)").expect_err("nothing");
+        assert!(none.contains(both), "{none}");
         let newer = r#"(component (instance $i) (export "omnivisor:adapter/node@0.2.0" (instance $i)))"#;
         let newer = check(PluginClass::Adapter, newer).expect_err("a later contract");
         assert!(newer.contains("exports `omnivisor:adapter/node@0.2.0`, `omnivisor:adapter/node@0.1.0`"), "{newer}");
+    }
+
+    #[test]
+    fn a_validator_of_each_served_version_passes_and_others_do_not() {
+        let of = |version: &str| {
+            let text = format!(
+                r#"(component (instance $i) (export "omnivisor:validate/validator@{version}" (instance $i)))"#
+            );
+            check(PluginClass::Validate, &text)
+        };
+        for served in ["0.1.0", "0.1.4", "0.2.0", "0.2.1"] {
+            assert_eq!(of(served), Ok(()), "{served}");
+        }
+        for other in ["0.0.1", "0.3.0", "1.0.0"] {
+            assert!(of(other).is_err(), "{other}");
+        }
     }
 
     #[test]

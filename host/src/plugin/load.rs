@@ -1,16 +1,15 @@
-use crate::config::{CallLimits, PluginsConfig};
+use crate::config::{CallLimits, OnFailure, PluginConfig, PluginsConfig};
 use crate::model::NodeId;
 use crate::plugin::auth::AuthStrategy;
 use crate::plugin::bindings::adapter::NodeAdapterPre;
 use crate::plugin::bindings::auth::AuthStrategyPre;
-use crate::plugin::bindings::validate::InputValidatorPre;
 use crate::plugin::call::Callee;
 use crate::plugin::inspect::{COMPONENT_BYTES_MAX, inspect};
 use crate::plugin::node::NodeAdapter;
 use crate::plugin::state::CallState;
 use crate::plugin::text::clean;
 use crate::plugin::ticker::Ticker;
-use crate::plugin::validate::InputValidator;
+use crate::plugin::validate::{self, InputValidator};
 use crate::plugin::{
     Adapter, LoadError, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine, imports,
 };
@@ -82,11 +81,20 @@ pub async fn load(
         .buffered(cores)
         .collect()
         .await;
-    assemble(results)
+    assemble(results, lenient(&config.grants))
 }
 
-fn assemble(results: Vec<Result<(LoadedPlugin, Ready), LoadError>>) -> Result<LoadedPlugins, Vec<LoadError>> {
-    let mut set = PluginSet { strategies: Vec::new(), validators: Vec::new(), adapters: BTreeMap::new() };
+/// The plugins whose failure does not refuse a request.
+fn lenient(grants: &BTreeMap<String, PluginConfig>) -> BTreeSet<String> {
+    let lenient = grants.iter().filter(|(_, grant)| grant.on_failure == OnFailure::Allow);
+    lenient.map(|(name, _)| name.clone()).collect()
+}
+
+fn assemble(
+    results: Vec<Result<(LoadedPlugin, Ready), LoadError>>,
+    lenient: BTreeSet<String>,
+) -> Result<LoadedPlugins, Vec<LoadError>> {
+    let mut set = PluginSet { lenient, ..PluginSet::default() };
     let (mut plugins, mut errors) = (Vec::new(), Vec::new());
     for result in results {
         match result {
@@ -118,6 +126,7 @@ struct Loader {
     engines: BTreeMap<PluginClass, (Engine, CallLimits)>,
     ticker: Arc<Ticker>,
     services: Services,
+    grants: BTreeMap<String, PluginConfig>,
 }
 
 /// A component, compiled.
@@ -149,7 +158,8 @@ impl Loader {
             class: PluginClass::Adapter,
             reason: format!("no thread to watch the time: {error}"),
         })?;
-        Ok(Self { directory: config.directory.clone(), engines, ticker: Arc::new(ticker), services })
+        let (directory, grants) = (config.directory.clone(), config.grants.clone());
+        Ok(Self { directory, engines, ticker: Arc::new(ticker), services, grants })
     }
 
     async fn load(&self, class: PluginClass, name: &str) -> Result<(LoadedPlugin, Ready), LoadError> {
@@ -196,8 +206,11 @@ impl Loader {
                 (Ready::Strategy(Arc::new(strategy)), counters)
             }
             PluginClass::Validate => {
-                let linked = InputValidatorPre::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, *limits, linked, engine, ticker);
+                let linked = validate::Linked::new(linked).map_err(misfit)?;
+                let mut callee = Callee::new(shared, class, *limits, linked, engine, ticker);
+                if let Some(grant) = self.grants.get(name) {
+                    callee.settings = Arc::from(grant.settings.as_str());
+                }
                 let counters = Arc::clone(&callee.counters);
                 (Ready::Validator(Arc::new(InputValidator::describe(callee).await?)), counters)
             }

@@ -35,3 +35,4 @@ pub use seam::{
     ExchangeResponse, HintsRead, HttpClient, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Services,
     Strategy, StreamRequest, Validator, WebRequest,
 };
+pub use storm::Storm;

@@ -2,7 +2,7 @@ use crate::model::{
     AdapterFault, AdapterInfo, Credential, LogChannel, LogRange, LogSlice, Observation, Operation, OperationRequest,
     PeerFacts, Process, ProcessId, Redirection, Secret, StrategyInfo, Verdict, Violation,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -398,4 +398,7 @@ pub struct PluginSet {
     pub validators: Vec<Arc<dyn Validator>>,
     /// Adapters by plugin name.
     pub adapters: BTreeMap<String, Arc<dyn Adapter>>,
+    /// Names of the plugins that were configured with `on_failure = "allow"`: a request goes on when a validator among
+    /// them fails.
+    pub lenient: BTreeSet<String>,
 }

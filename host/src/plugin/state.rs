@@ -26,6 +26,8 @@ pub(super) struct CallState {
     pub is_at_node: bool,
     pub link: Option<Arc<dyn Exchange>>,
     pub accounts: Option<Arc<dyn Accounts>>,
+    /// What the operator set for the plugin, as a JSON object.
+    pub settings: Arc<str>,
     password_checks_left: u8,
 }
 
@@ -39,6 +41,7 @@ impl CallState {
             is_at_node: false,
             link: None,
             accounts: None,
+            settings: Arc::from("{}"),
             password_checks_left: PASSWORD_CHECKS_MAX,
         }
     }

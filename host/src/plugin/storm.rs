@@ -5,7 +5,7 @@ use tokio::time::Instant;
 /// Lets so many lines pass in a window of time and counts the others, so that nobody who keeps failing, or talking,
 /// fills the log.
 #[derive(Debug)]
-pub(super) struct Storm {
+pub struct Storm {
     lines_max: u32,
     window: Duration,
     seen: Mutex<Seen>,
@@ -19,12 +19,14 @@ struct Seen {
 }
 
 impl Storm {
-    pub(super) fn new(lines_max: u32, window: Duration) -> Self {
+    /// Lets `lines_max` lines pass in each `window`.
+    #[must_use]
+    pub fn new(lines_max: u32, window: Duration) -> Self {
         Self { lines_max, window, seen: Mutex::default() }
     }
 
     /// Whether to write a line now; if so, how many were left out since the last one.
-    pub(super) fn admit(&self, now: Instant) -> Option<u64> {
+    pub fn admit(&self, now: Instant) -> Option<u64> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.start.is_none_or(|start| now.saturating_duration_since(start) >= self.window) {
             seen.start = Some(now);

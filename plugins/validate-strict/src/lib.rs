@@ -3,6 +3,9 @@
 //! It judges text, not meaning: whether a node or a process exists is for others to say. Supervisors give their processes
 //! odd names, so a process may be called nearly anything that can be printed: `<&>"`, slashes, SQL, any script. What may
 //! not be there is what deceives a reader or a log: control characters, invisible format characters, lone bidi overrides.
+//!
+//! It looks at the fields alone, for they are what the caller chose. Targets, principal and permissions are the host's own
+//! words: the one text of the caller's among them, a process's name, is the field `/path/process` as well.
 
 mod character;
 mod rules;
@@ -15,8 +18,8 @@ use plugin_sdk::{Fault, InputValidator};
 pub struct Strict;
 
 impl InputValidator for Strict {
-    fn describe() -> ValidatorInfo {
-        ValidatorInfo { operations: vec!["*".to_owned()], extra: Vec::new() }
+    fn describe() -> Result<ValidatorInfo, Fault> {
+        Ok(ValidatorInfo { operations: vec!["*".to_owned()], extra: Vec::new() })
     }
 
     fn validate(operation: Operation) -> Result<Vec<Violation>, Fault> {

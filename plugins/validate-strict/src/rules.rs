@@ -39,6 +39,7 @@ const PROCESS_PART_BYTES_MAX: usize = 255;
 const USERNAME_BYTES_MAX: usize = 255;
 const LOG_BYTES_MAX: u64 = 1_048_576;
 const WAIT_MS_MAX: u64 = 60_000;
+const OVERRIDE_BYTES_MAX: usize = 256;
 const TEXT_BYTES_MAX: usize = 4096;
 
 /// Everything that is wrong with one field.
@@ -56,6 +57,8 @@ fn kind(pointer: &str) -> Kind {
         "/body/username" => Kind::Username,
         "/body/password/length" => Kind::SecretLength { max: 1024 },
         "/body/token/length" => Kind::SecretLength { max: 512 },
+        // Goes into the audit as it is: a reason that is not there would be no reason.
+        "/body/override" => Kind::Text { bytes_max: OVERRIDE_BYTES_MAX, may_be_empty: false },
         "/body/wait_ms" => Kind::Number { min: 0, max: WAIT_MS_MAX },
         "/query/tail" | "/query/bytes" => Kind::Number { min: 1, max: LOG_BYTES_MAX },
         "/query/offset" => Kind::Number { min: 0, max: i64::MAX.unsigned_abs() },

@@ -46,8 +46,8 @@ pub(in crate::api) async fn read(
         input.problem("/path/channel", "invalid", "`stdout` or `stderr` was expected".into());
     }
     let range = range(&mut input);
-    let (fields, (id, channel)) = checked(input, id.zip(known))?;
-    edge.admit(&caller, Action::LogRead, "log.read", fields).await?;
+    let (asked, (id, channel)) = checked(input, id.zip(known))?;
+    edge.admit(&caller, Action::LogRead, "log.read", asked).await?;
     let handle = edge.pool.node(&node)?;
     let slice = handle.read_log(id.clone(), channel, range).await?;
     if wants_bytes(&headers) {

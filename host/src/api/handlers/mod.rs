@@ -7,7 +7,7 @@ pub(super) mod probes;
 pub(super) mod sessions;
 
 use crate::api::error::ApiError;
-use crate::api::input::Input;
+use crate::api::input::{Asked, Input};
 use crate::model::ProcessId;
 
 /// Reads a process's address from the path. A broken one is told like any other bad field.
@@ -22,9 +22,9 @@ fn process_id(input: &mut Input, text: &str) -> Option<ProcessId> {
     }
 }
 
-/// What is left of a checked input: its fields, and a value that was there because nothing was wrong.
-fn checked<T>(input: Input, value: Option<T>) -> Result<(Vec<crate::model::Field>, T), ApiError> {
-    let fields = input.finish()?;
+/// What is left of a checked input: what was asked, and a value that was there because nothing was wrong.
+fn checked<T>(input: Input, value: Option<T>) -> Result<(Asked, T), ApiError> {
+    let asked = input.finish()?;
     let missing = || ApiError::Malformed("the address holds no such part".into());
-    Ok((fields, value.ok_or_else(missing)?))
+    Ok((asked, value.ok_or_else(missing)?))
 }

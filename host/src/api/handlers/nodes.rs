@@ -88,8 +88,8 @@ pub(in crate::api) async fn process(
     let mut input = Input::new(&uri);
     input.path("node", &node);
     let id = process_id(&mut input, &process);
-    let (fields, id) = checked(input, id)?;
-    edge.admit(&caller, Action::ProcessRead, "process.read", fields).await?;
+    let (asked, id) = checked(input, id)?;
+    edge.admit(&caller, Action::ProcessRead, "process.read", asked).await?;
     let status = edge.pool.node(&node)?.status();
     let found = status.processes.iter().find(|p| p.process.id == id);
     let unknown = || crate::node::NodeError::UnknownProcess { node: status.id.clone(), process: id.clone() };

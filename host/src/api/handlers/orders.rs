@@ -20,6 +20,10 @@ use std::time::Duration;
 /// How long an answer waits for the process to settle, unless asked otherwise.
 const WAIT_DEFAULT_MS: u64 = 15_000;
 const WAIT_MAX_MS: u64 = 60_000;
+/// Bytes of the reason for an override.
+const OVERRIDE_BYTES_MAX: usize = 256;
+/// What the audit calls an override that was asked for and admitted.
+const OVERRIDE: &str = "change.override";
 
 /// What an order is given, in the order in which axum takes it apart.
 type Asked =
@@ -52,13 +56,20 @@ pub(in crate::api) async fn order(asked: Asked, body: Body) -> Result<Response, 
     if wait_ms > WAIT_MAX_MS {
         input.problem("/body/wait_ms", "out_of_range", format!("a whole number from 0 to {WAIT_MAX_MS} was expected"));
     }
-    let (fields, id) = checked(input, id)?;
+    if let Some(reason) = &wish.r#override {
+        note_override(&mut input, reason);
+    }
+    let (asked, id) = checked(input, id)?;
     let target = format!("{node}/{id}");
-    if let Err(error) = edge.admit(&caller, Action::ProcessControl, &name, fields).await {
+    if let Err(error) = edge.admit(&caller, Action::ProcessControl, &name, asked).await {
         edge.record(&caller, &facts, &name, &target, AuditOutcome::Refused, error.code()).await?;
         return Err(error);
     }
     let handle = edge.pool.node(&node)?.clone();
+    if let Some(reason) = &wish.r#override {
+        // Whether it was needed is known to the validators alone; that it was asked for, and why, is on the record.
+        edge.record(&caller, &facts, OVERRIDE, &target, AuditOutcome::Done, reason).await?;
+    }
     // The intent is durable before the node hears of it, so that no order goes out that the audit does not know.
     edge.record(&caller, &facts, &name, &target, AuditOutcome::Intended, "").await?;
     let command =
@@ -75,6 +86,14 @@ pub(in crate::api) async fn order(asked: Asked, body: Body) -> Result<Response, 
     let report = report.await.map_err(|_| ApiError::ShuttingDown)??;
     let status = if report.outcome == Outcome::InProgress { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(view::command(&report))).into_response())
+}
+
+fn note_override(input: &mut Input, reason: &str) {
+    input.body("override", reason);
+    if reason.trim().is_empty() || reason.len() > OVERRIDE_BYTES_MAX {
+        let message = format!("a reason of 1 to {OVERRIDE_BYTES_MAX} bytes was expected");
+        input.problem("/body/override", "out_of_range", message);
+    }
 }
 
 /// How the audit has it. `unknown` is an order whose answer never came: it may have been carried out.

@@ -104,6 +104,14 @@ fn numbers_stay_in_their_bounds() {
 }
 
 #[test]
+fn a_reason_to_override_is_a_short_plain_text() {
+    assert_eq!(codes("/body/override", "hotfix 42: «Zahlung» hängt"), [""; 0]);
+    assert_eq!(codes("/body/override", ""), ["empty"]);
+    assert_eq!(codes("/body/override", &"x".repeat(257)), ["too_long"]);
+    assert_eq!(codes("/body/override", "a\nforged line"), ["control_character"]);
+}
+
+#[test]
 fn words_are_taken_literally() {
     assert_eq!(codes("/path/channel", "stdout"), [""; 0]);
     assert_eq!(codes("/path/channel", "STDOUT"), ["unknown_word"]);

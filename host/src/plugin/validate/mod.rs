@@ -1,19 +1,63 @@
+//! Input validators, of every version of their contract that is served.
+//!
+//! What all versions share stands here; how one of them puts it stands in a file of its own, which knows nothing of the
+//! others. Which version a component is of is told by what it exports, never by a number in a manifest.
+
+mod v0_1;
+mod v0_2;
+
 use crate::model::{OperationRequest, Violation};
-use crate::plugin::bindings::validate::InputValidatorPre;
-use crate::plugin::bindings::validate::exports::omnivisor::validate::validator as wit;
+use crate::plugin::bindings::types::Fault;
 use crate::plugin::call::{Callee, Given};
+use crate::plugin::class::VALIDATOR_V0_2;
 use crate::plugin::ending::Refused;
 use crate::plugin::fault::{accepted, at_most};
 use crate::plugin::state::CallState;
 use crate::plugin::text::{MESSAGE_BYTES_MAX, clean, code, cut};
 use crate::plugin::{BoxFuture, JudgeError, LoadError, Validator};
 use std::sync::Arc;
-
-type Linked = InputValidatorPre<CallState>;
+use wasmtime::Store;
+use wasmtime::component::InstancePre;
 
 const VIOLATIONS_MAX: usize = 1_000;
 const PATTERNS_MAX: usize = 256;
 const POINTER_BYTES_MAX: usize = 1_024;
+
+/// A linked component, by the version of the contract that it was built for.
+pub(super) enum Linked {
+    /// 0.1.0
+    V0_1(v0_1::Linked),
+    /// 0.2.0
+    V0_2(v0_2::Linked),
+}
+
+/// What a validator says: its result, or its fault.
+type Said<T> = wasmtime::Result<Result<T, Fault>>;
+
+impl Linked {
+    /// Checks the component's types against its version of the contract. One that exports several is taken by the newest.
+    pub(super) fn new(linked: InstancePre<CallState>) -> wasmtime::Result<Self> {
+        if linked.component().get_export_index(None, VALIDATOR_V0_2).is_some() {
+            return Ok(Self::V0_2(v0_2::Linked::new(linked)?));
+        }
+        Ok(Self::V0_1(v0_1::Linked::new(linked)?))
+    }
+
+    /// The patterns of the operations it wants to see.
+    async fn describe(&self, store: &mut Store<CallState>) -> Said<Vec<String>> {
+        match self {
+            Self::V0_1(linked) => v0_1::describe(linked, store).await,
+            Self::V0_2(linked) => v0_2::describe(linked, store).await,
+        }
+    }
+
+    async fn validate(&self, store: &mut Store<CallState>, request: &OperationRequest) -> Said<Vec<Violation>> {
+        match self {
+            Self::V0_1(linked) => v0_1::validate(linked, store, request).await,
+            Self::V0_2(linked) => v0_2::validate(linked, store, request).await,
+        }
+    }
+}
 
 /// An input validator that is a component.
 pub(super) struct InputValidator {
@@ -28,17 +72,12 @@ impl InputValidator {
         let said = callee
             .call(
                 Given::default(),
-                |linked, store| {
-                    Box::pin(async move {
-                        let plugin = linked.instantiate_async(&mut *store).await?;
-                        plugin.omnivisor_validate_validator().call_describe(store).await
-                    })
-                },
-                Ok,
+                |linked, store| Box::pin(async move { linked.describe(store).await }),
+                |said| said.map_err(accepted),
             )
             .await;
         let plugin = || callee.name.to_string();
-        let patterns = said.map_err(|ending| LoadError::describe(plugin(), ending))?.operations;
+        let patterns = said.map_err(|ending| LoadError::describe(plugin(), ending))?;
         if !(1..=PATTERNS_MAX).contains(&patterns.len()) {
             let reason =
                 format!("it names {} operations, 1 to {PATTERNS_MAX} were expected; `*` is all", patterns.len());
@@ -59,14 +98,8 @@ impl Validator for InputValidator {
         }
         let call = self.callee.call(
             Given::default(),
-            move |linked, store| {
-                Box::pin(async move {
-                    let plugin = linked.instantiate_async(&mut *store).await?;
-                    let operation = operation(&request);
-                    plugin.omnivisor_validate_validator().call_validate(store, &operation).await
-                })
-            },
-            |said| said.map_err(accepted).and_then(violations),
+            move |linked, store| Box::pin(async move { linked.validate(store, &request).await }),
+            |said| said.map_err(accepted).and_then(checked),
         );
         Box::pin(async move { Ok(call.await?) })
     }
@@ -77,24 +110,15 @@ fn is_match(pattern: &str, name: &str) -> bool {
     pattern.strip_suffix('*').map_or(pattern == name, |prefix| name.starts_with(prefix))
 }
 
-fn operation(request: &OperationRequest) -> wit::Operation {
-    let field = |field: &crate::model::Field| wit::Field { pointer: field.pointer.clone(), value: field.value.clone() };
-    wit::Operation {
-        name: request.name.clone(),
-        principal: request.principal.clone(),
-        fields: request.fields.iter().map(field).collect(),
-        extra: Vec::new(),
-    }
-}
-
-fn violations(violations: Vec<wit::Violation>) -> Result<Vec<Violation>, Refused> {
-    at_most(violations.len(), VIOLATIONS_MAX, "violations")?;
-    let violation = |violation: wit::Violation| Violation {
+/// Violations as a plugin told them, made few, short and plain.
+fn checked(told: Vec<Violation>) -> Result<Vec<Violation>, Refused> {
+    at_most(told.len(), VIOLATIONS_MAX, "violations")?;
+    let violation = |violation: Violation| Violation {
         pointer: cut(violation.pointer, POINTER_BYTES_MAX),
         code: code(&violation.code, "unnamed"),
         message: clean(&violation.message, MESSAGE_BYTES_MAX),
     };
-    Ok(violations.into_iter().map(violation).collect())
+    Ok(told.into_iter().map(violation).collect())
 }
 
 #[cfg(test)]
@@ -113,10 +137,9 @@ mod tests {
 
     #[test]
     fn violations_are_bounded_and_plain() {
-        let told = wit::Violation { pointer: "/a".to_owned(), code: "TOO LONG".to_owned(), message: "no\n".to_owned() };
-        let checked = violations(vec![told.clone()]).expect("one");
+        let told = Violation { pointer: "/a".to_owned(), code: "TOO LONG".to_owned(), message: "no\n".to_owned() };
         let expected = Violation { pointer: "/a".to_owned(), code: "too_long".to_owned(), message: "no\\n".to_owned() };
-        assert_eq!(checked, [expected]);
-        assert!(matches!(violations(vec![told; VIOLATIONS_MAX + 1]), Err(Refused::TooMuch(_))));
+        assert_eq!(checked(vec![told.clone()]).expect("one"), [expected]);
+        assert!(matches!(checked(vec![told; VIOLATIONS_MAX + 1]), Err(Refused::TooMuch(_))));
     }
 }
