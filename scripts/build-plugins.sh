@@ -37,7 +37,8 @@ done
 [ ${#names[@]} -gt 0 ] || { say "there is no crate under plugins/"; exit 66; }
 
 # Everything that a component is made of. Tests and benches are not.
-inputs=(Cargo.toml Cargo.lock scripts/build-plugins.sh plugin-sdk/Cargo.toml plugin-sdk/src wit)
+inputs=(Cargo.toml Cargo.lock scripts/build-plugins.sh wit)
+for library in plugin-sdk plugin-identity plugin-jose; do inputs+=("$library/Cargo.toml" "$library/src"); done
 for name in "${names[@]}"; do inputs+=("plugins/$name/Cargo.toml" "plugins/$name/src"); done
 
 is_current() {
