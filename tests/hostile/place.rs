@@ -4,7 +4,7 @@ use omnivisor::config::{CallLimits, PluginsConfig};
 use omnivisor::model::Secret;
 use omnivisor::plugin::{
     Accounts, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, LoadError, LoadedPlugins,
-    PasswordCheck, Services, load,
+    PasswordCheck, Services, WebCache, load,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -72,7 +72,8 @@ impl Place {
 
     pub(crate) async fn load(&self) -> Result<LoadedPlugins, Vec<LoadError>> {
         let accounts: Arc<dyn Accounts> = Arc::<OneAccount>::clone(&self.accounts);
-        load(&self.config, &self.adapters, Services { accounts }).await
+        let web_cache = WebCache::default();
+        load(&self.config, &self.adapters, Services { accounts, api_keys: None, http: None, web_cache }).await
     }
 }
 

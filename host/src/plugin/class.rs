@@ -15,8 +15,15 @@ pub enum PluginClass {
 const TYPES: &str = "omnivisor:types/types@0.1.0";
 const AUTH_TYPES: &str = "omnivisor:auth/types@0.1.0";
 pub(super) const LOG: &str = "omnivisor:host/log@0.1.0";
+pub(super) const SETTINGS: &str = "omnivisor:host/settings@0.1.0";
+pub(super) const CLOCK: &str = "omnivisor:host/clock@0.1.0";
+pub(super) const RANDOM: &str = "omnivisor:host/random@0.1.0";
 pub(super) const EXCHANGE: &str = "omnivisor:host/exchange@0.1.0";
 pub(super) const ACCOUNTS: &str = "omnivisor:host/accounts@0.1.0";
+pub(super) const API_KEYS: &str = "omnivisor:host/api-keys@0.1.0";
+/// Linked only where the manifest asks for them and the operator granted that.
+pub(super) const SECRETS: &str = "omnivisor:host/secrets@0.1.0";
+pub(super) const HTTP_CLIENT: &str = "omnivisor:host/http-client@0.1.0";
 
 impl PluginClass {
     /// Every class.
@@ -60,12 +67,12 @@ impl PluginClass {
         }
     }
 
-    /// The interfaces that the world offers to its components.
+    /// The interfaces that the world offers to its components. [`SECRETS`] and [`HTTP_CLIENT`] need a grant besides.
     pub(super) const fn imports(self) -> &'static [&'static str] {
         match self {
-            Self::Auth => &[TYPES, AUTH_TYPES, LOG, ACCOUNTS],
-            Self::Validate => &[TYPES, LOG],
-            Self::Adapter => &[TYPES, LOG, EXCHANGE],
+            Self::Auth => &[TYPES, AUTH_TYPES, LOG, SETTINGS, CLOCK, RANDOM, SECRETS, HTTP_CLIENT, ACCOUNTS, API_KEYS],
+            Self::Validate => &[TYPES, LOG, SETTINGS, CLOCK],
+            Self::Adapter => &[TYPES, LOG, SETTINGS, CLOCK, EXCHANGE],
         }
     }
 
