@@ -7,6 +7,7 @@ pub mod app;
 pub mod auth;
 pub mod cli;
 pub mod config;
+pub mod fetch;
 pub mod hub;
 pub mod model;
 pub mod node;

@@ -3,6 +3,8 @@
 mod calls;
 mod component;
 mod files;
+mod grants;
 mod place;
 mod versions;
 mod waits;
+mod web;

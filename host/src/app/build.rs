@@ -4,9 +4,10 @@ use crate::app::relay;
 use crate::app::shutdown::{Ended, Shutdown};
 use crate::auth::{Auth, AuthParts, Passwords};
 use crate::config::Config;
+use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
 use crate::node::Pool;
-use crate::plugin::{self, Services};
+use crate::plugin::{self, Services, WebCache};
 use crate::store::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -66,9 +67,13 @@ impl Running {
             timeout: config.server.session_timeout,
         });
         let adapters: BTreeSet<String> = config.nodes.iter().map(|node| node.adapter.clone()).collect();
-        let loaded = plugin::load(&config.plugins, &adapters, Services { accounts: passwords })
-            .await
-            .map_err(RunError::Plugins)?;
+        let services = Services {
+            accounts: passwords,
+            api_keys: None,
+            http: Some(Arc::new(Fetch::new())),
+            web_cache: WebCache::default(),
+        };
+        let loaded = plugin::load(&config.plugins, &adapters, services).await.map_err(RunError::Plugins)?;
         publish.send_replace(Arc::clone(&loaded.set));
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);

@@ -144,7 +144,7 @@ fn check_plugins(mut section: Section<'_>, report: &mut Report<'_>, base: &Path,
 }
 
 /// The limits of a call with their ranges, in the order of [`CallLimits`].
-pub(super) const LIMIT_KEYS: [(&str, u64, u64); 5] = [
+pub const LIMIT_KEYS: [(&str, u64, u64); 5] = [
     ("fuel", 1, 1_000_000_000_000),
     ("time_ms", 1, 600_000),
     ("memory_bytes", 64 * KIB, 64 * MIB),

@@ -78,27 +78,36 @@ fn check_origins(section: &mut Section<'_>, report: &mut Report<'_>) -> Vec<Stri
     origins
 }
 
-/// The origin of a URL text, in lower case and without the scheme's own port; none if it is more or less than one.
-pub(super) fn parse_origin(text: &str) -> Option<String> {
-    let uri: http::Uri = text.parse().ok()?;
-    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?);
+/// The origin that a text is, in lower case and without the scheme's own port; none if it is more or less than one.
+#[must_use]
+pub fn parse_origin(text: &str) -> Option<String> {
+    let uri: http::Uri = text.parse().ok().filter(|_| !text.contains('#'))?;
+    if matches!(uri.path(), "" | "/") && uri.query().is_none() { origin_of(&uri) } else { None }
+}
+
+/// The origin of a URL, in lower case and without the scheme's own port; none if it is not `https:` or `http:`, or has
+/// user information or a port that is none.
+#[must_use]
+pub fn origin_of(url: &http::Uri) -> Option<String> {
+    let (scheme, authority) = (url.scheme_str()?, url.authority()?);
     let own_port = match scheme {
         "https" => 443,
         "http" => 80,
         _ => return None,
     };
-    if authority.as_str().contains('@')
-        || !matches!(uri.path(), "" | "/")
-        || uri.query().is_some()
-        || text.contains('#')
-    {
-        return None;
-    }
-    let host = authority.host().to_ascii_lowercase();
-    match authority.port() {
-        None if authority.as_str().ends_with(':') => None,
-        Some(port) if port.as_u16() != own_port => Some(format!("{scheme}://{host}:{}", port.as_u16())),
-        None | Some(_) => Some(format!("{scheme}://{host}")),
+    // What is left of the authority is a port or nothing: with user information it would not begin with the host.
+    let host = authority.host();
+    let port = match authority.as_str().strip_prefix(host)? {
+        "" => own_port,
+        rest => {
+            rest.strip_prefix(':').filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()))?.parse::<u16>().ok()?
+        }
+    };
+    let host = host.to_ascii_lowercase();
+    match (host.as_str(), port) {
+        ("", _) => None,
+        (_, port) if port == own_port => Some(format!("{scheme}://{host}")),
+        (_, port) => Some(format!("{scheme}://{host}:{port}")),
     }
 }
 
@@ -211,6 +220,11 @@ mod tests {
             ("https://idp.example/?q", None),
             ("https://idp.example#x", None),
             ("https://idp.example:", None),
+            ("https://idp.example:99999", None),
+            ("https://idp.example:+443", None),
+            ("https://idp.example:443:443", None),
+            ("https://ann@idp.example", None),
+            ("https://:443", None),
             ("https://", None),
             ("", None),
         ] {

@@ -14,8 +14,9 @@ mod section;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Defaults, check};
+pub use check::{Defaults, LIMIT_KEYS, check};
 pub use fault::ConfigFault;
+pub use grant::{origin_of, parse_origin};
 pub use load::{CONFIG_BYTES_MAX, LoadError, load};
 pub use schema::{
     CallLimits, Config, Endpoint, LimitOverrides, LogConfig, LogFormat, NodeConfig, NodeLogin, OnFailure, PluginConfig,

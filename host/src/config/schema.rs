@@ -146,6 +146,30 @@ impl LimitOverrides {
             calls_max: self.calls_max.unwrap_or(limits.calls_max),
         }
     }
+
+    /// These, and `others` where these say nothing.
+    #[must_use]
+    pub fn or(&self, others: &Self) -> Self {
+        Self {
+            fuel: self.fuel.or(others.fuel),
+            time: self.time.or(others.time),
+            memory_bytes: self.memory_bytes.or(others.memory_bytes),
+            hostcall_bytes: self.hostcall_bytes.or(others.hostcall_bytes),
+            calls_max: self.calls_max.or(others.calls_max),
+        }
+    }
+
+    /// The numbers as they are written, in the order of [`LIMIT_KEYS`](crate::config::LIMIT_KEYS).
+    #[must_use]
+    pub fn numbers(&self) -> [Option<u64>; 5] {
+        let size = |bytes: usize| bytes as u64;
+        let (memory, hostcall) = (self.memory_bytes.map(size), self.hostcall_bytes.map(size));
+        [self.fuel, self.time.map(millis), memory, hostcall, self.calls_max.map(size)]
+    }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// How far one call of a plugin may go.
@@ -161,6 +185,15 @@ pub struct CallLimits {
     pub hostcall_bytes: usize,
     /// `calls_max`, 1 to 1,024: calls at once; beyond it callers are told "busy" at once.
     pub calls_max: usize,
+}
+
+impl CallLimits {
+    /// The numbers as they are written, in the order of [`LIMIT_KEYS`](crate::config::LIMIT_KEYS).
+    #[must_use]
+    pub fn numbers(&self) -> [u64; 5] {
+        let (memory, hostcall) = (self.memory_bytes as u64, self.hostcall_bytes as u64);
+        [self.fuel, millis(self.time), memory, hostcall, self.calls_max as u64]
+    }
 }
 
 /// `[pool]`: how nodes are watched.

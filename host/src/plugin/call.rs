@@ -1,6 +1,7 @@
 use crate::config::CallLimits;
 use crate::plugin::counters::{Outcome, Usage};
 use crate::plugin::ending::{self, Ending, Refused};
+use crate::plugin::grant::Granted;
 use crate::plugin::state::{CallState, Limiter, LogBook};
 use crate::plugin::storm::Storm;
 use crate::plugin::ticker::Ticker;
@@ -25,11 +26,11 @@ pub(super) struct Callee<P> {
     pub name: Arc<str>,
     pub class: PluginClass,
     pub limits: CallLimits,
+    /// What the plugin may do.
+    granted: Arc<Granted>,
     pub counters: Arc<PluginCounters>,
     /// The linked component, of which each call makes an instance.
     pub linked: P,
-    /// What the operator set for the plugin, as a JSON object.
-    pub settings: Arc<str>,
     engine: Engine,
     ticker: Arc<Ticker>,
     slots: Semaphore,
@@ -53,16 +54,16 @@ impl<P: Send + Sync> Callee<P> {
     pub(super) fn new(
         name: Arc<str>,
         class: PluginClass,
-        limits: CallLimits,
+        granted: Arc<Granted>,
         linked: P,
         engine: Engine,
         ticker: Arc<Ticker>,
     ) -> Self {
+        let limits = granted.limits;
         let slots = Semaphore::new(limits.calls_max.min(Semaphore::MAX_PERMITS));
         let told = Storm::new(BREACH_LINES_MAX, WINDOW);
         let lines = Arc::new(Storm::new(PLUGIN_LINES_MAX, WINDOW));
-        let settings = Arc::from("{}");
-        Self { name, class, limits, counters: Arc::default(), linked, settings, engine, ticker, slots, told, lines }
+        Self { name, class, limits, granted, counters: Arc::default(), linked, engine, ticker, slots, told, lines }
     }
 
     /// Runs one call in an instance of its own and inside every limit; `accept` judges what it returned.
@@ -142,9 +143,8 @@ impl<P: Send + Sync> Callee<P> {
     fn arm(&self, given: Given, until: Instant) -> wasmtime::Result<Store<CallState>> {
         let limiter = Limiter::new(self.limits.memory_bytes);
         let log = LogBook::new(Arc::clone(&self.name), given.request_id, Arc::clone(&self.lines));
-        let mut state = CallState::new(limiter, log, self.limits.hostcall_bytes, until);
+        let mut state = CallState::new(limiter, log, Arc::clone(&self.granted), until);
         (state.link, state.accounts) = (given.link, given.accounts);
-        state.settings = Arc::clone(&self.settings);
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limiter);
         store.set_fuel(self.limits.fuel)?;

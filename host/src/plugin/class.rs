@@ -15,13 +15,18 @@ pub enum PluginClass {
 const TYPES: &str = "omnivisor:types/types@0.1.0";
 const AUTH_TYPES: &str = "omnivisor:auth/types@0.1.0";
 pub(super) const LOG: &str = "omnivisor:host/log@0.1.0";
-pub(super) const EXCHANGE: &str = "omnivisor:host/exchange@0.1.0";
 pub(super) const SETTINGS: &str = "omnivisor:host/settings@0.1.0";
 pub(super) const CLOCK: &str = "omnivisor:host/clock@0.1.0";
+pub(super) const RANDOM: &str = "omnivisor:host/random@0.1.0";
+pub(super) const EXCHANGE: &str = "omnivisor:host/exchange@0.1.0";
 pub(super) const ACCOUNTS: &str = "omnivisor:host/accounts@0.1.0";
 /// Both versions of a validator's export.
 pub(super) const VALIDATOR_V0_1: &str = "omnivisor:validate/validator@0.1.0";
 pub(super) const VALIDATOR_V0_2: &str = "omnivisor:validate/validator@0.2.0";
+pub(super) const API_KEYS: &str = "omnivisor:host/api-keys@0.1.0";
+/// Linked only where the manifest asks for them and the operator granted that.
+pub(super) const SECRETS: &str = "omnivisor:host/secrets@0.1.0";
+pub(super) const HTTP_CLIENT: &str = "omnivisor:host/http-client@0.1.0";
 
 impl PluginClass {
     /// Every class.
@@ -66,12 +71,12 @@ impl PluginClass {
         }
     }
 
-    /// The interfaces that the world offers to its components, over all versions of it that are served.
+    /// The interfaces that the world offers to its components, over all versions of it that are served. [`SECRETS`] and [`HTTP_CLIENT`] need a grant besides.
     pub(super) const fn imports(self) -> &'static [&'static str] {
         match self {
-            Self::Auth => &[TYPES, AUTH_TYPES, LOG, ACCOUNTS],
+            Self::Auth => &[TYPES, AUTH_TYPES, LOG, SETTINGS, CLOCK, RANDOM, SECRETS, HTTP_CLIENT, ACCOUNTS, API_KEYS],
             Self::Validate => &[TYPES, LOG, SETTINGS, CLOCK],
-            Self::Adapter => &[TYPES, LOG, EXCHANGE],
+            Self::Adapter => &[TYPES, LOG, SETTINGS, CLOCK, EXCHANGE],
         }
     }
 

@@ -85,6 +85,41 @@ pub enum LoadError {
         /// All that it imports and is not offered.
         imports: Vec<String>,
     },
+    /// Its manifest cannot be read, or is another plugin's.
+    #[error(
+        "plugin `{plugin}` has a manifest that makes no sense: {reason}; correct its `plugin.toml` and pack it again"
+    )]
+    Manifest {
+        /// The plugin.
+        plugin: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// It wants what its operator did not grant, or imports what its manifest does not ask for.
+    #[error("plugin `{plugin}` {what}; {advice}")]
+    NotGranted {
+        /// The plugin.
+        plugin: String,
+        /// What it wants or imports.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
+    /// Its manifest asks for a higher limit than its kind has.
+    #[error(
+        "plugin `{plugin}` asks for `{key} = {wish}`, and its kind has {limit}; grant it with `{key} = {wish}` in \
+         `[plugin.{plugin}.limits]`"
+    )]
+    LimitNotGranted {
+        /// The plugin.
+        plugin: String,
+        /// The limit, as in the configuration.
+        key: &'static str,
+        /// What the manifest asks for.
+        wish: u64,
+        /// What plugins of its kind have.
+        limit: u64,
+    },
     /// A plugin of another class.
     #[error(
         "plugin `{plugin}` is {}, {} was expected; name it under {}, or put the right file in its place",
@@ -172,6 +207,9 @@ impl LoadError {
             | Self::Malformed { plugin, .. }
             | Self::TooComplex { plugin, .. }
             | Self::ForbiddenImports { plugin, .. }
+            | Self::Manifest { plugin, .. }
+            | Self::NotGranted { plugin, .. }
+            | Self::LimitNotGranted { plugin, .. }
             | Self::WrongWorld { plugin, .. }
             | Self::NoExport { plugin, .. }
             | Self::Compile { plugin, .. }
@@ -183,6 +221,6 @@ impl LoadError {
     }
 }
 
-fn quoted<T: AsRef<str>>(names: &[T]) -> String {
+pub(super) fn quoted<T: AsRef<str>>(names: &[T]) -> String {
     names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }

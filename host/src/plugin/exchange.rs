@@ -56,20 +56,25 @@ pub(super) fn check_target(path: &str, headers: &[(String, String)]) -> Result<(
     if !path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return Err("the path has to be percent-encoded, without a fragment".to_owned());
     }
+    check_headers(headers, &HOST_HEADERS)
+}
+
+/// Checks headers of which some, in lower case, are the host's to set.
+pub(super) fn check_headers(headers: &[(String, String)], host_headers: &[&str]) -> Result<(), String> {
     if headers.len() > HEADERS_MAX {
         return Err(format!("{} headers, at most {HEADERS_MAX} are allowed", headers.len()));
     }
     if headers.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > HEADER_BYTES_MAX {
         return Err(format!("the headers have more than {HEADER_BYTES_MAX} bytes"));
     }
-    headers.iter().try_for_each(|(name, value)| check_header(name, value))
+    headers.iter().try_for_each(|(name, value)| check_header(name, value, host_headers))
 }
 
-fn check_header(name: &str, value: &str) -> Result<(), String> {
+fn check_header(name: &str, value: &str, host_headers: &[&str]) -> Result<(), String> {
     if !is_token(name) {
         return Err(format!("`{}` is not a header's name", clean(name, 64)));
     }
-    if HOST_HEADERS.iter().any(|host| name.eq_ignore_ascii_case(host)) {
+    if host_headers.iter().any(|host| name.eq_ignore_ascii_case(host)) {
         return Err(format!("the header `{}` is the host's to set", clean(name, 64)));
     }
     if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {

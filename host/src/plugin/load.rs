@@ -4,6 +4,7 @@ use crate::plugin::auth::AuthStrategy;
 use crate::plugin::bindings::adapter::NodeAdapterPre;
 use crate::plugin::bindings::auth::AuthStrategyPre;
 use crate::plugin::call::Callee;
+use crate::plugin::grant::{Asked, Granted, calls_at_once, settle};
 use crate::plugin::inspect::{COMPONENT_BYTES_MAX, inspect};
 use crate::plugin::node::NodeAdapter;
 use crate::plugin::state::CallState;
@@ -11,7 +12,8 @@ use crate::plugin::text::clean;
 use crate::plugin::ticker::Ticker;
 use crate::plugin::validate::{self, InputValidator};
 use crate::plugin::{
-    Adapter, LoadError, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine, imports,
+    Adapter, LoadError, Manifest, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine,
+    imports,
 };
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
@@ -43,6 +45,8 @@ pub struct LoadedPlugin {
     pub digest: String,
     /// Bytes of the component.
     pub size_bytes: u64,
+    /// What it says of itself.
+    pub manifest: Manifest,
     /// How long compiling it took.
     pub compile_time: Duration,
     /// What it has done since.
@@ -122,16 +126,16 @@ enum Ready {
 
 /// What loading one plugin needs to know.
 struct Loader {
-    directory: PathBuf,
+    config: PluginsConfig,
     engines: BTreeMap<PluginClass, (Engine, CallLimits)>,
     ticker: Arc<Ticker>,
     services: Services,
-    grants: BTreeMap<String, PluginConfig>,
 }
 
 /// A component, compiled.
 struct Compiled {
     component: Component,
+    granted: Arc<Granted>,
     digest: String,
     size_bytes: u64,
     compile_time: Duration,
@@ -146,9 +150,10 @@ impl Loader {
                 PluginClass::Validate => config.validate_limits,
                 PluginClass::Adapter => config.adapter_limits,
             };
-            let plugins = wanted.iter().filter(|(wanted, _)| *wanted == class).count();
-            if plugins > 0 {
-                let engine = engine::build(class, &limits, plugins)
+            let plugins = wanted.iter().filter(|(wanted, _)| *wanted == class).map(|(_, name)| name.as_str());
+            let calls = calls_at_once(config, &limits, plugins);
+            if calls > 0 {
+                let engine = engine::build(class, calls)
                     .map_err(|error| LoadError::Engine { class, reason: format!("{error:#}") })?;
                 engines.insert(class, (engine, limits));
             }
@@ -158,8 +163,7 @@ impl Loader {
             class: PluginClass::Adapter,
             reason: format!("no thread to watch the time: {error}"),
         })?;
-        let (directory, grants) = (config.directory.clone(), config.grants.clone());
-        Ok(Self { directory, engines, ticker: Arc::new(ticker), services, grants })
+        Ok(Self { config: config.clone(), engines, ticker: Arc::new(ticker), services })
     }
 
     async fn load(&self, class: PluginClass, name: &str) -> Result<(LoadedPlugin, Ready), LoadError> {
@@ -170,16 +174,27 @@ impl Loader {
         let Some((engine, limits)) = self.engines.get(&class) else {
             return Err(LoadError::Engine { class, reason: "it was never made".to_owned() });
         };
-        let path = self.directory.join(format!("{name}.wasm"));
-        let compiled = compile_aside(engine.clone(), class, name.to_owned(), path).await?;
-        let linked = link(engine, class, name, &compiled.component)?;
-        let (ready, counters) = self.describe(class, name, limits, engine, linked).await?;
-        let Compiled { digest, size_bytes, compile_time, .. } = compiled;
-        let plugin = LoadedPlugin { name: name.to_owned(), class, digest, size_bytes, compile_time, counters };
+        let job = Job {
+            engine: engine.clone(),
+            class,
+            plugin: name.to_owned(),
+            path: self.config.directory.join(format!("{name}.wasm")),
+            config: self.config.grant(name),
+            limits: *limits,
+            services: self.services.clone(),
+        };
+        let compiled = job.run_aside().await?;
+        let linked = link(engine, class, name, &compiled)?;
+        let Compiled { granted, digest, size_bytes, compile_time, .. } = compiled;
+        let manifest = granted.manifest.clone();
+        let (ready, counters) = self.describe(class, name, granted, engine, linked).await?;
+        let version = manifest.version.as_ref().map(tracing::field::display);
         tracing::info!(
             target: "omnivisor::plugin",
-            plugin = name, %class, digest = plugin.digest, size_bytes, ?compile_time, "plugin loaded"
+            plugin = name, %class, version, digest, size_bytes, ?compile_time, "plugin loaded"
         );
+        let name = name.to_owned();
+        let plugin = LoadedPlugin { name, class, digest, size_bytes, manifest, compile_time, counters };
         Ok((plugin, ready))
     }
 
@@ -187,7 +202,7 @@ impl Loader {
         &self,
         class: PluginClass,
         name: &str,
-        limits: &CallLimits,
+        granted: Arc<Granted>,
         engine: &Engine,
         linked: InstancePre<CallState>,
     ) -> Result<(Ready, Arc<PluginCounters>), LoadError> {
@@ -200,23 +215,20 @@ impl Loader {
         Ok(match class {
             PluginClass::Auth => {
                 let linked = AuthStrategyPre::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, *limits, linked, engine, ticker);
+                let callee = Callee::new(shared, class, granted, linked, engine, ticker);
                 let counters = Arc::clone(&callee.counters);
                 let strategy = AuthStrategy::describe(callee, self.services.clone()).await?;
                 (Ready::Strategy(Arc::new(strategy)), counters)
             }
             PluginClass::Validate => {
                 let linked = validate::Linked::new(linked).map_err(misfit)?;
-                let mut callee = Callee::new(shared, class, *limits, linked, engine, ticker);
-                if let Some(grant) = self.grants.get(name) {
-                    callee.settings = Arc::from(grant.settings.as_str());
-                }
+                let callee = Callee::new(shared, class, granted, linked, engine, ticker);
                 let counters = Arc::clone(&callee.counters);
                 (Ready::Validator(Arc::new(InputValidator::describe(callee).await?)), counters)
             }
             PluginClass::Adapter => {
                 let linked = NodeAdapterPre::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, *limits, linked, engine, ticker);
+                let callee = Callee::new(shared, class, granted, linked, engine, ticker);
                 let counters = Arc::clone(&callee.counters);
                 (Ready::Adapter(Arc::new(NodeAdapter::describe(callee).await?)), counters)
             }
@@ -224,29 +236,41 @@ impl Loader {
     }
 }
 
-async fn compile_aside(
+/// The part of loading that needs a thread of its own.
+struct Job {
     engine: Engine,
     class: PluginClass,
     plugin: String,
     path: PathBuf,
-) -> Result<Compiled, LoadError> {
-    let name = plugin.clone();
-    let work = tokio::task::spawn_blocking(move || compile(&engine, class, &plugin, &path));
-    work.await.unwrap_or_else(|error| {
-        tracing::error!(target: "omnivisor::plugin", plugin = name, %error, "compiling did not end well");
-        Err(LoadError::Compile { plugin: name, reason: "the compiler failed".to_owned() })
-    })
+    config: PluginConfig,
+    limits: CallLimits,
+    services: Services,
 }
 
-fn compile(engine: &Engine, class: PluginClass, plugin: &str, path: &Path) -> Result<Compiled, LoadError> {
-    // Read once: what was inspected is what is compiled and what the digest is of, whatever becomes of the file.
-    let bytes = read(plugin, path)?;
-    inspect(plugin, class, &bytes)?;
-    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let started = Instant::now();
-    let component = Component::from_binary(engine, &bytes)
-        .map_err(|error| LoadError::Compile { plugin: plugin.to_owned(), reason: clean(&format!("{error:#}"), 512) })?;
-    Ok(Compiled { component, digest, size_bytes: bytes.len() as u64, compile_time: started.elapsed() })
+impl Job {
+    async fn run_aside(self) -> Result<Compiled, LoadError> {
+        let name = self.plugin.clone();
+        let work = tokio::task::spawn_blocking(move || self.run());
+        work.await.unwrap_or_else(|error| {
+            tracing::error!(target: "omnivisor::plugin", plugin = name, %error, "compiling did not end well");
+            Err(LoadError::Compile { plugin: name, reason: "the compiler failed".to_owned() })
+        })
+    }
+
+    fn run(self) -> Result<Compiled, LoadError> {
+        let Self { engine, class, plugin, path, config, limits, services } = self;
+        // Read once: what was inspected is what is compiled and what the digest is of, whatever becomes of the file.
+        let bytes = read(&plugin, &path)?;
+        inspect(&plugin, class, &bytes)?;
+        let (component, config, limits, services) = (&*bytes, &config, &limits, &services);
+        let granted = settle(&Asked { plugin: &plugin, class, component, config, limits, services })?;
+        let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let started = Instant::now();
+        let component = Component::from_binary(&engine, &bytes)
+            .map_err(|error| LoadError::Compile { plugin, reason: clean(&format!("{error:#}"), 512) })?;
+        let (size_bytes, compile_time) = (bytes.len() as u64, started.elapsed());
+        Ok(Compiled { component, granted: Arc::new(granted), digest, size_bytes, compile_time })
+    }
 }
 
 fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
@@ -272,10 +296,13 @@ fn link(
     engine: &Engine,
     class: PluginClass,
     plugin: &str,
-    component: &Component,
+    compiled: &Compiled,
 ) -> Result<InstancePre<CallState>, LoadError> {
     let mut linker = Linker::new(engine);
-    imports::offer(&mut linker, class).and_then(|()| linker.instantiate_pre(component)).map_err(|error| {
-        LoadError::Link { plugin: plugin.to_owned(), class, reason: clean(&format!("{error:#}"), 512) }
-    })
+    imports::offer(&mut linker, class, &compiled.granted)
+        .and_then(|()| linker.instantiate_pre(&compiled.component))
+        .map_err(|error| {
+            let reason = clean(&format!("{error:#}"), 512);
+            LoadError::Link { plugin: plugin.to_owned(), class, reason }
+        })
 }

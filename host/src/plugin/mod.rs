@@ -1,7 +1,8 @@
 //! Loads components and runs one call inside its limits.
 //!
-//! The only room that names wasmtime. Knows nothing of sockets, of the store or of who is asking: bytes to a node and
-//! password checks go through the seams [`Exchange`] and [`Accounts`]. Entry point: [`load`].
+//! The only room that names wasmtime. Knows nothing of sockets, of the store or of who is asking: bytes to a node or to
+//! an origin, password checks and API keys go through the seams [`Exchange`], [`HttpClient`], [`Accounts`] and
+//! [`ApiKeys`]. Entry point: [`load`].
 
 mod auth;
 mod bindings;
@@ -13,9 +14,11 @@ mod engine;
 mod error;
 mod exchange;
 mod fault;
+mod grant;
 mod imports;
 mod inspect;
 mod load;
+mod manifest;
 mod node;
 mod observed;
 mod seam;
@@ -25,14 +28,18 @@ mod structure;
 mod text;
 mod ticker;
 mod validate;
+mod web;
+mod web_cache;
 
 pub use class::PluginClass;
 pub use counters::{CountersSnapshot, PluginCounters};
 pub use error::LoadError;
 pub use load::{LoadedPlugin, LoadedPlugins, load};
+pub use manifest::{Manifest, Wishes};
 pub use seam::{
     Accounts, Adapter, AdapterError, ApiKey, ApiKeys, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest,
     ExchangeResponse, HintsRead, HttpClient, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Services,
     Strategy, StreamRequest, Validator, WebRequest,
 };
 pub use storm::Storm;
+pub use web_cache::WebCache;

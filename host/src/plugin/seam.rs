@@ -2,6 +2,7 @@ use crate::model::{
     AdapterFault, AdapterInfo, Credential, LogChannel, LogRange, LogSlice, Observation, Operation, OperationRequest,
     PeerFacts, Process, ProcessId, Redirection, Secret, StrategyInfo, Verdict, Violation,
 };
+use crate::plugin::WebCache;
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -146,6 +147,12 @@ pub struct WebRequest {
 pub struct Services {
     /// Password checks.
     pub accounts: Arc<dyn Accounts>,
+    /// API keys; without it no key is ever found.
+    pub api_keys: Option<Arc<dyn ApiKeys>>,
+    /// Outgoing HTTP; without it every request of a plugin is refused.
+    pub http: Option<Arc<dyn HttpClient>>,
+    /// What plugins fetched. Kept here, so that a plugin whose code is replaced finds it again.
+    pub web_cache: WebCache,
 }
 
 /// How to open a hint stream.

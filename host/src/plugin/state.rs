@@ -1,4 +1,5 @@
 use crate::plugin::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
+use crate::plugin::grant::Granted;
 use crate::plugin::storm::Storm;
 use crate::plugin::text::clean;
 use crate::plugin::{Accounts, Exchange};
@@ -11,6 +12,8 @@ use wasmtime::ResourceLimiter;
 const LOG_LINES_MAX: u32 = 64;
 /// Password checks that one call may ask for: each is 20 ms of arithmetic in the host.
 const PASSWORD_CHECKS_MAX: u8 = 2;
+/// Requests that one call may send to granted origins, those that are answered from what is kept not counted.
+const WEB_REQUESTS_MAX: u8 = 4;
 /// Bytes of a plugin's last words.
 const LAST_WORDS_BYTES_MAX: usize = 256;
 
@@ -18,6 +21,8 @@ const LAST_WORDS_BYTES_MAX: usize = 256;
 pub(super) struct CallState {
     pub limiter: Limiter,
     pub log: LogBook,
+    /// What the plugin may do.
+    pub granted: Arc<Granted>,
     /// Bytes that the plugin may still pass to the host.
     pub bytes_left: usize,
     /// When the whole call has to be over.
@@ -26,23 +31,23 @@ pub(super) struct CallState {
     pub is_at_node: bool,
     pub link: Option<Arc<dyn Exchange>>,
     pub accounts: Option<Arc<dyn Accounts>>,
-    /// What the operator set for the plugin, as a JSON object.
-    pub settings: Arc<str>,
     password_checks_left: u8,
+    web_requests_left: u8,
 }
 
 impl CallState {
-    pub(super) fn new(limiter: Limiter, log: LogBook, bytes_left: usize, until: Instant) -> Self {
+    pub(super) fn new(limiter: Limiter, log: LogBook, granted: Arc<Granted>, until: Instant) -> Self {
         Self {
             limiter,
             log,
-            bytes_left,
+            bytes_left: granted.limits.hostcall_bytes,
+            granted,
             until,
             is_at_node: false,
             link: None,
             accounts: None,
-            settings: Arc::from("{}"),
             password_checks_left: PASSWORD_CHECKS_MAX,
+            web_requests_left: WEB_REQUESTS_MAX,
         }
     }
 
@@ -57,6 +62,11 @@ impl CallState {
         let left = self.password_checks_left.checked_sub(1);
         self.password_checks_left = left.unwrap_or(0);
         left.is_some()
+    }
+
+    /// Requests that the call may still send to granted origins.
+    pub(super) fn web_requests_left(&mut self) -> &mut u8 {
+        &mut self.web_requests_left
     }
 }
 
