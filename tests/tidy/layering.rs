@@ -13,9 +13,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("hub", &["model", "config"]),
     ("node", &["model", "resilience", "config", "plugin"]),
     ("auth", &["model", "config", "store", "plugin"]),
+    ("author", &["model", "config", "plugin"]),
     ("api", &["model", "config", "store", "plugin", "hub", "node", "auth"]),
     ("cli", &["model", "api::wire"]),
-    ("app", &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "api", "cli"]),
+    ("app", &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "author", "api", "cli"]),
 ];
 
 /// Crates that only some places may name: a room, or the start of a path below `host/src`.

@@ -229,14 +229,20 @@ fn compile(engine: &Engine, class: PluginClass, plugin: &str, path: &Path) -> Re
     // Read once: what was inspected is what is compiled and what the digest is of, whatever becomes of the file.
     let bytes = read(plugin, path)?;
     inspect(plugin, class, &bytes)?;
-    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = digest(&bytes);
     let started = Instant::now();
     let component = Component::from_binary(engine, &bytes)
         .map_err(|error| LoadError::Compile { plugin: plugin.to_owned(), reason: clean(&format!("{error:#}"), 512) })?;
     Ok(Compiled { component, digest, size_bytes: bytes.len() as u64, compile_time: started.elapsed() })
 }
 
-fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
+/// SHA-256 in hexadecimal.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a component's file, one byte more than it may have at most.
+pub(super) fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
     let failed = |source: io::Error| {
         let (plugin, path) = (plugin.to_owned(), path.to_owned());
         if source.kind() == io::ErrorKind::NotFound {

@@ -1,7 +1,8 @@
 //! Loads components and runs one call inside its limits.
 //!
 //! The only room that names wasmtime. Knows nothing of sockets, of the store or of who is asking: bytes to a node and
-//! password checks go through the seams [`Exchange`] and [`Accounts`]. Entry point: [`load`].
+//! password checks go through the seams [`Exchange`] and [`Accounts`]. Entry points: [`load`], and [`survey`] for
+//! what a file says of itself.
 
 mod auth;
 mod bindings;
@@ -22,6 +23,7 @@ mod seam;
 mod state;
 mod storm;
 mod structure;
+mod survey;
 mod text;
 mod ticker;
 mod validate;
@@ -35,3 +37,4 @@ pub use seam::{
     ExchangeResponse, HintsRead, HttpClient, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Services,
     Strategy, StreamRequest, Validator, WebRequest,
 };
+pub use survey::{CoreFacts, ImportFact, Survey, survey};
