@@ -17,7 +17,6 @@ out_dir=$target_dir/plugins
 stamp=$out_dir/.stamp
 guest=wasm32-unknown-unknown
 debian_packages=(rustc-web cargo-web rust-web-src)
-debian_rust=/usr/lib/rustlib/src/rust/library
 
 install=no
 for argument in "$@"; do
@@ -58,21 +57,12 @@ if is_current; then
   exit 0
 fi
 
-has_target() {
-  local library
-  library=$(rustc --print target-libdir --target "$guest" 2>/dev/null) && ls "$library"/libstd-*.rlib >/dev/null 2>&1
-}
-has_debian() { [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d "$debian_rust/std" ] && dpkg -s rust-web-src >/dev/null 2>&1; }
+# Which compiler it is, and with which arguments, is known to the packing command alone. It runs here, so it is an
+# ordinary program of the default toolchain.
+cargo build --locked -q -p plugin-sdk --features pack --bin omnivisor-pack --target-dir "$target_dir" >&2
+pack=$target_dir/debug/omnivisor-pack
 
-linker_dir() {
-  local dir
-  dir=$(rustc --print sysroot 2>/dev/null)/lib/rustlib/$(rustc -vV | sed -n 's/^host: //p')/bin
-  if [ -x "$dir/rust-lld" ]; then echo "$dir"; return; fi
-  if command -v rust-lld >/dev/null; then dirname "$(command -v rust-lld)"; return; fi
-  return 1
-}
-
-if ! has_target && ! has_debian && [ $install = yes ]; then
+if [ $install = yes ] && ! "$pack" toolchain >/dev/null 2>&1; then
   if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
     say "--install works for root on Debian only"
     exit 69
@@ -81,36 +71,19 @@ if ! has_target && ! has_debian && [ $install = yes ]; then
   apt-get update -qq >&2
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${debian_packages[@]}" >&2
 fi
-
-cargo_options=(build --locked --profile guest --target "$guest" --target-dir "$guest_dir")
-if has_target; then
-  guest_cargo=(cargo "${cargo_options[@]}")
-elif has_debian; then
-  linker=$(linker_dir) || { say "rust-lld is missing: install Rust with rustup, or Debian's package lld"; exit 69; }
-  # Unstable flags are needed to build the library; Debian's compiler and its source are of one version.
-  guest_cargo=(env RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTC_WRAPPER= PATH="$linker:$PATH" CARGO_ENCODED_RUSTFLAGS=-Clinker=rust-lld
-    /usr/bin/cargo "${cargo_options[@]}" -Zbuild-std=std,panic_abort)
-else
-  say "plugins are compiled for $guest, and Rust's library for it is not here. Install one of:"
-  say "  rustup target add $guest"
-  say "  apt-get install ${debian_packages[*]}      (Debian; or run this script with --install as root)"
-  exit 69
-fi
+toolchain=$("$pack" toolchain)
 
 packages=()
 for name in "${names[@]}"; do packages+=(-p "$name"); done
-say "building ${names[*]} with ${guest_cargo[0]/env//usr/bin/cargo}"
+say "building ${names[*]} with $toolchain"
 before=$(sum)
-"${guest_cargo[@]}" "${packages[@]}" --lib >&2
-# The packing command runs here, so it is an ordinary program of the default toolchain.
-cargo build --locked -q -p plugin-sdk --features pack --bin omnivisor-pack --target-dir "$target_dir" >&2
+"$pack" cargo --locked --profile guest --target-dir "$guest_dir" "${packages[@]}" --lib >&2
 
 mkdir -p "$out_dir"
 rm -f "$stamp"
 for name in "${names[@]}"; do
-  # A plugin without a manifest has no version and asks for nothing.
   manifest=()
   [ ! -e "plugins/$name/plugin.toml" ] || manifest=(--manifest "plugins/$name/plugin.toml")
-  "$target_dir/debug/omnivisor-pack" "$guest_dir/$guest/guest/${name//-/_}.wasm" "${manifest[@]}" -o "$out_dir/$name.wasm"
+  "$pack" "$guest_dir/$guest/guest/${name//-/_}.wasm" -o "$out_dir/$name.wasm" "${manifest[@]}"
 done
 echo "$before" > "$stamp"

@@ -1,9 +1,8 @@
 //! The binary: reads the arguments and hands over to whoever does the work.
 
 use omnivisor::app::{self, RunError, ServeOptions};
-use omnivisor::cli::args::{Cli, Command, ConfigCommand, InitArgs, LogFormatArg, ServeArgs};
+use omnivisor::cli::args::{Cli, Command, ConfigCommand, InitArgs, LogFormatArg, PluginCommand, ServeArgs};
 use omnivisor::cli::{self, exit};
-use omnivisor::config::LogFormat;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -19,6 +18,7 @@ fn dispatch(cli: Cli) -> u8 {
             app::check_config(file)
                 .map(|(path, config)| format!("{}: no faults, {} nodes\n", path.display(), config.nodes.len())),
         ),
+        Command::Plugin(PluginCommand::Author(command)) => app::author(command, cli.client.json),
         Command::Completions { shell } => print(&Cli::completions(shell)),
         Command::Client(command) => cli::run(&cli.client, &command),
     }
@@ -26,8 +26,8 @@ fn dispatch(cli: Cli) -> u8 {
 
 fn serve(args: ServeArgs) -> Result<(), RunError> {
     let log_format = args.log_format.map(|format| match format {
-        LogFormatArg::Text => LogFormat::Text,
-        LogFormatArg::Json => LogFormat::Json,
+        LogFormatArg::Text => omnivisor::config::LogFormat::Text,
+        LogFormatArg::Json => omnivisor::config::LogFormat::Json,
     });
     app::serve(ServeOptions { config: args.config, log_level: args.log_level, log_format })
 }

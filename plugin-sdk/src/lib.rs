@@ -42,6 +42,8 @@ mod panic;
 pub mod adapter;
 pub mod clock;
 pub mod log;
+#[cfg(feature = "pack")]
+pub mod pack;
 pub mod random;
 pub mod secrets;
 pub mod settings;

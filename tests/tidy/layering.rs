@@ -14,9 +14,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["model", "resilience", "config", "plugin"]),
     ("auth", &["model", "config", "store", "plugin"]),
     ("fetch", &["model", "plugin"]),
+    ("author", &["model", "config", "plugin"]),
     ("api", &["model", "config", "store", "plugin", "hub", "node", "auth"]),
     ("cli", &["model", "api::wire"]),
-    ("app", &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "fetch", "api", "cli"]),
+    ("app", &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "fetch", "author", "api", "cli"]),
 ];
 
 /// Crates that only some places may name: a room, or the start of a path below `host/src`.

@@ -1,8 +1,9 @@
 //! The composition root: the only place that knows everyone. Wires, relays, shuts down.
 //!
-//! Entry points: [`run`] for a host inside any program (tests hand it their own listener), [`serve`], [`init`] and
-//! [`check_config`] for the command line.
+//! Entry points: [`run`] for a host inside any program (tests hand it their own listener), [`serve`], [`init`],
+//! [`check_config`] and [`author`] for the command line.
 
+mod authoring;
 mod build;
 mod command;
 mod exit;
@@ -11,6 +12,7 @@ mod paths;
 mod relay;
 mod shutdown;
 
+pub use authoring::author;
 pub use build::run;
 pub use command::{ServeOptions, check_config, init, init_storage, serve};
 pub use exit::RunError;

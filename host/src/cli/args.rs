@@ -1,5 +1,6 @@
 //! What may be typed. The texts here are the manual.
 
+use super::authoring::AuthorCommand;
 use super::exit;
 use super::password::PasswordArgs;
 use clap::parser::ValueSource;
@@ -8,8 +9,8 @@ use std::path::PathBuf;
 
 /// One control plane over many process supervisors.
 ///
-/// `omnivisor serve` runs the server; `init` and `config` prepare it. The commands from `login` on talk to a server over
-/// its API, like supervisorctl for the whole fleet.
+/// `omnivisor serve` runs the server; `init` and `config` prepare it; `plugin` is for those who write plugins. The
+/// commands from `login` on talk to a server over its API, like supervisorctl for the whole fleet.
 ///
 /// SELECTOR is NODE or NODE/GROUP:NAME; `*` stands for any characters in each part, so quote it: 'web-*/app:*'.
 #[derive(Debug, Parser)]
@@ -51,6 +52,9 @@ pub enum Command {
     /// Check a configuration
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Write, build, check and test plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  omnivisor completions bash > /etc/bash_completion.d/omnivisor")]
     Completions {
@@ -113,6 +117,14 @@ pub enum ConfigCommand {
         /// The configuration [default: as for serve]
         file: Option<PathBuf>,
     },
+}
+
+/// `omnivisor plugin`
+#[derive(Debug, Clone, Subcommand)]
+pub enum PluginCommand {
+    /// What needs no server.
+    #[command(flatten)]
+    Author(AuthorCommand),
 }
 
 /// What the client can do.
@@ -280,8 +292,12 @@ impl Cli {
         let cli = Self::from_arg_matches(&matches)?;
         match cli.command {
             Command::Client(_) => Ok(cli),
+            Command::Plugin(PluginCommand::Author(_)) => {
+                refuse_options(&matches, &[("server", "--server"), ("no_color", "--no-color")])?;
+                Ok(cli)
+            }
             Command::Serve(_) | Command::Init(_) | Command::Config(_) | Command::Completions { .. } => {
-                refuse_client_options(&matches)?;
+                refuse_options(&matches, &[("server", "--server"), ("json", "--json"), ("no_color", "--no-color")])?;
                 Ok(cli)
             }
         }
@@ -297,9 +313,9 @@ impl Cli {
 }
 
 /// An option that nothing reads would be a lie: the server's half takes none of the client's.
-fn refuse_client_options(matches: &ArgMatches) -> Result<(), clap::Error> {
+fn refuse_options(matches: &ArgMatches, options: &[(&str, &str)]) -> Result<(), clap::Error> {
     let Some((name, inner)) = matches.subcommand() else { return Ok(()) };
-    for (id, flag) in [("server", "--server"), ("json", "--json"), ("no_color", "--no-color")] {
+    for (id, flag) in options {
         if inner.value_source(id) == Some(ValueSource::CommandLine) {
             let message = format!("{flag} is an option of the client's commands, not of `{name}`");
             return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, message));
@@ -329,6 +345,19 @@ mod tests {
         }
         for line in ["omnivisor serve --json", "omnivisor --server http://x init", "omnivisor config check --no-color"]
         {
+            assert!(read(line).expect_err(line).use_stderr(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_authors_commands_print_json_and_know_no_server() {
+        assert!(read("omnivisor plugin check x.wasm --json").expect("fits").client.json);
+        for line in [
+            "omnivisor plugin check x.wasm --server http://x",
+            "omnivisor plugin new node-adapter",
+            "omnivisor plugin new robot x",
+            "omnivisor plugin test x.wasm --update-fuel --fuel-rise 5",
+        ] {
             assert!(read(line).expect_err(line).use_stderr(), "{line}");
         }
     }

@@ -7,6 +7,7 @@ mod account;
 mod age;
 mod api;
 pub mod args;
+pub mod authoring;
 mod console;
 mod error;
 mod escape;

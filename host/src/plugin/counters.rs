@@ -43,6 +43,7 @@ pub struct PluginCounters {
     running: AtomicU64,
     fuel_total: AtomicU64,
     fuel_last: AtomicU64,
+    memory_bytes_last: AtomicU64,
     memory_bytes_peak: AtomicU64,
     time_us_total: AtomicU64,
     log_lines_dropped: AtomicU64,
@@ -59,6 +60,8 @@ pub struct CountersSnapshot {
     pub fuel_total: u64,
     /// Fuel used by the call that ended last.
     pub fuel_last: u64,
+    /// The most linear memory that the call which ended last had, in bytes.
+    pub memory_bytes_last: u64,
     /// The most linear memory that a call had, in bytes.
     pub memory_bytes_peak: u64,
     /// Time that all calls took, their waits included.
@@ -102,6 +105,7 @@ impl PluginCounters {
             running: self.running.load(Relaxed),
             fuel_total: self.fuel_total.load(Relaxed),
             fuel_last: self.fuel_last.load(Relaxed),
+            memory_bytes_last: self.memory_bytes_last.load(Relaxed),
             memory_bytes_peak: self.memory_bytes_peak.load(Relaxed),
             time_total: Duration::from_micros(self.time_us_total.load(Relaxed)),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
@@ -125,6 +129,7 @@ impl PluginCounters {
     pub(super) fn add(&self, usage: Usage, took: Duration) {
         self.fuel_total.fetch_add(usage.fuel, Relaxed);
         self.fuel_last.store(usage.fuel, Relaxed);
+        self.memory_bytes_last.store(usage.memory_bytes as u64, Relaxed);
         self.memory_bytes_peak.fetch_max(usage.memory_bytes as u64, Relaxed);
         self.time_us_total.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
         self.log_lines_dropped.fetch_add(usage.log_lines_dropped, Relaxed);

@@ -12,19 +12,27 @@ pub(super) const COMPONENT_BYTES_MAX: usize = 8 << 20;
 /// # Errors
 /// The first rule it breaks; for imports, all that are not offered.
 pub(super) fn inspect(plugin: &str, class: PluginClass, bytes: &[u8]) -> Result<(), LoadError> {
+    let surface = read_surface(plugin, bytes)?;
+    // The wrong world first: its imports would be wrong too, and would hide what is really the matter.
+    check_exports(plugin, class, &surface)?;
+    check_imports(plugin, class, &surface)
+}
+
+/// What a component of any world imports and exports, once its form, size and structure are found to be in order.
+///
+/// # Errors
+/// The first rule it breaks.
+pub(super) fn read_surface(plugin: &str, bytes: &[u8]) -> Result<Surface, LoadError> {
     if bytes.len() > COMPONENT_BYTES_MAX {
         return Err(LoadError::TooLarge { plugin: plugin.to_owned(), bytes_max: COMPONENT_BYTES_MAX as u64 });
     }
     if let Form::Other { found, advice } = form(bytes) {
         return Err(LoadError::NotComponent { plugin: plugin.to_owned(), found, advice });
     }
-    let surface = structure::walk(bytes).map_err(|refusal| match refusal {
+    structure::walk(bytes).map_err(|refusal| match refusal {
         Refusal::TooMany { what, max } => LoadError::TooComplex { plugin: plugin.to_owned(), what, max },
         Refusal::Malformed(reason) => LoadError::Malformed { plugin: plugin.to_owned(), reason: clean(&reason, 512) },
-    })?;
-    // The wrong world first: its imports would be wrong too, and would hide what is really the matter.
-    check_exports(plugin, class, &surface)?;
-    check_imports(plugin, class, &surface)
+    })
 }
 
 enum Form {
@@ -37,7 +45,7 @@ fn form(bytes: &[u8]) -> Form {
     let (found, advice) = match bytes {
         [0, b'a', b's', b'm', 0x0d, 0, 1, 0, ..] => return Form::Component,
         [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => {
-            ("a core module", "make it a component with `omnivisor-pack` or `make plugins`")
+            ("a core module", "make it a component with `omnivisor plugin build`, `omnivisor-pack` or `make plugins`")
         }
         [0, b'a', b's', b'm', ..] => ("a WebAssembly file of an unknown version", "build it with the current tools"),
         [0x7f, b'E', b'L', b'F', ..] => {

@@ -264,7 +264,7 @@ impl Job {
         inspect(&plugin, class, &bytes)?;
         let (component, config, limits, services) = (&*bytes, &config, &limits, &services);
         let granted = settle(&Asked { plugin: &plugin, class, component, config, limits, services })?;
-        let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest(&bytes);
         let started = Instant::now();
         let component = Component::from_binary(&engine, &bytes)
             .map_err(|error| LoadError::Compile { plugin, reason: clean(&format!("{error:#}"), 512) })?;
@@ -273,7 +273,13 @@ impl Job {
     }
 }
 
-fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
+/// SHA-256 in hexadecimal.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Reads a component's file, one byte more than it may have at most.
+pub(super) fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
     let failed = |source: io::Error| {
         let (plugin, path) = (plugin.to_owned(), path.to_owned());
         if source.kind() == io::ErrorKind::NotFound {

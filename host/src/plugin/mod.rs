@@ -2,7 +2,8 @@
 //!
 //! The only room that names wasmtime. Knows nothing of sockets, of the store or of who is asking: bytes to a node or to
 //! an origin, password checks and API keys go through the seams [`Exchange`], [`HttpClient`], [`Accounts`] and
-//! [`ApiKeys`]. Entry point: [`load`].
+//! [`ApiKeys`]. Entry points: [`load`], and [`survey`]
+//! for what a file says of itself.
 
 mod auth;
 mod bindings;
@@ -25,6 +26,7 @@ mod seam;
 mod state;
 mod storm;
 mod structure;
+mod survey;
 mod text;
 mod ticker;
 mod validate;
@@ -43,3 +45,4 @@ pub use seam::{
 };
 pub use storm::Storm;
 pub use web_cache::WebCache;
+pub use survey::{CoreFacts, ImportFact, Survey, survey};
