@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs by name what is missing, and says what and why. As root on Debian it uses apt; elsewhere it explains.
 #
-#   scripts/setup.sh [make] [build] [plugins] [supervisord] [curl]
+#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [curl]
 #
 # Exit codes: 0 all there, 64 no such name, 69 something is missing and has to be installed by hand.
 set -euo pipefail
@@ -81,12 +81,17 @@ need_supervisord() {
     has_supervisord || { say "supervisord $supervisor_version does not run from $venv"; missing=1; }
 }
 
+need_monit() {
+    command -v monit >/dev/null || wants "monit, against which its adapter is tested," "Install monit 5.33." monit || true
+}
+
 for name in "$@"; do
     case $name in
         make) need_make ;;
         build) need_build ;;
         plugins) need_plugins ;;
         supervisord) need_supervisord ;;
+        monit) need_monit ;;
         curl) need_curl ;;
         *) say "there is no \`$name\` to set up"; exit 64 ;;
     esac

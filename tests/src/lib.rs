@@ -1,4 +1,4 @@
-//! What the black-box suites stand on: real supervisords on loopback, the real host, and plain clients of its API.
+//! What the black-box suites stand on: real supervisors on loopback, the real host, and plain clients of its API.
 //!
 //! Knows the product only by its documents: names of files, routes and JSON members are written out here, so that a
 //! change that would break a user breaks a test. Entry points: [`Supervisord::start`] and `Host::start`.
@@ -13,6 +13,8 @@ mod client;
 mod feed;
 #[cfg(feature = "e2e")]
 mod host;
+#[cfg(feature = "e2e")]
+mod monit;
 #[cfg(feature = "harness")]
 mod places;
 #[cfg(feature = "harness")]
@@ -34,6 +36,8 @@ pub use client::{Client, Reply};
 pub use feed::Feed;
 #[cfg(feature = "e2e")]
 pub use host::Host;
+#[cfg(feature = "e2e")]
+pub use monit::{Monit, Service};
 #[cfg(feature = "harness")]
 pub use places::{omnivisor, plugins};
 #[cfg(feature = "harness")]

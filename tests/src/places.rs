@@ -48,6 +48,12 @@ pub(crate) fn supervisord() -> anyhow::Result<PathBuf> {
     at_variable_or("OMNIVISOR_SUPERVISORD", installed, "make setup")
 }
 
+/// The monit to test against, 5.33.0; the system's own unless `OMNIVISOR_MONIT` names another.
+#[cfg(feature = "e2e")]
+pub(crate) fn monit() -> PathBuf {
+    std::env::var_os("OMNIVISOR_MONIT").map_or_else(|| PathBuf::from("monit"), PathBuf::from)
+}
+
 /// The folder of the packed plugins.
 ///
 /// # Errors

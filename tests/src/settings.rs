@@ -1,9 +1,11 @@
+use crate::monit::Monit;
 use crate::places;
 use crate::program::Node;
 use crate::supervisord::Supervisord;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -57,14 +59,38 @@ impl Settings {
     ///
     /// # Errors
     /// The secret's file cannot be written.
-    pub fn node_with_password(mut self, node: &Supervisord, password: &str) -> anyhow::Result<Self> {
-        let name = node.name();
+    pub fn node_with_password(self, node: &Supervisord, password: &str) -> anyhow::Result<Self> {
+        self.entry(node.name(), node.address(), Node::USERNAME, password, "")
+    }
+
+    /// With a monit, which is entered with its own password.
+    ///
+    /// # Errors
+    /// The secret's file cannot be written.
+    pub fn monit(self, node: &Monit) -> anyhow::Result<Self> {
+        self.monit_with_password(node, node.password())
+    }
+
+    /// With a monit, which is entered with this password.
+    ///
+    /// # Errors
+    /// The secret's file cannot be written.
+    pub fn monit_with_password(self, node: &Monit, password: &str) -> anyhow::Result<Self> {
+        self.entry(node.name(), node.address(), Monit::USERNAME, password, "adapter = \"node-monit\"\n")
+    }
+
+    fn entry(
+        mut self,
+        name: &str,
+        address: SocketAddr,
+        username: &str,
+        password: &str,
+        lines: &str,
+    ) -> anyhow::Result<Self> {
         let file = self.secret(&format!("{name}.password"), password)?;
         let _ = write!(
             self.nodes,
-            "\n[[node]]\nname = {name:?}\nurl = \"http://{}\"\nusername = {:?}\npassword_file = {file:?}\n",
-            node.address(),
-            Node::USERNAME
+            "\n[[node]]\nname = {name:?}\nurl = \"http://{address}\"\nusername = {username:?}\npassword_file = {file:?}\n{lines}"
         );
         Ok(self)
     }

@@ -241,6 +241,8 @@ fn fault_row(kind: FaultKind, code: &str) -> Row {
         "process.not_found" => row(S::NOT_FOUND, "process.not_found", "No such process"),
         "process.ambiguous" => row(S::CONFLICT, "process.ambiguous", "The name is not unique"),
         "process.stopping" => row(S::CONFLICT, "process.stopping", "The process is stopping").after(SOON),
+        "process.action_pending" => row(S::CONFLICT, "process.busy", "Another order is under way").after(SOON),
+        "process.not_monitored" => row(S::CONFLICT, "process.not_monitored", "The process is not watched"),
         "process.not_running" => row(S::CONFLICT, "process.not_running", "The process does not run"),
         "process.already_started" => row(S::CONFLICT, "process.already_started", "The process runs already"),
         "process.no_file" => row(S::BAD_GATEWAY, "process.no_file", "The program is not there"),

@@ -41,7 +41,11 @@ pub(crate) fn run(link: &mut dyn Exchange, operation: &Operation, id: &ProcessId
         Pending::Start => process::pid(service).is_some(),
         Pending::Monitor => is_monitored,
         Pending::Unmonitor => !is_monitored,
-        // What monit does not watch may well run.
+        // monit takes such an order and lets the process run on: for a restart it only watches it again.
+        Pending::Stop | Pending::Restart if !is_monitored => {
+            let message = "monit stops only what it watches, and it does not watch this: monitor or start it first";
+            return Err(Fault::caller("process.not_monitored", message));
+        }
         Pending::Stop | Pending::Restart => false,
     };
     if is_as_asked {

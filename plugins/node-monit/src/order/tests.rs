@@ -28,9 +28,7 @@ fn an_order_is_one_form_with_the_token_of_its_cookie() {
     for (operation, members, word) in [
         (Operation::Start, LEFT_ALONE, "start"),
         (Operation::Stop, RUNNING, "stop"),
-        (Operation::Stop, LEFT_ALONE, "stop"),
         (Operation::Restart, RUNNING, "restart"),
-        (Operation::Restart, LEFT_ALONE, "restart"),
         (Operation::Monitor, LEFT_ALONE, "monitor"),
         (Operation::Unmonitor, RUNNING, "unmonitor"),
     ] {
@@ -46,6 +44,14 @@ fn what_is_as_asked_is_left_alone() {
         [(Operation::Start, RUNNING), (Operation::Monitor, RUNNING), (Operation::Unmonitor, LEFT_ALONE)]
     {
         assert_eq!(ordered(operation, members, 302, ""), (Ok(Outcome::Unchanged), Vec::new()));
+    }
+}
+
+#[test]
+fn what_monit_would_take_and_not_do_is_not_sent() {
+    for operation in [Operation::Stop, Operation::Restart] {
+        let (outcome, forms) = ordered(operation, LEFT_ALONE, 302, "");
+        assert_eq!((outcome.expect_err("refused").code.as_str(), forms), ("process.not_monitored", Vec::new()));
     }
 }
 
