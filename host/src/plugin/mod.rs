@@ -13,6 +13,8 @@ mod engine;
 mod error;
 mod exchange;
 mod fault;
+#[cfg(test)]
+mod frozen;
 mod imports;
 mod inspect;
 mod load;
