@@ -133,10 +133,18 @@ impl Host {
     /// # Errors
     /// It did not end in time, cut something off, or ended with an error.
     pub async fn stop(self) -> anyhow::Result<()> {
+        self.end().await.map(drop)
+    }
+
+    /// Stops it and gives back its folder, with the database in it.
+    ///
+    /// # Errors
+    /// As [`Self::stop`].
+    pub async fn end(self) -> anyhow::Result<Settings> {
         self.stop.cancel();
         let ended = tokio::time::timeout(STOPPED_WITHIN, self.task).await.context("the host did not stop")???;
         match ended {
-            Ended::Clean => Ok(()),
+            Ended::Clean => Ok(self.settings),
             Ended::Forced => anyhow::bail!("the host had to cut something off"),
         }
     }

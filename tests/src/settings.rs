@@ -55,6 +55,13 @@ impl Settings {
         self.node_with_password(node, node.password())
     }
 
+    /// The node added last is in this environment.
+    #[must_use]
+    pub fn environment(mut self, environment: &str) -> Self {
+        let _ = writeln!(self.nodes, "environment = {environment:?}");
+        self
+    }
+
     /// With a node, which is entered with this password.
     ///
     /// # Errors

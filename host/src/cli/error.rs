@@ -170,6 +170,12 @@ impl CliError {
         }
     }
 
+    /// What the server has against the request, in sentences.
+    pub(crate) fn violations(&self) -> Vec<&str> {
+        let Self::Refused { problem, .. } = self else { return Vec::new() };
+        problem.errors.iter().map(|field| field.message.as_str()).collect()
+    }
+
     /// What to do next, when that is not plain.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {

@@ -179,8 +179,11 @@ fn tell(
     let (tone, words) = match &outcome {
         Ok(result) => words(operation, result),
         Err(error) => {
-            let hint = error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-            (Tone::Bad, format!("FAILED: {}{}", error.one_line(), escape::line(&hint)))
+            let mut more: String = error.violations().iter().map(|violation| format!("; {violation}")).collect();
+            if let Some(hint) = error.hint() {
+                more.push_str(&format!("; {hint}"));
+            }
+            (Tone::Bad, format!("FAILED: {}{}", error.one_line(), escape::line(&more)))
         }
     };
     console.line(&format!("{target}: {}", tone.paint(&words, console.is_colored)))

@@ -15,6 +15,8 @@ mod engine;
 mod error;
 mod exchange;
 mod fault;
+#[cfg(test)]
+mod frozen;
 mod grant;
 mod imports;
 mod inspect;

@@ -1,6 +1,7 @@
 //! The real host over real supervisords, asked as a user asks.
 
 mod bad_input;
+mod change_freeze;
 mod command_line;
 mod feed;
 mod health;
