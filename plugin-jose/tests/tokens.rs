@@ -231,12 +231,12 @@ fn without_the_issuers_keys_there_is_no_telling() {
 
 #[test]
 fn a_token_without_a_key_id_is_tried_on_few_keys() {
-    let signers: Vec<_> = (0..5).map(|at| Signer::p256(&at.to_string())).collect();
-    let text = signers[3].token_with(&json!({"alg": "ES256"}), Algorithm::Es256, &claims());
+    let signers: Vec<_> = (0..3).map(|at| Signer::p256(&at.to_string())).collect();
+    let text = signers[1].token_with(&json!({"alg": "ES256"}), Algorithm::Es256, &claims());
     let first = |count: usize| keys(&signers[..count].iter().collect::<Vec<_>>());
-    assert!(judge(first(4), &[Algorithm::Es256], &text).is_ok());
-    assert_eq!(refusal(judge(first(3), &[Algorithm::Es256], &text)), Refusal::Signature);
-    assert_eq!(refusal(judge(first(5), &[Algorithm::Es256], &text)), Refusal::AmbiguousKey);
+    assert!(judge(first(2), &[Algorithm::Es256], &text).is_ok());
+    assert_eq!(refusal(judge(first(1), &[Algorithm::Es256], &text)), Refusal::Signature);
+    assert_eq!(refusal(judge(first(3), &[Algorithm::Es256], &text)), Refusal::AmbiguousKey);
 }
 
 #[test]
