@@ -1,5 +1,5 @@
 //! What is believed of a token, and every way of not being believed.
-#![expect(clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test that panics has failed")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that panics has failed")]
 
 use plugin_jose::forge::{Script, Signer, part, with, without};
 use plugin_jose::{
@@ -36,10 +36,8 @@ fn keys(signers: &[&Signer]) -> KeySet {
 }
 
 fn refusal(result: Result<Claims, NotVerified>) -> Refusal {
-    match result {
-        Err(NotVerified::Refused(refusal)) => refusal,
-        other => panic!("expected a refusal, got {other:?}"),
-    }
+    let Err(NotVerified::Refused(refusal)) = result else { panic!("expected a refusal, got {result:?}") };
+    refusal
 }
 
 /// The refusal of a token with these claims that is signed as it should be.
@@ -65,7 +63,7 @@ fn every_algorithm_is_believed_with_its_own_key_and_no_other() {
     for algorithm in Algorithm::ALL {
         let signer = &signers[of(algorithm)];
         let text = signer.token(algorithm, &claims());
-        let read = judge(key_set(of(algorithm)), &[algorithm], &text).expect(algorithm.name());
+        let read = judge(key_set(of(algorithm)), &[algorithm], &text).expect("claims");
         assert_eq!(read.text("sub"), Some("ada"), "{algorithm:?}");
         // The same token, when the operator pinned any other algorithm.
         for other in Algorithm::ALL.into_iter().filter(|other| *other != algorithm) {
@@ -233,12 +231,12 @@ fn without_the_issuers_keys_there_is_no_telling() {
 
 #[test]
 fn a_token_without_a_key_id_is_tried_on_few_keys() {
-    let signers: Vec<_> = (0..5).map(|at| Signer::p256(&at.to_string())).collect();
-    let text = signers[3].token_with(&json!({"alg": "ES256"}), Algorithm::Es256, &claims());
+    let signers: Vec<_> = (0..3).map(|at| Signer::p256(&at.to_string())).collect();
+    let text = signers[1].token_with(&json!({"alg": "ES256"}), Algorithm::Es256, &claims());
     let first = |count: usize| keys(&signers[..count].iter().collect::<Vec<_>>());
-    assert!(judge(first(4), &[Algorithm::Es256], &text).is_ok());
-    assert_eq!(refusal(judge(first(3), &[Algorithm::Es256], &text)), Refusal::Signature);
-    assert_eq!(refusal(judge(first(5), &[Algorithm::Es256], &text)), Refusal::AmbiguousKey);
+    assert!(judge(first(2), &[Algorithm::Es256], &text).is_ok());
+    assert_eq!(refusal(judge(first(1), &[Algorithm::Es256], &text)), Refusal::Signature);
+    assert_eq!(refusal(judge(first(3), &[Algorithm::Es256], &text)), Refusal::AmbiguousKey);
 }
 
 #[test]

@@ -48,17 +48,13 @@ fn denied(reason: &str) -> Verdict {
 }
 
 fn granted(verdict: Verdict) -> Identity {
-    match verdict {
-        Verdict::Granted(identity) => identity,
-        other => panic!("expected a yes, got {other:?}"),
-    }
+    let Verdict::Granted(identity) = verdict else { panic!("expected a yes, got {verdict:?}") };
+    identity
 }
 
 fn role(identity: &Identity) -> &str {
-    match &identity.source {
-        IdentitySource::External(role) => role,
-        other => panic!("{other:?}"),
-    }
+    let IdentitySource::External(role) = &identity.source else { panic!("{identity:?}") };
+    role
 }
 
 #[test]

@@ -94,10 +94,8 @@ fn denied(reason: &str) -> Verdict {
 }
 
 fn granted(verdict: Verdict) -> Identity {
-    match verdict {
-        Verdict::Granted(identity) => identity,
-        other => panic!("expected a yes, got {other:?}"),
-    }
+    let Verdict::Granted(identity) = verdict else { panic!("expected a yes, got {verdict:?}") };
+    identity
 }
 
 fn header<'r>(request: &'r HttpRequest, name: &str) -> Option<&'r str> {

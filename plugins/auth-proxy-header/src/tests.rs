@@ -16,13 +16,9 @@ fn judged(settings: &str, peer: &str, headers: &[(&str, &str)]) -> Verdict {
 }
 
 fn granted(verdict: Verdict) -> (String, String) {
-    match verdict {
-        Verdict::Granted(identity) => match identity.source {
-            IdentitySource::External(role) => (identity.name, role),
-            other => panic!("{other:?}"),
-        },
-        other => panic!("expected a yes, got {other:?}"),
-    }
+    let Verdict::Granted(identity) = verdict else { panic!("expected a yes, got {verdict:?}") };
+    let IdentitySource::External(role) = identity.source else { panic!("{identity:?}") };
+    (identity.name, role)
 }
 
 fn is(name: &str, role: &str) -> (String, String) {
