@@ -127,7 +127,7 @@ fn check_plugins(mut section: Section<'_>, report: &mut Report<'_>, base: &Path,
     let directory =
         check_path(&mut section, report, "directory", base).unwrap_or_else(|| defaults.plugins_directory.clone());
     let mut limits = |key, default| check_limits(section.section(report, key), report, default);
-    let auth_limits = limits("auth_limits", [20_000_000, 2_000, 16 * MIB, 256 * KIB, 32]);
+    let auth_limits = limits("auth_limits", [150_000_000, 2_000, 16 * MIB, 256 * KIB, 32]);
     let validate_limits = limits("validate_limits", [20_000_000, 50, 32 * MIB, MIB, 64]);
     let adapter_limits = limits("adapter_limits", [500_000_000, 5_000, 64 * MIB, 16 * MIB, 256]);
     let plugins = PluginsConfig {
