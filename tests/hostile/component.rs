@@ -151,6 +151,12 @@ fn project(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)
 }
 
+/// A component that was built when this version of its contract was current, and kept.
+pub(crate) fn released(version: &str) -> anyhow::Result<Vec<u8>> {
+    let path = project("tests/fixtures/released").join(format!("{version}.wat"));
+    Ok(wat::parse_file(path)?)
+}
+
 /// The text of a fixture.
 pub(crate) fn text(fixture: &str) -> anyhow::Result<String> {
     let path = project("tests/fixtures/components").join(format!("{fixture}.wat"));

@@ -1,11 +1,11 @@
-//! Components of every released version of a contract go on serving, beside each other. Each is kept as text, made a
-//! component against the frozen files of its own version.
+//! Components of every released version of a contract go on serving, beside each other. Some are kept whole, as they were
+//! built; the others are made from text against the frozen files of their own version.
 
-use crate::component::{World, from_fixture, good};
+use crate::component::{World, from_fixture, good, released};
 use crate::place::Place;
 use omnivisor::config::{OnFailure, PluginConfig};
 use omnivisor::model::{NodeId, OperationRequest, ProcessId, Requester, Role, Target, Violation};
-use omnivisor::plugin::LoadError;
+use omnivisor::plugin::{JudgeError, LoadError, PluginFailure};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -54,6 +54,21 @@ async fn validators_of_both_versions_judge_the_same_request_side_by_side() -> an
     let looks = Arc::new(OperationRequest { is_mutating: false, ..restart()? });
     let new = loaded.set.validators.get(1).expect("three were loaded");
     assert_eq!(new.validate(looks).await, Ok(vec![]), "it was told that nothing would change");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_component_of_the_first_release_serves_as_it_was_built() -> anyhow::Result<()> {
+    let place = Place::new()?.validator("kept", &released("validate-0.1.0")?)?;
+    let loaded = place.load().await.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+    let kept = loaded.set.validators.first().expect("one was loaded");
+    let judged = kept.validate(Arc::new(restart()?)).await;
+    assert_eq!(judged, Ok(vec![violation("/old", "process.restart", "ann")]));
+    let stop = OperationRequest { name: "process.stop".to_owned(), ..restart()? };
+    assert_eq!(kept.validate(Arc::new(stop)).await, Ok(vec![]), "it did not ask to see that");
+    let read = OperationRequest { name: "session.read".to_owned(), ..restart()? };
+    let failure = kept.validate(Arc::new(read)).await;
+    assert!(matches!(failure, Err(JudgeError::Plugin(PluginFailure::Trapped { .. }))), "{failure:?}");
     Ok(())
 }
 

@@ -20,14 +20,8 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 6] = [
-        Self::NodeRead,
-        Self::ProcessRead,
-        Self::LogRead,
-        Self::FeedRead,
-        Self::ProcessControl,
-        Self::ChangeOverride,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::NodeRead, Self::ProcessRead, Self::LogRead, Self::FeedRead, Self::ProcessControl, Self::ChangeOverride];
 
     /// The word used in texts and in the audit.
     #[must_use]

@@ -81,7 +81,8 @@ mod tests {
         for name in ["node.list", "node.read", "process.read", "log.read", "feed.open", "session.read"] {
             assert!(!is_mutating(name), "{name}");
         }
-        for name in ["process.start", "process.restart", "session.login", "session.logout", "plugin.install", "odd", ""] {
+        for name in ["process.start", "process.restart", "session.login", "session.logout", "plugin.install", "odd", ""]
+        {
             assert!(is_mutating(name), "{name}");
         }
     }

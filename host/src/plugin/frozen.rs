@@ -64,6 +64,9 @@ fn faults(frozen: &Digests, files: &Digests) -> Vec<String> {
     };
     let mut faults = Vec::new();
     for (path, sum) in frozen {
+        if folder(path).ends_with(DRAFT) {
+            faults.push(format!("wit/{path} is a draft and on the list: take its line out of wit/frozen.sha256"));
+        }
         match files.get(path) {
             None => faults.push(format!("wit/{path} was released and is gone: {}", instead(path))),
             Some(found) if found != sum => {
@@ -105,6 +108,8 @@ fn a_changed_a_missing_an_added_and_a_forgotten_file_are_each_told_with_what_to_
     assert!(told[1].contains("neither released nor a draft"), "{told:?}");
     let draft = [("a/0.1.0/a.wit", "aa"), ("b/0.1.0/b.wit", "bb"), ("b/0.2.0-draft/b.wit", "dd")];
     assert_eq!(faults(&frozen, &digests(&draft)), [""; 0]);
+    let told = faults(&digests(&draft), &digests(&draft));
+    assert!(told.len() == 1 && told[0].contains("is a draft and on the list"), "{told:?}");
 }
 
 #[test]

@@ -134,9 +134,8 @@ mod tests {
     #[test]
     fn a_validator_of_each_served_version_passes_and_others_do_not() {
         let of = |version: &str| {
-            let text = format!(
-                r#"(component (instance $i) (export "omnivisor:validate/validator@{version}" (instance $i)))"#
-            );
+            let text =
+                format!(r#"(component (instance $i) (export "omnivisor:validate/validator@{version}" (instance $i)))"#);
             check(PluginClass::Validate, &text)
         };
         for served in ["0.1.0", "0.1.4", "0.2.0", "0.2.1"] {

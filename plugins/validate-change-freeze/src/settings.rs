@@ -183,7 +183,8 @@ fn repeated(weekly: &[String], key: &dyn Fn(&str) -> String, faults: &mut Vec<St
     }
     let (from, to) = moments?;
     if from == to {
-        faults.push(format!("{}: it ends when it begins; use `from` and `to` for a freeze without gaps", key("weekly")));
+        faults
+            .push(format!("{}: it ends when it begins; use `from` and `to` for a freeze without gaps", key("weekly")));
         return None;
     }
     Some(Span::Weekly { from, to })

@@ -9,9 +9,11 @@ const STRICT_AND_FREEZE: &str = r#"["validate-strict", "validate-change-freeze"]
 const ALWAYS: &str = r#"from = "2000-01-01T00:00", to = "2999-12-31T00:00", time_zone = "Europe/Berlin""#;
 
 fn frozen(windows: &str) -> anyhow::Result<Settings> {
-    Ok(Settings::new()?
-        .with("plugins", "validate", STRICT_AND_FREEZE)
-        .with("plugin.validate-change-freeze.settings", "windows", windows))
+    Ok(Settings::new()?.with("plugins", "validate", STRICT_AND_FREEZE).with(
+        "plugin.validate-change-freeze.settings",
+        "windows",
+        windows,
+    ))
 }
 
 /// `alpha` in production, which is frozen, and `beta` in staging.
@@ -45,7 +47,11 @@ async fn a_freeze_refuses_in_its_environment_alone_and_beside_what_other_validat
     }
     // An invisible character in the process's name: both validators have something to say, and both are heard.
     let problem = host.order("alpha", "quiet:a%E2%80%8Bb", "restart").await?.problem(422, "request.invalid")?;
-    assert_eq!(told(&problem), [["/path/process", "invisible_character"], ["/path/node", "change_freeze"]], "{problem}");
+    assert_eq!(
+        told(&problem),
+        [["/path/process", "invisible_character"], ["/path/node", "change_freeze"]],
+        "{problem}"
+    );
     assert_eq!(alpha.pid("quiet:quiet").await?, before, "nothing reached the node");
 
     let started = host.order("alpha", "quiet:quiet", "start").await?.expect_status(200)?.json()?;
@@ -105,9 +111,42 @@ async fn an_override_goes_through_for_who_may_and_is_in_the_audit() -> anyhow::R
 
 #[tokio::test]
 async fn faulty_settings_keep_the_host_from_starting_and_name_their_key() -> anyhow::Result<()> {
-    let windows = r#"[{ environments = ["production"], weekly = ["fri 16:00", "mon 08:00"], time_zone = "Mars/Olympus" }]"#;
+    let windows =
+        r#"[{ environments = ["production"], weekly = ["fri 16:00", "mon 08:00"], time_zone = "Mars/Olympus" }]"#;
     let error = Server::start(frozen(windows)?).await.expect_err("there is no such zone");
     let told = format!("{error:#}");
     assert!(told.contains("plugin `validate-change-freeze`") && told.contains("`windows[0].time_zone`"), "{told}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_largest_settings_are_judged_within_the_limits_of_every_validator() -> anyhow::Result<()> {
+    const ZONES: [&str; 4] = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"];
+    let environments: Vec<String> =
+        (0..63).map(|n| format!("environ-{n:02}")).chain(["production".to_owned()]).collect();
+    let window = |n: usize| {
+        let zone = ZONES[n % ZONES.len()];
+        format!(r#"{{ environments = {environments:?}, weekly = ["mon 00:00", "sun 23:59"], time_zone = {zone:?} }}"#)
+    };
+    let windows: Vec<String> = (0..64).map(window).collect();
+    let node = Supervisord::start(Node::new("alpha").program(Program::quiet("quiet"))).await?;
+    let settings = frozen(&format!("[{}]", windows.join(", ")))?.node(&node)?.environment("production");
+    // Work is what counts here; time is the machine's, which other tests share.
+    let settings = settings.with("plugins.validate_limits", "time_ms", "5000");
+    let host = Host::start(settings).await?;
+    host.until_process("alpha", "quiet:quiet", "running", SOON).await?;
+    let reply = host.order("alpha", "quiet:quiet", "restart").await?;
+    // One minute of the week is free in each zone; in that minute fewer windows are open, and never none.
+    let problem = reply.problem(422, "request.invalid")?;
+    assert!(told(&problem).len() >= 48, "{problem}");
+    let metrics = host.stranger().get("/metrics").await?.text();
+    let figure = |name: &str| {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse::<u64>().ok())
+    };
+    let fuel = figure(r#"omnivisor_plugin_fuel_total{plugin="validate-change-freeze"}"#);
+    let calls = figure(r#"omnivisor_plugin_calls_total{plugin="validate-change-freeze",outcome="ok"}"#);
+    // Half of what every validator has unless told otherwise.
+    assert!(fuel.zip(calls).is_some_and(|(fuel, calls)| fuel / calls < 10_000_000), "{fuel:?} in {calls:?} calls");
     Ok(())
 }

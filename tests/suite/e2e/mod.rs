@@ -13,6 +13,7 @@ mod processes;
 mod secrets;
 mod served;
 mod terminal;
+mod validators;
 
 use std::time::Duration;
 use tests::{Host, Node, Program, Settings, Supervisord};

@@ -52,8 +52,7 @@ fn principal(requester: &Requester) -> wit::Principal {
 }
 
 fn target(target: &Target) -> wit::Target {
-    let process =
-        |id: &ProcessId| types::ProcessId { group: id.group().to_owned(), name: id.name().to_owned() };
+    let process = |id: &ProcessId| types::ProcessId { group: id.group().to_owned(), name: id.name().to_owned() };
     wit::Target {
         node: target.node.to_string(),
         environment: target.environment.clone(),

@@ -115,7 +115,10 @@ fn each_open_window_is_told_and_only_the_star_covers_nodes_without_environment()
     let both = messages(&settings, &restart(vec![target("web-1", Some("production"))]));
     assert!(both.len() == 2 && both[0].contains("window 1;") && both[1].contains("window 3;"), "{both:?}");
     let bare = messages(&settings, &restart(vec![target("lab", None)]));
-    assert!(bare.len() == 1 && bare[0].starts_with("`lab` (`no environment`) is frozen until 2026-12-25T00:00"), "{bare:?}");
+    assert!(
+        bare.len() == 1 && bare[0].starts_with("`lab` (`no environment`) is frozen until 2026-12-25T00:00"),
+        "{bare:?}"
+    );
 }
 
 #[test]
