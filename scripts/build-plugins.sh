@@ -38,7 +38,10 @@ done
 
 # Everything that a component is made of. Tests and benches are not.
 inputs=(Cargo.toml Cargo.lock scripts/build-plugins.sh plugin-sdk/Cargo.toml plugin-sdk/src wit)
-for name in "${names[@]}"; do inputs+=("plugins/$name/Cargo.toml" "plugins/$name/src"); done
+for name in "${names[@]}"; do
+  inputs+=("plugins/$name/Cargo.toml" "plugins/$name/src")
+  [ ! -e "plugins/$name/plugin.toml" ] || inputs+=("plugins/$name/plugin.toml")
+done
 
 is_current() {
   [ -e "$stamp" ] || return 1
@@ -104,6 +107,9 @@ cargo build --locked -q -p plugin-sdk --features pack --bin omnivisor-pack --tar
 mkdir -p "$out_dir"
 rm -f "$stamp"
 for name in "${names[@]}"; do
-  "$target_dir/debug/omnivisor-pack" "$guest_dir/$guest/guest/${name//-/_}.wasm" -o "$out_dir/$name.wasm"
+  # A plugin without a manifest has no version and asks for nothing.
+  manifest=()
+  [ ! -e "plugins/$name/plugin.toml" ] || manifest=(--manifest "plugins/$name/plugin.toml")
+  "$target_dir/debug/omnivisor-pack" "$guest_dir/$guest/guest/${name//-/_}.wasm" "${manifest[@]}" -o "$out_dir/$name.wasm"
 done
 echo "$before" > "$stamp"

@@ -6,6 +6,7 @@ mod feed;
 mod health;
 mod lifecycle;
 mod logs;
+mod manifests;
 mod orders;
 mod processes;
 mod secrets;
