@@ -120,6 +120,20 @@ impl World {
     }
 }
 
+/// What an `auth-strategy` may import besides, by the name that a fixture calls it by.
+const HOST: [(&str, &str); 6] = [
+    ("$settings", r#""omnivisor:host/settings@0.1.0" "get" (func $settings (param i32))"#),
+    ("$now", r#""omnivisor:host/clock@0.1.0" "now-ms" (func $now (result i64))"#),
+    ("$random", r#""omnivisor:host/random@0.1.0" "bytes" (func $random (param i32 i32))"#),
+    ("$secret", r#""omnivisor:host/secrets@0.1.0" "get" (func $secret (param i32 i32 i32))"#),
+    ("$key", r#""omnivisor:host/api-keys@0.1.0" "find" (func $key (param i32 i32 i32))"#),
+    (
+        "$http",
+        r#""omnivisor:host/http-client@0.1.0" "send"
+            (func $http (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32))"#,
+    ),
+];
+
 /// A folder of the project.
 fn project(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder)
@@ -154,6 +168,24 @@ pub(crate) fn build(world: World, fields: &str) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default().validate(true).module(&module)?.encode()
 }
 
+/// The component with this manifest.
+pub(crate) fn with_manifest(mut component: Vec<u8>, manifest: &str) -> Vec<u8> {
+    const NAME: &str = "omnivisor.manifest";
+    component.push(0);
+    leb128(&mut component, 1 + NAME.len() + manifest.len());
+    leb128(&mut component, NAME.len());
+    component.extend(NAME.bytes().chain(manifest.bytes()));
+    component
+}
+
+fn leb128(bytes: &mut Vec<u8>, mut number: usize) {
+    while number >= 0x80 {
+        bytes.push(u8::try_from(number & 0x7f).unwrap_or_default() | 0x80);
+        number >>= 7;
+    }
+    bytes.push(u8::try_from(number).unwrap_or_default());
+}
+
 /// A good component of `world` with further fields of a component appended.
 pub(crate) fn extended(world: World, fields: &str) -> anyhow::Result<Vec<u8>> {
     let printed = wasmprinter::print_bytes(good(world)?)?;
@@ -165,6 +197,12 @@ fn module(world: World, fields: &str) -> anyhow::Result<String> {
     let mut text = String::from("(module\n");
     writeln!(text, "{}", world.imports())?;
     writeln!(text, r#"(import "omnivisor:host/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32 i32 i32)))"#)?;
+    for (symbol, import) in HOST {
+        // What a fixture does not call it does not import: each interface is a wish of its own.
+        if fields.contains(&format!("(call {symbol} ")) || fields.contains(&format!("(call {symbol})")) {
+            writeln!(text, "(import {import})")?;
+        }
+    }
     if !fields.contains("(memory (") {
         writeln!(text, r#"(memory (export "memory") 2)"#)?;
     }

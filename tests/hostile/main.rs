@@ -3,5 +3,7 @@
 mod calls;
 mod component;
 mod files;
+mod grants;
 mod place;
 mod waits;
+mod web;

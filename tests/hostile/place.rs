@@ -1,10 +1,11 @@
 //! A directory of plugins, a configuration that names them, and the two seams that plugins are given.
 
-use omnivisor::config::{CallLimits, PluginsConfig};
+use omnivisor::config::{CallLimits, PluginConfig, PluginsConfig};
+use omnivisor::fetch::Fetch;
 use omnivisor::model::Secret;
 use omnivisor::plugin::{
-    Accounts, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, LoadError, LoadedPlugins,
-    PasswordCheck, Services, WebCache, load,
+    Accounts, ApiKey, ApiKeys, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, LoadError,
+    LoadedPlugins, PasswordCheck, Services, WebCache, load,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,6 +22,8 @@ pub(crate) struct Place {
     adapters: BTreeSet<String>,
     /// What strategies check passwords against.
     pub(crate) accounts: Arc<OneAccount>,
+    /// What plugins fetched, over all that this place loads.
+    web_cache: WebCache,
 }
 
 /// Limits under which a loop is stopped after some 5 ms, and nothing good is.
@@ -44,7 +47,8 @@ impl Place {
             adapter_limits: LIMITS,
             grants: BTreeMap::new(),
         };
-        Ok(Self { directory, config, adapters: BTreeSet::new(), accounts: Arc::default() })
+        let web_cache = WebCache::default();
+        Ok(Self { directory, config, adapters: BTreeSet::new(), accounts: Arc::default(), web_cache })
     }
 
     /// Puts a file where the plugin of that name is looked for.
@@ -70,10 +74,21 @@ impl Place {
         Ok(self)
     }
 
+    /// Grants this to the plugin of that name.
+    pub(crate) fn grant(mut self, name: &str, grant: PluginConfig) -> Self {
+        self.config.grants.insert(name.to_owned(), grant);
+        self
+    }
+
     pub(crate) async fn load(&self) -> Result<LoadedPlugins, Vec<LoadError>> {
         let accounts: Arc<dyn Accounts> = Arc::<OneAccount>::clone(&self.accounts);
-        let web_cache = WebCache::default();
-        load(&self.config, &self.adapters, Services { accounts, api_keys: None, http: None, web_cache }).await
+        let services = Services {
+            accounts,
+            api_keys: Some(Arc::new(OneKey)),
+            http: Some(Arc::new(Fetch::new())),
+            web_cache: self.web_cache.clone(),
+        };
+        load(&self.config, &self.adapters, services).await
     }
 }
 
@@ -89,6 +104,19 @@ impl Accounts for OneAccount {
         self.checks.fetch_add(1, SeqCst);
         let is_right = username == "ann" && password.reveal() == "pass";
         Box::pin(async move { Ok(if is_right { PasswordCheck::Matches } else { PasswordCheck::Differs }) })
+    }
+}
+
+/// The key `the-key` of `ann`.
+pub(crate) struct OneKey;
+
+impl ApiKeys for OneKey {
+    fn find(&self, text: Secret) -> Result<Option<ApiKey>, String> {
+        let found = || ApiKey { id: "k-1".to_owned(), account: "ann".to_owned(), scopes: vec![], expires: None };
+        match text.reveal() {
+            "broken" => Err("the keys cannot be read".to_owned()),
+            text => Ok((text == "the-key").then(found)),
+        }
     }
 }
 

@@ -13,17 +13,20 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("hub", &["model", "config"]),
     ("node", &["model", "resilience", "config", "plugin"]),
     ("auth", &["model", "config", "store", "plugin"]),
+    ("fetch", &["model", "plugin"]),
     ("api", &["model", "config", "store", "plugin", "hub", "node", "auth"]),
     ("cli", &["model", "api::wire"]),
-    ("app", &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "api", "cli"]),
+    ("app", &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "fetch", "api", "cli"]),
 ];
 
 /// Crates that only some places may name: a room, or the start of a path below `host/src`.
 const GATED: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin/"]),
     ("redb", &["store/"]),
-    ("hyper", &["api/", "cli/", "node/link"]),
-    ("hyper_util", &["api/", "cli/", "node/link"]),
+    ("hyper", &["api/", "cli/", "node/link", "fetch/"]),
+    ("hyper_util", &["api/", "cli/", "node/link", "fetch/"]),
+    ("hyper_rustls", &["fetch/"]),
+    ("rustls", &["fetch/"]),
 ];
 
 /// Places without await, spawn or clock, by the start of their path.
@@ -243,6 +246,8 @@ mod tests {
         assert!(refuses("plugin/a.rs", "let x = redb::Database::open();", "names `redb`"));
         assert!(refuses("node/owner.rs", "use hyper::client;", "names `hyper`"));
         assert!(refuses("app/a.rs", "use hyper_util::rt::TokioIo;", "names `hyper_util`"));
+        assert!(refuses("node/link.rs", "use rustls::ClientConfig;", "names `rustls`"));
+        assert!(check("fetch/client.rs", "use hyper::client; use rustls::ClientConfig;").is_empty());
         assert!(check("plugin/engine.rs", "use wasmtime::Engine;").is_empty());
         assert!(check("node/link_stream.rs", "use hyper::client; use hyper_util::rt;").is_empty());
         assert!(refuses("model/ids.rs", "#[derive(Serialize)] struct A;", "serialisable"));
