@@ -132,7 +132,10 @@ impl<P: Send + Sync> Callee<P> {
             return Err(self.timed_out(time));
         }
         accept(result).map_err(|refused| match refused {
-            Refused::Fault(fault) => Ending::Fault(fault),
+            Refused::Fault(mut fault) => {
+                fault.message = self.granted.redact(fault.message);
+                Ending::Fault(fault)
+            }
             Refused::TooMuch(what) => {
                 Ending::Failure(PluginFailure::TooMuchData { plugin: self.name.to_string(), what })
             }

@@ -2,6 +2,7 @@
 
 use crate::plugin::{ExchangeFailure, ExchangeResponse};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -15,7 +16,7 @@ const BYTES_MAX: usize = 2 << 20;
 const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Answers by plugin and URL. A cheap handle; all clones are one cache.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct WebCache {
     shelves: Arc<Mutex<BTreeMap<Arc<str>, Shelf>>>,
 }
@@ -51,13 +52,13 @@ pub(super) struct Asking {
 }
 
 /// What is kept of one plugin.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Shelf {
     entries: BTreeMap<String, Entry>,
     used: Option<Instant>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Entry {
     /// The last good answer, since when, and how long its server lets it be used.
     kept: Option<(Arc<ExchangeResponse>, Instant, Option<Duration>)>,
@@ -65,6 +66,13 @@ struct Entry {
     asked: Option<(Outcome, Instant)>,
     asking: Option<watch::Receiver<Option<Outcome>>>,
     used: Option<Instant>,
+}
+
+impl fmt::Debug for WebCache {
+    /// Shows nothing of what is kept: URLs and answers may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebCache").finish_non_exhaustive()
+    }
 }
 
 impl WebCache {

@@ -7,6 +7,7 @@ mod feed;
 mod health;
 mod lifecycle;
 mod logs;
+mod manifests;
 mod monit;
 mod orders;
 mod processes;

@@ -9,6 +9,8 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
     let node = Supervisord::start(Node::new("alpha").program(Program::quiet("quiet"))).await?;
     let locked = Supervisord::start(Node::new("locked")).await?;
     let settings = Settings::new()?.node(&node)?.node_with_password(&locked, "canary-wrong-node-password")?;
+    let file = settings.secret("plugin.secret", "canary-plugin-secret")?;
+    let settings = settings.with("plugin.auth-local.secrets", "unasked", &format!("{{ file = {file:?} }}"));
     let mut server = Server::start(settings).await?;
     let stranger = server.client();
     let login = json!({ "username": ADMIN, "password": ADMIN_PASSWORD });
@@ -46,6 +48,7 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
     server.terminate(SOON).await?;
     told.push_str(&server.log());
 
+    assert!(told.contains("unasked"), "a secret that is granted and not asked for is told by its name");
     let basic = |password: &str| base64::prelude::BASE64_STANDARD.encode(format!("{}:{password}", Node::USERNAME));
     for secret in [
         ADMIN_PASSWORD,
@@ -53,6 +56,7 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
         "canary-wrong-node-password",
         "canary-wrong-token",
         "canary-extra",
+        "canary-plugin-secret",
         &token,
         node.password(),
         locked.password(),

@@ -1,0 +1,18 @@
+use omnivisor::plugin::Manifest;
+
+/// The manifests beside the crates are what is in the packed components.
+#[test]
+fn every_plugin_in_the_box_says_who_it_is() -> anyhow::Result<()> {
+    let worlds = [
+        ("auth-local", "omnivisor:auth/auth-strategy@0.1.0"),
+        ("node-supervisord", "omnivisor:adapter/node-adapter@0.1.0"),
+        ("validate-strict", "omnivisor:validate/input-validator@0.1.0"),
+    ];
+    for (name, world) in worlds {
+        let component = std::fs::read(tests::plugins()?.join(format!("{name}.wasm")))?;
+        let manifest = Manifest::read(name, &component)?;
+        assert!(manifest.version.is_some(), "{name} has no version");
+        assert_eq!(manifest.world.as_deref(), Some(world));
+    }
+    Ok(())
+}
