@@ -15,7 +15,10 @@ pub(crate) fn random() -> u64 {
 }
 
 /// An address of loopback that nobody has at this moment, for programs that cannot be handed a listener.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+///
+/// # Errors
+/// None of those drawn is free.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
     for _ in 0..DRAWS_MAX {
         let port = FIRST_PORT + u16::try_from(random() % PORTS)?;
         if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {

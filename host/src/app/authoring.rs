@@ -86,7 +86,7 @@ fn limits(LimitArgs { fuel, time_ms, memory_bytes, hostcall_bytes }: LimitArgs) 
 fn test_options(args: TestArgs) -> Result<TestOptions, AuthorError> {
     let level = format!("off,omnivisor::plugin={}", args.log_level);
     let log = LogConfig { level, format: LogFormat::Text };
-    logging::start(&log).map_err(AuthorError::Limits)?;
+    logging::start(&log).map_err(AuthorError::Log)?;
     Ok(TestOptions {
         file: args.file,
         vectors: args.vectors,
@@ -130,7 +130,7 @@ fn exit_code(error: &AuthorError) -> u8 {
         | AuthorError::Pack(_)
         | AuthorError::NoWorld { .. }
         | AuthorError::Vectors { .. } => exit::DATA,
-        AuthorError::Load(LoadError::Engine { .. }) | AuthorError::Runtime(_) => exit::SOFTWARE,
+        AuthorError::Load(LoadError::Engine { .. }) | AuthorError::Runtime(_) | AuthorError::Log(_) => exit::SOFTWARE,
         AuthorError::Load(_) => exit::DATA,
         AuthorError::NoSdk { .. } | AuthorError::Read { .. } => exit::NO_INPUT,
         AuthorError::NotEmpty { .. } | AuthorError::Write { .. } => exit::CANNOT_CREATE,

@@ -53,7 +53,8 @@ pub fn build(options: &BuildOptions) -> Result<Built, AuthorError> {
     let package = read_package(&manifest)?;
     let plugin_toml = read_manifest(&options.path.join("plugin.toml"), &package)?;
     let toolchain = Toolchain::find()?;
-    let own = options.path.join("target");
+    // Shown as it is typed: `target/NAME.wasm`, not `./target/NAME.wasm`.
+    let own = if options.path == Path::new(".") { PathBuf::from("target") } else { options.path.join("target") };
     let configured = std::env::var_os("CARGO_TARGET_DIR").filter(|folder| !folder.is_empty()).map(PathBuf::from);
     // A folder below, as for the repository's own: another compiler may be at work here than outside of it.
     let folder = options.target_dir.clone().or(configured).unwrap_or_else(|| own.clone()).join("guest");

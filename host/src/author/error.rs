@@ -102,6 +102,9 @@ pub enum AuthorError {
         /// What is wrong.
         reason: String,
     },
+    /// The log cannot be shown.
+    #[error("the log cannot be shown: {0}")]
+    Log(String),
     /// No runtime to run the plugin in.
     #[error("no runtime")]
     Runtime(#[source] io::Error),

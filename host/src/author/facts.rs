@@ -1,5 +1,5 @@
 use crate::author::AuthorError;
-use crate::author::text::{counted, grouped, row};
+use crate::author::text::{counted, grouped, plain, row};
 use crate::plugin::{PluginClass, Survey, survey};
 use serde::Serialize;
 use std::fmt;
@@ -105,7 +105,7 @@ impl fmt::Display for Facts {
         f.write_str(&row("imports", &imports.collect::<Vec<_>>()))?;
         f.write_str(&row("code", &[code]))?;
         f.write_str(&row("sha256", std::slice::from_ref(&self.sha256)))?;
-        let lines = manifest.lines().map(|line| line.chars().flat_map(char::escape_default).collect());
+        let lines = manifest.lines().map(plain);
         f.write_str(&row("manifest", &lines.collect::<Vec<String>>()))
     }
 }

@@ -2,7 +2,7 @@ use crate::author::call::{Ended, Subject};
 use crate::author::compare::differences;
 use crate::author::limits::{LimitOptions, Place};
 use crate::author::script::{Played, Script};
-use crate::author::text::{counted, grouped, took};
+use crate::author::text::{counted, grouped, plain, took};
 use crate::author::vectors::{self, Case};
 use crate::author::{AuthorError, Facts, record};
 use crate::config::PluginConfig;
@@ -251,7 +251,7 @@ impl fmt::Display for TestReport {
 impl fmt::Display for CaseReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.problems.is_empty() { "ok" } else { "FAILED" };
-        write!(f, "{word:<6}  {} ({})", self.name, self.call)?;
+        write!(f, "{word:<6}  {} ({})", plain(&self.name), self.call)?;
         match self.fuel {
             Some(fuel) => {
                 write!(f, ": fuel {}, {}", grouped(fuel), took(Duration::from_micros(self.time_us)))?;
@@ -265,7 +265,7 @@ impl fmt::Display for CaseReport {
             }
         }
         writeln!(f)?;
-        self.problems.iter().try_for_each(|problem| writeln!(f, "        {}", problem.escape_debug()))
+        self.problems.iter().try_for_each(|problem| writeln!(f, "        {}", plain(problem)))
     }
 }
 

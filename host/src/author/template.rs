@@ -65,11 +65,12 @@ mod tests {
     #[test]
     fn no_place_is_left_empty() {
         for class in PluginClass::ALL {
-            for (path, text) in files(class, "my-plugin", "/sdk") {
+            for (path, text) in files(class, "my-plugin", "\"/sdk\"") {
                 assert!(!text.contains("{{") && !text.contains("}}"), "{class}: {path}");
                 assert!(!text.is_empty(), "{class}: {path}");
             }
-            let manifest = files(class, "my-plugin", "/sdk").find(|(path, _)| *path == "Cargo.toml").expect("there");
+            let manifest =
+                files(class, "my-plugin", "\"/sdk\"").find(|(path, _)| *path == "Cargo.toml").expect("there");
             let manifest: toml::Table = manifest.1.parse().expect("TOML");
             assert_eq!(manifest.get("package").and_then(|it| it.get("name")?.as_str()), Some("my-plugin"));
         }

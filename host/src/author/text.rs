@@ -30,6 +30,22 @@ pub(super) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(count), if count == 1 { "" } else { "s" })
 }
 
+/// One line of text from a file that nobody has checked: what a terminal would obey is escaped.
+pub(super) fn plain(text: &str) -> String {
+    let is_active = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_active(c) {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// A line of a page: a label, and what belongs to it on lines of their own below each other.
 pub(super) fn row(label: &str, lines: &[String]) -> String {
     let mut text = String::new();
@@ -50,6 +66,11 @@ mod tests {
         let shown = [0, 7, 999, 1_000, 12_345, 1_234_567].map(grouped);
         assert_eq!(shown, ["0", "7", "999", "1,000", "12,345", "1,234,567"]);
         assert_eq!([counted(1, "case"), counted(1_500, "case")], ["1 case", "1,500 cases"]);
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped() {
+        assert_eq!(plain("a = \"\u{1b}[2J\u{202e}ä\"\n"), "a = \"\\u{1b}[2J\\u{202e}ä\"\\n");
     }
 
     #[test]

@@ -312,7 +312,7 @@ impl Cli {
     }
 }
 
-/// An option that nothing reads would be a lie: the server's half takes none of the client's.
+/// An option that nothing reads would be a lie: these are not for the command that was typed.
 fn refuse_options(matches: &ArgMatches, options: &[(&str, &str)]) -> Result<(), clap::Error> {
     let Some((name, inner)) = matches.subcommand() else { return Ok(()) };
     for (id, flag) in options {

@@ -108,8 +108,8 @@ pub struct TestArgs {
     /// How much more fuel than recorded a case may use before it fails [default: 20]
     #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u32).range(0..=10_000))]
     pub fuel_rise: Option<u32>,
-    /// Lines of the plugin's log to show on standard error: off, error, warn, info, debug or trace
-    #[arg(long, value_name = "LEVEL", default_value = "off")]
+    /// Lines of the plugin's log to show on standard error
+    #[arg(long, value_name = "LEVEL", default_value = "off", value_parser = ["off", "error", "warn", "info", "debug", "trace"])]
     pub log_level: String,
     /// Instead of the limits of its kind.
     #[command(flatten)]

@@ -6,8 +6,13 @@ import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-PROGRAMS = {"clock": ["sleep", "100000"], "worker": ["sleep", "100000"]}
+PROGRAMS = ("clock", "worker")
 children = {}
+
+
+def start(name):
+    # It runs until its input is closed, so it ends when we do, however that happens.
+    children[name] = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
 
 
 def process(name):
@@ -29,7 +34,7 @@ class Handler(BaseHTTPRequestHandler):
         if (parts[3] == "start") == is_running:
             return self.answer(409, {"error": "it is so already"})
         if parts[3] == "start":
-            children[name] = subprocess.Popen(PROGRAMS[name])
+            start(name)
         else:
             children[name].terminate()
             children[name].wait()
@@ -48,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit())
-children["clock"] = subprocess.Popen(PROGRAMS["clock"])
+start("clock")
 try:
     with HTTPServer(("127.0.0.1", int(sys.argv[1]) if len(sys.argv) > 1 else 9900), Handler) as server:
         print(f"a process manager at http://127.0.0.1:{server.server_port}", flush=True)
