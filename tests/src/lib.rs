@@ -35,7 +35,7 @@ pub use feed::Feed;
 #[cfg(feature = "e2e")]
 pub use host::Host;
 #[cfg(feature = "harness")]
-pub use places::{omnivisor, plugins};
+pub use places::{free_address, node_modules, omnivisor, plugins};
 #[cfg(feature = "harness")]
 pub use program::{Node, Program};
 #[cfg(feature = "e2e")]

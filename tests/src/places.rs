@@ -15,7 +15,10 @@ pub(crate) fn random() -> u64 {
 }
 
 /// An address of loopback that nobody has at this moment, for programs that cannot be handed a listener.
-pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
+///
+/// # Errors
+/// None of those drawn is free.
+pub fn free_address() -> anyhow::Result<SocketAddr> {
     for _ in 0..DRAWS_MAX {
         let port = FIRST_PORT + u16::try_from(random() % PORTS)?;
         if let Ok(listener) = TcpListener::bind(("127.0.0.1", port)) {
@@ -23,6 +26,15 @@ pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
         }
     }
     anyhow::bail!("none of {DRAWS_MAX} ports drawn is free")
+}
+
+/// The npm packages that the suites need: oidc-provider.
+///
+/// # Errors
+/// They are not installed; the text says what to run.
+pub fn node_modules() -> anyhow::Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in no workspace")?;
+    at_variable_or("OMNIVISOR_NODE_MODULES", root.join("target/tools/oidc/node_modules"), "make setup")
 }
 
 /// Where cargo puts what it builds: two folders above the test binary.

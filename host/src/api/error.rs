@@ -277,13 +277,19 @@ fn auth_row(refusal: &AuthRefusal) -> Row {
         AuthRefusal::Store(error) => store_row(error),
         AuthRefusal::SetupDone => row(S::CONFLICT, "setup.done", "There is an administrator"),
         AuthRefusal::NoSuchLogin { .. } => row(S::NOT_FOUND, "auth.no_such_login", "No such login"),
-        AuthRefusal::NoExternalUrl => row(S::NOT_IMPLEMENTED, "auth.no_external_url", "The server does not know its own address"),
-        AuthRefusal::FlowsFull { .. } => row(S::SERVICE_UNAVAILABLE, "auth.flows_full", "Too many logins under way").after(SOON),
+        AuthRefusal::NoExternalUrl => {
+            row(S::NOT_IMPLEMENTED, "auth.no_external_url", "The server does not know its own address")
+        }
+        AuthRefusal::FlowsFull { .. } => {
+            row(S::SERVICE_UNAVAILABLE, "auth.flows_full", "Too many logins under way").after(SOON)
+        }
         AuthRefusal::FlowLost => row(S::BAD_REQUEST, "auth.flow_lost", "No such login is under way"),
         AuthRefusal::NoSession => row(S::CONFLICT, "auth.no_session", "There is no session"),
         AuthRefusal::NoAccount => row(S::FORBIDDEN, "auth.no_account", "Only for accounts"),
         AuthRefusal::NoSuchKey { .. } => row(S::NOT_FOUND, "auth.key_not_found", "No such API key"),
-        AuthRefusal::KeyWish(_) | AuthRefusal::Account(_) => row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules"),
+        AuthRefusal::KeyWish(_) | AuthRefusal::Account(_) => {
+            row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules")
+        }
         AuthRefusal::Internal { .. } => row(S::INTERNAL_SERVER_ERROR, "host.internal", "The server failed"),
     }
 }

@@ -58,7 +58,9 @@ pub enum AuthRefusal {
         strategy: String,
     },
     /// Logins that are sent elsewhere cannot come back.
-    #[error("logins at other servers need `external_url` in [server] of the configuration: where users reach this server")]
+    #[error(
+        "logins at other servers need `external_url` in [server] of the configuration: where users reach this server"
+    )]
     NoExternalUrl,
     /// So many logins are under way elsewhere that no other may begin.
     #[error("{limit} logins are under way, which is all that are allowed; try again in some minutes")]

@@ -89,17 +89,8 @@ impl Auth {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: AuthParts) -> Self {
-        let AuthParts {
-            store,
-            passwords,
-            keys,
-            plugins,
-            roles_max,
-            external_url,
-            tracker,
-            idle_timeout,
-            timeout,
-        } = parts;
+        let AuthParts { store, passwords, keys, plugins, roles_max, external_url, tracker, idle_timeout, timeout } =
+            parts;
         let inner = Inner {
             sessions: Sessions::new(store.clone(), idle_timeout, timeout),
             attempts: Attempts::default(),

@@ -50,7 +50,9 @@ impl KeyWish {
         for (index, scope) in self.scopes.iter().enumerate() {
             match Action::parse(scope) {
                 None => faults.push(KeyFault::UnknownScope { index }),
-                Some(action) if !allows(&caller.principal, action) => faults.push(KeyFault::ScopeExceeds { index, action }),
+                Some(action) if !allows(&caller.principal, action) => {
+                    faults.push(KeyFault::ScopeExceeds { index, action })
+                }
                 Some(_) => {}
             }
         }

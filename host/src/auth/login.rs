@@ -25,7 +25,12 @@ pub struct Departure {
 }
 
 impl Inner {
-    pub(super) async fn login(&self, credential: Credential, facts: PeerFacts, now: SystemTime) -> Result<Login, AuthRefusal> {
+    pub(super) async fn login(
+        &self,
+        credential: Credential,
+        facts: PeerFacts,
+        now: SystemTime,
+    ) -> Result<Login, AuthRefusal> {
         let claimed = match &credential {
             Credential::Password { username, .. } => username,
             Credential::Bearer { .. } | Credential::Headers { .. } => "",

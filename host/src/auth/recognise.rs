@@ -82,8 +82,7 @@ impl Inner {
             return Ok(Recognised { principal, expires, source: Source::Session(session) });
         }
         let set = Arc::clone(&self.plugins.borrow());
-        let credential =
-            bearer.map_or_else(|| Credential::Headers { headers }, |token| Credential::Bearer { token });
+        let credential = bearer.map_or_else(|| Credential::Headers { headers }, |token| Credential::Bearer { token });
         if !chain::is_looked_at(&set, &credential) {
             return Err(AuthRefusal::Required);
         }

@@ -37,7 +37,8 @@ impl Auth {
             Source::Credential(Credential::Password { .. }) => Offer { bearer: None, headers: Vec::new() },
         };
         let (ended, gone) = (CancellationToken::new(), CancellationToken::new());
-        let task = Recheck { auth: self.clone(), who: who.clone(), offer, facts: facts.clone(), began: (now, Instant::now()) };
+        let task =
+            Recheck { auth: self.clone(), who: who.clone(), offer, facts: facts.clone(), began: (now, Instant::now()) };
         let (told, stop) = (ended.clone(), gone.clone());
         self.tracker().spawn(async move {
             tokio::select! {

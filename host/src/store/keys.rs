@@ -29,9 +29,9 @@ impl KeyChange {
         match self {
             Self::Create(key) => create(keys, key),
             // What was revoked first stays so: it is no second revocation.
-            Self::Revoke { id, at } => update(keys, id, |key| {
-                key.revoked.is_none().then_some(IssuedKey { revoked: Some(*at), ..key })
-            }),
+            Self::Revoke { id, at } => {
+                update(keys, id, |key| key.revoked.is_none().then_some(IssuedKey { revoked: Some(*at), ..key }))
+            }
             Self::Touch { id, used } => update(keys, id, |key| {
                 let is_later = key.last_used.is_none_or(|last| last < *used);
                 is_later.then_some(IssuedKey { last_used: Some(*used), ..key })
@@ -139,7 +139,8 @@ impl Store {
         let read = tokio::task::spawn_blocking(move || {
             snapshots.read(|txn| {
                 let table = txn.open_table(API_KEYS)?;
-                let pairs = table.iter()?.map(|pair| pair.map(|(id, value)| (id.value().to_owned(), value.value().to_vec())));
+                let pairs =
+                    table.iter()?.map(|pair| pair.map(|(id, value)| (id.value().to_owned(), value.value().to_vec())));
                 Ok(pairs.collect::<Result<Vec<_>, _>>()?)
             })
         });

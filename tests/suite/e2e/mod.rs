@@ -1,5 +1,6 @@
 //! The real host over real supervisords, asked as a user asks.
 
+mod api_keys;
 mod bad_input;
 mod command_line;
 mod feed;
@@ -10,6 +11,8 @@ mod orders;
 mod processes;
 mod secrets;
 mod served;
+#[cfg(feature = "strategies")]
+mod strategies;
 mod terminal;
 
 use std::time::Duration;

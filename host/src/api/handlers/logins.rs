@@ -64,7 +64,10 @@ pub(in crate::api) async fn arrive(
     let login = edge.auth.arrive(&strategy, parameters, word, facts.peer(), SystemTime::now()).await?;
     // The address of this answer holds the code: no page that it leads to may learn of it.
     let headers: [(HeaderName, HeaderValue); 2] = [
-        (SET_COOKIE, HeaderValue::from_static("omnivisor_login=; HttpOnly; SameSite=Lax; Path=/api/v1/login; Max-Age=0")),
+        (
+            SET_COOKIE,
+            HeaderValue::from_static("omnivisor_login=; HttpOnly; SameSite=Lax; Path=/api/v1/login; Max-Age=0"),
+        ),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
     Ok((headers, Json(granted(&login))).into_response())
@@ -98,11 +101,8 @@ mod tests {
 
     #[test]
     fn the_cookie_is_for_this_path_alone_and_comes_back_among_others() {
-        let departure = |is_secure| Departure {
-            url: "https://idp.example/".into(),
-            cookie: Secret::new("word".into()),
-            is_secure,
-        };
+        let departure =
+            |is_secure| Departure { url: "https://idp.example/".into(), cookie: Secret::new("word".into()), is_secure };
         let plain = cookie(&departure(false)).expect("a header");
         let text = "omnivisor_login=word; HttpOnly; SameSite=Lax; Path=/api/v1/login; Max-Age=600";
         assert_eq!(plain.to_str().expect("text"), text);
