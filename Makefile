@@ -29,4 +29,4 @@ lint: ## the quick checks alone: format, rules of the source, clippy, documentat
 	@exec scripts/test.sh lint
 
 setup: ## install what building, testing and the demo need
-	@scripts/setup.sh build plugins supervisord curl
+	@scripts/setup.sh build plugins supervisord oidc curl

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs by name what is missing, and says what and why. As root on Debian it uses apt; elsewhere it explains.
 #
-#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [curl]
+#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [oidc] [curl]
 #
 # Exit codes: 0 all there, 64 no such name, 69 something is missing and has to be installed by hand.
 set -euo pipefail
@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 supervisor_version=4.3.0
 venv=target/tools/supervisor-venv
+oidc_provider_version=9.13.3
+oidc=target/tools/oidc
 is_apt_updated=no
 missing=0
 
@@ -85,6 +87,24 @@ need_monit() {
     command -v monit >/dev/null || wants "monit, against which its adapter is tested," "Install monit 5.33." monit || true
 }
 
+has_oidc() {
+    grep -q "\"version\": \"$oidc_provider_version\"" "$oidc/node_modules/oidc-provider/package.json" 2>/dev/null
+}
+
+need_oidc() {
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        wants "Node.js with npm" "Install Node.js 20 or newer with npm." nodejs npm || return 0
+    fi
+    if has_oidc; then return; fi
+    say "oidc-provider $oidc_provider_version is missing: installing it from npm into $oidc"
+    rm -rf "$oidc"
+    mkdir -p "$oidc"
+    # Nothing in it needs to run anything to be installed.
+    npm install --prefix "$oidc" --no-audit --no-fund --ignore-scripts --silent \
+        "oidc-provider@$oidc_provider_version" >&2
+    has_oidc || { say "oidc-provider $oidc_provider_version is not in $oidc"; missing=1; }
+}
+
 for name in "$@"; do
     case $name in
         make) need_make ;;
@@ -92,6 +112,7 @@ for name in "$@"; do
         plugins) need_plugins ;;
         supervisord) need_supervisord ;;
         monit) need_monit ;;
+        oidc) need_oidc ;;
         curl) need_curl ;;
         *) say "there is no \`$name\` to set up"; exit 64 ;;
     esac

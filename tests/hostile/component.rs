@@ -204,6 +204,21 @@ fn leb128(bytes: &mut Vec<u8>, mut number: usize) {
     bytes.push(u8::try_from(number).unwrap_or_default());
 }
 
+/// An auth strategy that exports the interface `redirect` besides; `fields` have its two functions.
+pub(crate) fn redirecting(fields: &str) -> anyhow::Result<Vec<u8>> {
+    let mut module = wat::parse_str(module(World::Auth, fields)?)?;
+    let mut resolve = Resolve::default();
+    for folder in ["wit/types/0.1.0", "wit/host/0.1.0", "wit/auth/0.1.0"] {
+        resolve.push_path(project(folder))?;
+    }
+    let both = "package test:both; world both {
+        include omnivisor:auth/auth-strategy@0.1.0; include omnivisor:auth/redirect-login@0.1.0; }";
+    let package = resolve.push_str("both.wit", both)?;
+    let world = resolve.select_world(&[package], Some("both"))?;
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    ComponentEncoder::default().validate(true).module(&module)?.encode()
+}
+
 /// A good component of `world` with further fields of a component appended.
 pub(crate) fn extended(world: World, fields: &str) -> anyhow::Result<Vec<u8>> {
     let printed = wasmprinter::print_bytes(good(world)?)?;

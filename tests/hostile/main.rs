@@ -5,6 +5,7 @@ mod component;
 mod files;
 mod grants;
 mod place;
+mod redirects;
 mod versions;
 mod waits;
 mod web;

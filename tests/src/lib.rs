@@ -39,7 +39,7 @@ pub use host::Host;
 #[cfg(feature = "e2e")]
 pub use monit::{Monit, Service};
 #[cfg(feature = "harness")]
-pub use places::{free_address, omnivisor, plugins};
+pub use places::{free_address, node_modules, omnivisor, plugins};
 #[cfg(feature = "harness")]
 pub use program::{Node, Program};
 #[cfg(feature = "e2e")]

@@ -28,6 +28,15 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
     anyhow::bail!("none of {DRAWS_MAX} ports drawn is free")
 }
 
+/// The npm packages that the suites need: oidc-provider.
+///
+/// # Errors
+/// They are not installed; the text says what to run.
+pub fn node_modules() -> anyhow::Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in no workspace")?;
+    at_variable_or("OMNIVISOR_NODE_MODULES", root.join("target/tools/oidc/node_modules"), "make setup")
+}
+
 /// Where cargo puts what it builds: two folders above the test binary.
 fn target() -> anyhow::Result<PathBuf> {
     let binary = std::env::current_exe().context("the test binary has no path")?;

@@ -8,10 +8,10 @@ use crate::api::metrics::Metrics;
 use crate::api::socket::bearer_from;
 use crate::api::view;
 use crate::api::wire::FieldProblem;
-use crate::auth::{Action, Auth, AuthRefusal, SessionInfo};
+use crate::auth::{Action, Auth, Offer, Recognised};
 use crate::config::ServerConfig;
 use crate::hub::Hub;
-use crate::model::{OperationRequest, Principal, Requester, Target, is_mutating};
+use crate::model::{OperationRequest, PeerFacts, Principal, Requester, Secret, Target, is_mutating};
 use crate::node::Pool;
 use crate::plugin::PluginSet;
 use crate::store::{AuditOutcome, AuditRecord};
@@ -52,9 +52,9 @@ pub struct Edge {
 #[derive(Debug, Clone)]
 pub struct RequestId(pub String);
 
-/// Who asks. Keeping it keeps the session in use.
+/// Who asks. Keeping it keeps its session in use.
 #[derive(Debug, Clone)]
-pub struct Caller(pub SessionInfo);
+pub struct Caller(pub Recognised);
 
 impl Caller {
     /// The one recognised.
@@ -73,14 +73,25 @@ pub struct Facts {
     pub address: IpAddr,
 }
 
+impl Facts {
+    /// What strategies may know of the request.
+    #[must_use]
+    pub fn peer(&self) -> PeerFacts {
+        PeerFacts { address: self.address, request_id: self.request_id.clone() }
+    }
+}
+
 impl Edge {
     /// Recognises the caller. The one place where a request becomes somebody's, for REST and feed alike.
     ///
     /// # Errors
-    /// [`ApiError::Auth`] without a proper token, and what the session store says.
-    pub fn recognise(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
-        let token = bearer_from(headers).ok_or(AuthRefusal::Required)?;
-        Ok(Caller(self.auth.authenticate_bearer(token, SystemTime::now())?))
+    /// [`ApiError::Auth`] without a proper credential, and when none can be judged; [`ApiError::Malformed`] for a header
+    /// that a strategy wants to see and that is no text.
+    pub async fn recognise(&self, headers: &HeaderMap, facts: &Facts) -> Result<Caller, ApiError> {
+        let bearer = bearer_from(headers).map(|token| Secret::new(token.to_owned()));
+        let headers = if bearer.is_some() { Vec::new() } else { wanted(&self.auth.request_headers(), headers)? };
+        let offer = Offer { bearer, headers };
+        Ok(Caller(self.auth.recognise(offer, &facts.peer(), SystemTime::now()).await?))
     }
 
     /// Decides whether `caller` may do that: first the permission, then every validator.
@@ -162,4 +173,18 @@ impl Edge {
             at: SystemTime::now(),
         }
     }
+}
+
+/// The headers that strategies want to see, one that was sent twice twice.
+fn wanted(names: &[String], headers: &HeaderMap) -> Result<Vec<(String, String)>, ApiError> {
+    let mut found = Vec::new();
+    for name in names {
+        for value in headers.get_all(name) {
+            // Half a name would be another one's.
+            let text = std::str::from_utf8(value.as_bytes())
+                .map_err(|_| ApiError::Malformed(format!("the header `{name}` is not UTF-8")))?;
+            found.push((name.clone(), text.to_owned()));
+        }
+    }
+    Ok(found)
 }

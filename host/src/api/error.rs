@@ -3,7 +3,7 @@
 use crate::api::edge::RequestId;
 use crate::api::socket::FeedRefusal;
 use crate::api::wire::{FieldProblem, Problem};
-use crate::auth::{AccountFault, AuthRefusal};
+use crate::auth::AuthRefusal;
 use crate::model::FaultKind;
 use crate::node::NodeError;
 use crate::plugin::{JudgeError, PluginFailure};
@@ -145,19 +145,17 @@ impl ApiError {
         if let Self::Invalid(fields) | Self::Judge { violations: fields, .. } = self {
             return fields.clone();
         }
-        match self.account_fault() {
-            Some(fault) => vec![FieldProblem {
-                pointer: format!("/body/{}", fault.field()),
-                code: fault.code().to_owned(),
-                message: fault.to_string(),
-            }],
-            None => Vec::new(),
+        let Self::Auth(refusal) = self else { return Vec::new() };
+        let problem = |field: &str, code: &str, message: String| FieldProblem {
+            pointer: format!("/body/{field}"),
+            code: code.to_owned(),
+            message,
+        };
+        if let AuthRefusal::KeyWish(faults) = refusal.as_ref() {
+            return faults.iter().map(|fault| problem(&fault.field(), fault.code(), fault.to_string())).collect();
         }
-    }
-
-    fn account_fault(&self) -> Option<AccountFault> {
-        let Self::Auth(refusal) = self else { return None };
-        if let AuthRefusal::Account(fault) = refusal.as_ref() { Some(*fault) } else { None }
+        let AuthRefusal::Account(fault) = refusal.as_ref() else { return Vec::new() };
+        vec![problem(fault.field(), fault.code(), fault.to_string())]
     }
 
     /// What happened and what to do, without what only the log may know.
@@ -280,12 +278,30 @@ fn auth_row(refusal: &AuthRefusal) -> Row {
             row(S::SERVICE_UNAVAILABLE, "auth.busy", "Too many logins at once").after(*retry_after)
         }
         AuthRefusal::Plugin { source: JudgeError::Plugin(failure), .. } => plugin_row(failure),
-        AuthRefusal::Plugin { source: JudgeError::Fault(_), .. } => {
-            row(S::INTERNAL_SERVER_ERROR, "plugin.fault", "A plugin failed")
-        }
+        AuthRefusal::Plugin { source: JudgeError::Fault(fault), .. } => match fault.kind {
+            FaultKind::Node | FaultKind::Timeout => {
+                row(S::SERVICE_UNAVAILABLE, "auth.unavailable", "Nobody can be judged now").after(SOON)
+            }
+            FaultKind::Caller | FaultKind::Unsupported | FaultKind::Plugin => {
+                row(S::INTERNAL_SERVER_ERROR, "plugin.fault", "A plugin failed")
+            }
+        },
         AuthRefusal::Store(error) => store_row(error),
         AuthRefusal::SetupDone => row(S::CONFLICT, "setup.done", "There is an administrator"),
-        AuthRefusal::Account(_) => row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules"),
+        AuthRefusal::NoSuchLogin { .. } => row(S::NOT_FOUND, "auth.no_such_login", "No such login"),
+        AuthRefusal::NoExternalUrl => {
+            row(S::NOT_IMPLEMENTED, "auth.no_external_url", "The server does not know its own address")
+        }
+        AuthRefusal::FlowsFull { .. } => {
+            row(S::SERVICE_UNAVAILABLE, "auth.flows_full", "Too many logins under way").after(SOON)
+        }
+        AuthRefusal::FlowLost => row(S::BAD_REQUEST, "auth.flow_lost", "No such login is under way"),
+        AuthRefusal::NoSession => row(S::CONFLICT, "auth.no_session", "There is no session"),
+        AuthRefusal::NoAccount => row(S::FORBIDDEN, "auth.no_account", "Only for accounts"),
+        AuthRefusal::NoSuchKey { .. } => row(S::NOT_FOUND, "auth.key_not_found", "No such API key"),
+        AuthRefusal::KeyWish(_) | AuthRefusal::Account(_) => {
+            row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules")
+        }
         AuthRefusal::Internal { .. } => row(S::INTERNAL_SERVER_ERROR, "host.internal", "The server failed"),
     }
 }
@@ -295,6 +311,7 @@ fn store_row(error: &StoreError) -> Row {
     match error {
         StoreError::Busy { .. } | StoreError::TimedOut { .. } => unavailable("store.busy", "The database is busy"),
         StoreError::Full => unavailable("store.full", "The disk is full"),
+        StoreError::TooManyKeys { .. } => row(StatusCode::CONFLICT, "auth.too_many_keys", "Too many API keys"),
         StoreError::Closed => unavailable("host.shutting_down", "The server is shutting down"),
         StoreError::Broken { .. }
         | StoreError::Read { .. }

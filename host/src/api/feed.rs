@@ -1,6 +1,6 @@
 //! The feed's route: who may open it.
 
-use crate::api::edge::{Caller, Edge};
+use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::input::Asked;
 use crate::api::socket::{self, FeedContext};
@@ -9,6 +9,7 @@ use crate::auth::Action;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// The live feed
 ///
@@ -20,15 +21,17 @@ use std::sync::Arc;
 pub(super) async fn open(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
+    Extension(facts): Extension<Facts>,
     request: Request,
 ) -> Result<Response, ApiError> {
     edge.admit(&caller, Action::FeedRead, "feed.open", Asked::default()).await?;
+    let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
     let context = FeedContext {
         hub: edge.hub.clone(),
         tracker: edge.tracker.clone(),
         stop: edge.stop.clone(),
-        ended: caller.0.ended.clone(),
-        hold: Arc::new(caller),
+        ended: watch.ended.clone(),
+        hold: Arc::new((caller, watch)),
         allowed_origins: Arc::from([]),
     };
     Ok(socket::upgrade(request, context).await?)

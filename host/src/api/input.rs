@@ -85,6 +85,12 @@ impl Input {
         Some(value)
     }
 
+    /// Takes all query parameters that are left, as they are. They become no fields: what another server sends back with a
+    /// browser is for the strategy alone.
+    pub(super) fn rest(&mut self) -> Vec<(String, String)> {
+        std::mem::take(&mut self.query)
+    }
+
     /// Takes a query parameter that is a whole number in a range.
     pub(super) fn number(&mut self, name: &str, range: RangeInclusive<u64>) -> Option<u64> {
         let text = self.text(name)?;

@@ -3,7 +3,7 @@
 use crate::api::edge::{Edge, Facts, RequestId};
 use crate::api::error::ApiError;
 use crate::api::server::Peer;
-use axum::extract::{MatchedPath, Request, State};
+use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::HeaderValue;
@@ -45,9 +45,14 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     response
 }
 
-/// Lets a request on only with a session; the handler finds out whose in the request's extensions.
-pub(super) async fn require_session(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
-    match edge.recognise(request.headers()) {
+/// Lets a request on only when it is somebody's; the handler finds out whose in the request's extensions.
+pub(super) async fn require_caller(
+    State(edge): State<Arc<Edge>>,
+    Extension(facts): Extension<Facts>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match edge.recognise(request.headers(), &facts).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
             next.run(request).await

@@ -2,7 +2,7 @@
 
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
-use crate::api::handlers::{logs, nodes, orders, probes, sessions};
+use crate::api::handlers::{api_keys, logins, logs, nodes, orders, probes, sessions};
 use crate::api::{feed, request};
 use axum::Router;
 use axum::extract::Request;
@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Omnivisor", description = "One control plane over many process supervisors.", license(name = "MIT OR Apache-2.0")),
-    tags((name = "session"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "feed"), (name = "probes")),
+    tags((name = "session"), (name = "api-keys"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "feed"), (name = "probes")),
     security(("bearer" = [])),
     modifiers(&Bearer)
 )]
@@ -43,10 +43,14 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(logs::read))
         .routes(routes!(sessions::me))
         .routes(routes!(sessions::logout))
+        .routes(routes!(api_keys::create, api_keys::list))
+        .routes(routes!(api_keys::revoke))
         .routes(routes!(feed::open));
     let open = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::login))
         .routes(routes!(sessions::setup))
+        .routes(routes!(logins::depart))
+        .routes(routes!(logins::arrive))
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))
@@ -64,10 +68,10 @@ pub fn openapi() -> Result<String, serde_json::Error> {
     serde_json::to_string(&document)
 }
 
-/// All routes. Those behind a session pass `require_session`, and nothing else does.
+/// All routes. Those behind a session pass `require_caller`, and nothing else does.
 pub fn router(edge: Arc<Edge>) -> Router {
     let (open, with_session) = table();
-    let with_session = with_session.route_layer(from_fn_with_state(Arc::clone(&edge), request::require_session));
+    let with_session = with_session.route_layer(from_fn_with_state(Arc::clone(&edge), request::require_caller));
     let (router, _) = open.merge(with_session).split_for_parts();
     router
         .fallback(request::no_route)

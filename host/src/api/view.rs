@@ -1,10 +1,11 @@
 //! From what the host knows to what the API says.
 
-use crate::api::wire::{CommandResult, FieldProblem, LogView, NodeView, PrincipalView, ProcessView};
+use crate::api::wire::{ApiKeyView, CommandResult, FieldProblem, LogView, NodeView, PrincipalView, ProcessView};
 use crate::model::{
     CommandReport, LogChannel, LogSlice, NodeId, NodeStatus, ObservedProcess, Operation, Principal, ProcessId,
     ProcessState, Violation,
 };
+use crate::store::IssuedKey;
 use std::time::SystemTime;
 
 /// RFC 3339 in UTC with milliseconds.
@@ -102,13 +103,30 @@ pub fn log(node: &NodeId, process: &ProcessId, channel: LogChannel, slice: &LogS
     }
 }
 
-/// Who asks.
+/// Who asks, and until when.
 #[must_use]
-pub fn principal(principal: &Principal) -> PrincipalView {
+pub fn principal(principal: &Principal, expires: Option<SystemTime>) -> PrincipalView {
     PrincipalView {
         name: principal.name.clone(),
         role: principal.role.as_str().to_owned(),
         strategy: principal.strategy.clone(),
+        scopes: principal.scopes.clone(),
+        expires_at: expires.map(timestamp),
+    }
+}
+
+/// An API key, without its text.
+#[must_use]
+pub fn api_key(key: &IssuedKey) -> ApiKeyView {
+    ApiKeyView {
+        id: key.id.clone(),
+        account: key.account.clone(),
+        label: key.label.clone(),
+        scopes: key.scopes.clone(),
+        created_at: timestamp(key.created),
+        expires_at: key.expires.map(timestamp),
+        last_used_at: key.last_used.map(timestamp),
+        revoked_at: key.revoked.map(timestamp),
     }
 }
 

@@ -211,12 +211,74 @@ pub struct SetupRequest {
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct PrincipalView {
-    /// The account's name.
+    /// The account's name, or `STRATEGY/NAME` of somebody known elsewhere.
     pub name: String,
     /// `viewer`, `operator` or `admin`.
     pub role: String,
     /// The strategy that vouched for it.
     pub strategy: String,
+    /// The actions that this credential is limited to; empty for all that the role may.
+    #[serde(default)]
+    #[schema(example = json!(["process.read"]))]
+    pub scopes: Vec<String>,
+    /// When the session or credential ends in any case; none if it does not by itself.
+    #[serde(default)]
+    pub expires_at: Option<String>,
+}
+
+/// An API key that is wished for. It acts for the account of whoever asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyRequest {
+    /// What to call it.
+    #[schema(min_length = 1, max_length = 100, example = "nightly deploy")]
+    pub label: String,
+    /// The actions that it is to be limited to, at most those of whoever asks; empty for all of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(example = json!(["process.read", "process.control"]))]
+    pub scopes: Vec<String>,
+    /// After how many seconds it is to end; left out, it does not end by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 60, maximum = 315360000)]
+    pub expires_in_s: Option<u64>,
+}
+
+/// An API key, without its text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApiKeyView {
+    /// Its public id, by which it is revoked.
+    #[schema(example = "0123456789abcdef")]
+    pub id: String,
+    /// The account that it acts for.
+    pub account: String,
+    /// What its owner calls it.
+    pub label: String,
+    /// The actions that it is limited to; empty for all that the account may.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created_at: String,
+    /// When it ends; none if it does not by itself.
+    pub expires_at: Option<String>,
+    /// When it was last used, to five minutes.
+    pub last_used_at: Option<String>,
+    /// When it was revoked.
+    pub revoked_at: Option<String>,
+}
+
+/// A new API key. Send its text as `Authorization: Bearer TEXT`; it is shown this once.
+#[derive(Clone, Serialize, Deserialize, ToSchema)]
+pub struct ApiKeyCreated {
+    /// The text: `ovk_ID_SECRET`.
+    pub text: String,
+    /// The key.
+    pub key: ApiKeyView,
+}
+
+/// API keys, newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ApiKeyList {
+    /// The keys.
+    pub items: Vec<ApiKeyView>,
 }
 
 /// A problem document (RFC 9457). Every answer that is not a success has this form.

@@ -2,14 +2,14 @@ use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
 use crate::app::relay;
 use crate::app::shutdown::{Ended, Shutdown};
-use crate::auth::{Auth, AuthParts, Passwords};
+use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
 use crate::node::Pool;
-use crate::plugin::{self, Services, WebCache};
+use crate::plugin::{self, PluginSet, Services, Strategy, WebCache};
 use crate::store::Store;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -58,10 +58,16 @@ impl Running {
         let stop_owners = CancellationToken::new();
         let (publish, plugins) = watch::channel(Arc::default());
         let passwords = Arc::new(Passwords::new(store.clone(), connections.clone()));
+        let keys = Arc::new(Keys::new(store.clone()));
+        let granted = config.plugins.grants.iter().map(|(name, grant)| (name.clone(), grant.role_max));
+        let (_, roles_max) = watch::channel(Arc::new(granted.collect::<BTreeMap<_, _>>()));
         let auth = Auth::new(AuthParts {
             store,
             passwords: Arc::clone(&passwords),
+            keys: Arc::<Keys>::clone(&keys),
             plugins: plugins.clone(),
+            roles_max,
+            external_url: config.server.external_url.clone(),
             tracker: connections.clone(),
             idle_timeout: config.server.session_idle_timeout,
             timeout: config.server.session_timeout,
@@ -69,12 +75,13 @@ impl Running {
         let adapters: BTreeSet<String> = config.nodes.iter().map(|node| node.adapter.clone()).collect();
         let services = Services {
             accounts: passwords,
-            api_keys: None,
+            api_keys: Some(keys),
             http: Some(Arc::new(Fetch::new())),
             web_cache: WebCache::default(),
         };
         let loaded = plugin::load(&config.plugins, &adapters, services).await.map_err(RunError::Plugins)?;
         publish.send_replace(Arc::clone(&loaded.set));
+        warn_of_logins_that_cannot_come_back(config, &loaded.set);
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
         let calls_max = config.plugins.adapter_limits.calls_max;
@@ -118,6 +125,19 @@ impl Running {
         };
         shutdown.stage("store", close).await;
         shutdown.ended()
+    }
+}
+
+/// Such a login is refused when somebody tries it; the operator should know before.
+fn warn_of_logins_that_cannot_come_back(config: &Config, set: &PluginSet) {
+    let redirects = |strategy: &&Arc<dyn Strategy>| strategy.info().credentials.iter().any(|kind| kind == "redirect");
+    if config.server.external_url.is_none() {
+        for strategy in set.strategies.iter().filter(redirects) {
+            tracing::warn!(
+                strategy = strategy.name(),
+                "logins at another server need `external_url` in [server]: until then this strategy's are refused"
+            );
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) enum Attempt {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Key {
     Pair(String, IpAddr),
+    /// A token by the beginning of its digest. The same wrong one again is no new guess.
+    Token([u8; 16], IpAddr),
     Address(IpAddr),
 }
 
@@ -53,7 +55,7 @@ struct Record {
 impl Key {
     const fn free(&self) -> u32 {
         match self {
-            Self::Pair(..) => FREE_OF_PAIR,
+            Self::Pair(..) | Self::Token(..) => FREE_OF_PAIR,
             Self::Address(_) => FREE_OF_ADDRESS,
         }
     }
@@ -72,24 +74,34 @@ impl Attempts {
     pub(super) fn begin(&self, account: &str, address: IpAddr, now: Instant) -> Attempt {
         let mut records = self.lock();
         let keys = keys(account, address);
-        for key in &keys {
-            let Some(record) = records.get_mut(key) else { continue };
-            if now.saturating_duration_since(record.last) >= FORGET_AFTER {
-                records.remove(key);
-                continue;
-            }
-            let retry_after = record.wait(key, now);
-            if !retry_after.is_zero() {
-                let is_first = !std::mem::replace(&mut record.is_refusing, true);
-                return Attempt::Refused { retry_after, is_first };
-            }
+        let attempt = check(&mut records, &keys, now);
+        if attempt == Attempt::Admitted {
+            keys.into_iter().for_each(|key| count(&mut records, key, now));
         }
-        for key in keys {
-            make_room(&mut records, now);
-            let record = records.entry(key).or_insert(Record { failures: 0, last: now, is_refusing: false });
-            *record = Record { failures: record.failures.saturating_add(1), last: now, is_refusing: false };
+        attempt
+    }
+
+    /// Whether a token may be judged now. It counts only once it has failed: many clients behind one address may begin
+    /// at the same moment, and a token holds too many bits for a few more guesses to matter.
+    pub(super) fn check_token(&self, digest: &[u8; 32], address: IpAddr, now: Instant) -> Attempt {
+        check(&mut self.lock(), &token_keys(digest, address), now)
+    }
+
+    /// A token was wrong. One that was wrong before counts against itself alone, so that a program that goes on using a
+    /// revoked one does not shut out all others of its address.
+    pub(super) fn token_failed(&self, digest: &[u8; 32], address: IpAddr, now: Instant) {
+        let [token, address] = token_keys(digest, address);
+        let mut records = self.lock();
+        if !records.contains_key(&token) {
+            count(&mut records, address, now);
         }
-        Attempt::Admitted
+        count(&mut records, token, now);
+    }
+
+    /// A token is good now, whatever it was before.
+    pub(super) fn token_succeeded(&self, digest: &[u8; 32], address: IpAddr) {
+        let [token, _] = token_keys(digest, address);
+        self.lock().remove(&token);
     }
 
     /// The attempt succeeded: the account is forgiven, the address only this attempt, or one good account would pay
@@ -114,6 +126,34 @@ impl Attempts {
     }
 }
 
+fn check(records: &mut HashMap<Key, Record>, keys: &[Key; 2], now: Instant) -> Attempt {
+    for key in keys {
+        let Some(record) = records.get_mut(key) else { continue };
+        if now.saturating_duration_since(record.last) >= FORGET_AFTER {
+            records.remove(key);
+            continue;
+        }
+        let retry_after = record.wait(key, now);
+        if !retry_after.is_zero() {
+            let is_first = !std::mem::replace(&mut record.is_refusing, true);
+            return Attempt::Refused { retry_after, is_first };
+        }
+    }
+    Attempt::Admitted
+}
+
+fn count(records: &mut HashMap<Key, Record>, key: Key, now: Instant) {
+    make_room(records, now);
+    let record = records.entry(key).or_insert(Record { failures: 0, last: now, is_refusing: false });
+    *record = Record { failures: record.failures.saturating_add(1), last: now, is_refusing: false };
+}
+
+fn token_keys(digest: &[u8; 32], address: IpAddr) -> [Key; 2] {
+    let address = network(address);
+    let beginning = digest.first_chunk().copied().unwrap_or_default();
+    [Key::Token(beginning, address), Key::Address(address)]
+}
+
 fn keys(account: &str, address: IpAddr) -> [Key; 2] {
     let address = network(address);
     let name = account.get(..account.floor_char_boundary(NAME_BYTES_MAX)).unwrap_or_default();
@@ -121,7 +161,7 @@ fn keys(account: &str, address: IpAddr) -> [Key; 2] {
 }
 
 /// What one peer can choose freely counts as one address: an IPv6 host has a whole /64.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
@@ -236,6 +276,27 @@ mod tests {
         for _ in 0..5 {
             assert!(admitted(&attempts, "ann", HERE, now));
         }
+    }
+
+    #[test]
+    fn guesses_at_tokens_slow_their_address_down_and_one_wrong_token_only_itself() {
+        let (attempts, now) = (Attempts::default(), Instant::now());
+        let digest = |n: u8| [n; 32];
+        for _ in 0..100 {
+            if attempts.check_token(&digest(0), HERE, now) == Attempt::Admitted {
+                attempts.token_failed(&digest(0), HERE, now);
+            }
+        }
+        assert!(matches!(attempts.check_token(&digest(0), HERE, now), Attempt::Refused { is_first: false, .. }));
+        assert_eq!(attempts.check_token(&digest(1), HERE, now), Attempt::Admitted, "others go on");
+        for n in 1..20 {
+            assert_eq!(attempts.check_token(&digest(n), HERE, now), Attempt::Admitted, "{n}");
+            attempts.token_failed(&digest(n), HERE, now);
+        }
+        assert!(matches!(attempts.check_token(&digest(99), HERE, now), Attempt::Refused { is_first: true, .. }));
+        assert_eq!(attempts.check_token(&digest(99), THERE, now), Attempt::Admitted);
+        attempts.token_succeeded(&digest(0), THERE);
+        assert!(matches!(attempts.check_token(&digest(0), HERE, now), Attempt::Refused { .. }));
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub enum AuthRefusal {
         retry_after: Duration,
     },
     /// A strategy failed. Whoever asked is refused, whatever the next strategy might say.
-    #[error("auth strategy `{strategy}` failed")]
+    #[error("auth strategy `{strategy}` cannot judge now, and nobody is let in unjudged; try again later")]
     Plugin {
         /// The strategy.
         strategy: String,
@@ -51,6 +51,44 @@ pub enum AuthRefusal {
     /// The account's name or password breaks a rule.
     #[error(transparent)]
     Account(#[from] AccountFault),
+    /// No strategy of this name sends anybody elsewhere.
+    #[error("there is no login at `{strategy}`; see which strategies the operator has configured")]
+    NoSuchLogin {
+        /// The name asked for.
+        strategy: String,
+    },
+    /// Logins that are sent elsewhere cannot come back.
+    #[error(
+        "logins at other servers need `external_url` in [server] of the configuration: where users reach this server"
+    )]
+    NoExternalUrl,
+    /// So many logins are under way elsewhere that no other may begin.
+    #[error("{limit} logins are under way, which is all that are allowed; try again in some minutes")]
+    FlowsFull {
+        /// Logins allowed.
+        limit: usize,
+    },
+    /// Somebody came back, and no login of this browser is under way.
+    #[error(
+        "no login is under way in this browser: it was never begun here, was used already, or took longer than ten \
+         minutes; begin again"
+    )]
+    FlowLost,
+    /// Logout without a session.
+    #[error("this request was let in by its credential and has no session to end; revoke the credential instead")]
+    NoSession,
+    /// Somebody known elsewhere wants what only accounts have.
+    #[error("API keys belong to accounts, and you are known by another server; log in with an account")]
+    NoAccount,
+    /// What is wished of an API key is wrong.
+    #[error("{} things about the API key cannot be; see `errors`", .0.len())]
+    KeyWish(Vec<KeyFault>),
+    /// There is no such API key among those that one may manage.
+    #[error("there is no API key `{id}` of yours; list them to see which there are")]
+    NoSuchKey {
+        /// The id asked for.
+        id: String,
+    },
     /// Something that only this host can be blamed for.
     #[error("{what} failed")]
     Internal {
@@ -72,10 +110,16 @@ impl AuthRefusal {
             | Self::Forbidden { .. }
             | Self::TooManyAttempts { .. }
             | Self::SetupDone
-            | Self::Account(_) => Fault::Caller,
+            | Self::Account(_)
+            | Self::NoSuchLogin { .. }
+            | Self::FlowLost
+            | Self::NoSession
+            | Self::NoAccount
+            | Self::KeyWish(_)
+            | Self::NoSuchKey { .. } => Fault::Caller,
             Self::Plugin { .. } => Fault::Plugin,
             Self::Store(error) => error.fault(),
-            Self::Busy { .. } | Self::Internal { .. } => Fault::Host,
+            Self::Busy { .. } | Self::NoExternalUrl | Self::FlowsFull { .. } | Self::Internal { .. } => Fault::Host,
         }
     }
 }
@@ -136,6 +180,73 @@ impl AccountFault {
             Self::NameTooLong { .. } | Self::PasswordTooLong { .. } => "too_long",
             Self::NameCharacter { .. } => "character",
             Self::PasswordTooShort { .. } => "too_short",
+        }
+    }
+}
+
+/// What is wrong with a wished API key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum KeyFault {
+    /// No label, too long a one, or one that would break a line.
+    #[error("a label of 1 to {max} characters without control characters is needed")]
+    Label {
+        /// Characters allowed.
+        max: usize,
+    },
+    /// More scopes than there are.
+    #[error("at most {max} scopes are allowed")]
+    TooManyScopes {
+        /// Scopes allowed.
+        max: usize,
+    },
+    /// No such action.
+    #[error("there is no such action; those are {}", Action::ALL.map(Action::as_str).join(", "))]
+    UnknownScope {
+        /// Which of the scopes.
+        index: usize,
+    },
+    /// An action that whoever makes the key may not do.
+    #[error("you may not do `{action}` yourself, so no key of yours may")]
+    ScopeExceeds {
+        /// Which of the scopes.
+        index: usize,
+        /// The action.
+        action: Action,
+    },
+    /// A key for all that the account may, made with a credential that may less.
+    #[error("your own credential is limited, so name the scopes of the key")]
+    ScopesNeeded,
+    /// It would have ended before it began.
+    #[error("the key would have ended already")]
+    Past,
+    /// It would last longer than the credential that makes it.
+    #[error("the key would last longer than the credential that makes it; give it an end before that")]
+    Outlives,
+}
+
+impl KeyFault {
+    /// The field, as the end of a JSON pointer: `label`, `scopes`, `scopes/2`, `expires_in_s`.
+    #[must_use]
+    pub fn field(self) -> String {
+        match self {
+            Self::Label { .. } => "label".to_owned(),
+            Self::TooManyScopes { .. } | Self::ScopesNeeded => "scopes".to_owned(),
+            Self::UnknownScope { index } | Self::ScopeExceeds { index, .. } => format!("scopes/{index}"),
+            Self::Past | Self::Outlives => "expires_in_s".to_owned(),
+        }
+    }
+
+    /// The rule, stable.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Label { .. } => "label",
+            Self::TooManyScopes { .. } => "too_many",
+            Self::UnknownScope { .. } => "unknown_scope",
+            Self::ScopeExceeds { .. } => "exceeds",
+            Self::ScopesNeeded => "required",
+            Self::Past => "past",
+            Self::Outlives => "outlives",
         }
     }
 }

@@ -1,17 +1,21 @@
-use crate::auth::attempts::{Attempt, Attempts};
-use crate::auth::chain::{self, Ruling};
+use crate::auth::attempts::Attempts;
+use crate::auth::flows::Flows;
+use crate::auth::keys::{KeyWish, Keys};
+use crate::auth::login::{Departure, entry};
 use crate::auth::password::{Passwords, cores};
+use crate::auth::recognise::{Offer, Recognised};
 use crate::auth::session::{SessionInfo, Sessions};
-use crate::auth::setup::{SetupGate, create_first_administrator};
+use crate::auth::setup::SetupGate;
 use crate::auth::slots::Slots;
+use crate::auth::verdicts::Verdicts;
 use crate::auth::{Action, AuthRefusal, allows};
 use crate::model::{Credential, PeerFacts, Principal, Role, Secret};
-use crate::plugin::{JudgeError, PluginFailure, PluginSet};
-use crate::store::{Account, AuditOutcome, AuditRecord, SessionId, Store};
+use crate::plugin::PluginSet;
+use crate::store::{AuditOutcome, AuditRecord, IssuedKey, Store};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -19,6 +23,10 @@ use tokio_util::task::TaskTracker;
 /// strategy's own time does not pass in a queue.
 const LOGINS_WAITING_MAX: usize = 64;
 const LOGIN_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Requests whose credential is being judged, or waits for it. A strategy may wait for another server meanwhile, so there
+/// are more than cores; with the logins they stay below the calls that a strategy has by default.
+const REQUESTS_MAX: usize = 16;
+const REQUESTS_WAITING_MAX: usize = 256;
 
 /// How often ended sessions are looked for.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(30);
@@ -29,8 +37,14 @@ pub struct AuthParts {
     pub store: Store,
     /// The hasher, which `auth-local` checks passwords with too.
     pub passwords: Arc<Passwords>,
+    /// API keys, which `auth-token` looks up too.
+    pub keys: Arc<Keys>,
     /// The strategies, as they are at each moment.
     pub plugins: watch::Receiver<Arc<PluginSet>>,
+    /// The most that people known elsewhere may be, by strategy. Viewers where a strategy is not named.
+    pub roles_max: watch::Receiver<Arc<BTreeMap<String, Role>>>,
+    /// Where users reach this server, for logins that are sent elsewhere.
+    pub external_url: Option<String>,
     /// Logins run on it, so that a client that leaves does not cut one short of its record.
     pub tracker: TaskTracker,
     /// A session not used for so long ends.
@@ -45,15 +59,21 @@ pub struct Auth {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    store: Store,
-    passwords: Arc<Passwords>,
-    plugins: watch::Receiver<Arc<PluginSet>>,
-    tracker: TaskTracker,
-    sessions: Sessions,
-    attempts: Attempts,
-    setup: SetupGate,
-    logins: Slots,
+pub(super) struct Inner {
+    pub(super) store: Store,
+    pub(super) passwords: Arc<Passwords>,
+    pub(super) keys: Arc<Keys>,
+    pub(super) plugins: watch::Receiver<Arc<PluginSet>>,
+    pub(super) roles_max: watch::Receiver<Arc<BTreeMap<String, Role>>>,
+    pub(super) external_url: Option<String>,
+    pub(super) tracker: TaskTracker,
+    pub(super) sessions: Sessions,
+    pub(super) attempts: Attempts,
+    pub(super) setup: SetupGate,
+    pub(super) flows: Flows,
+    pub(super) verdicts: Verdicts,
+    pub(super) logins: Slots,
+    pub(super) requests: Slots,
 }
 
 /// A session that has just begun.
@@ -69,11 +89,25 @@ impl Auth {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: AuthParts) -> Self {
-        let AuthParts { store, passwords, plugins, tracker, idle_timeout, timeout } = parts;
-        let sessions = Sessions::new(store.clone(), idle_timeout, timeout);
-        let logins = Slots::new(cores(), LOGINS_WAITING_MAX, LOGIN_WAIT_MAX);
-        let (attempts, setup) = (Attempts::default(), SetupGate::default());
-        Self { inner: Arc::new(Inner { store, passwords, plugins, tracker, sessions, attempts, setup, logins }) }
+        let AuthParts { store, passwords, keys, plugins, roles_max, external_url, tracker, idle_timeout, timeout } =
+            parts;
+        let inner = Inner {
+            sessions: Sessions::new(store.clone(), idle_timeout, timeout),
+            attempts: Attempts::default(),
+            setup: SetupGate::default(),
+            flows: Flows::default(),
+            verdicts: Verdicts::default(),
+            logins: Slots::new(cores(), LOGINS_WAITING_MAX, LOGIN_WAIT_MAX),
+            requests: Slots::new(REQUESTS_MAX, REQUESTS_WAITING_MAX, LOGIN_WAIT_MAX),
+            store,
+            passwords,
+            keys,
+            plugins,
+            roles_max,
+            external_url,
+            tracker,
+        };
+        Self { inner: Arc::new(inner) }
     }
 
     /// A one-time token for [`Auth::setup`] if there is no account yet; the caller shows it to the operator. `None`
@@ -124,12 +158,80 @@ impl Auth {
         setup.await.unwrap_or(Err(AuthRefusal::Internal { what: "the setup's task" }))
     }
 
-    /// The session of a bearer token. REST routes and the feed both ask here. Does not wait.
+    /// Sends somebody elsewhere to log in: asks the strategy where to, and remembers that a login is under way. The
+    /// redirection and the word for the browser's cookie go to the browser, and to nobody else.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::NoSuchLogin`], [`AuthRefusal::NoExternalUrl`], [`AuthRefusal::FlowsFull`],
+    /// [`AuthRefusal::TooManyAttempts`] for too many under way from one address, [`AuthRefusal::Busy`],
+    /// [`AuthRefusal::Plugin`], [`AuthRefusal::Internal`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future begins nothing.
+    pub async fn depart(&self, strategy: &str, facts: PeerFacts) -> Result<Departure, AuthRefusal> {
+        self.inner.depart(strategy, facts).await
+    }
+
+    /// Judges somebody who is back from elsewhere with the parameters of the query, and begins a session. `cookie` is the
+    /// word that the browser was given by [`Auth::depart`].
+    ///
+    /// # Errors
+    /// [`AuthRefusal::FlowLost`] when no such login is under way in this browser, [`AuthRefusal::NoSuchLogin`],
+    /// [`AuthRefusal::NoExternalUrl`], and those of [`Auth::login`].
+    ///
+    /// # Cancel safety
+    /// As for [`Auth::login`].
+    pub async fn arrive(
+        &self,
+        strategy: &str,
+        parameters: Vec<(String, String)>,
+        cookie: Option<Secret>,
+        facts: PeerFacts,
+        now: SystemTime,
+    ) -> Result<Login, AuthRefusal> {
+        let (inner, strategy) = (Arc::clone(&self.inner), strategy.to_owned());
+        let login =
+            self.inner.tracker.spawn(async move { inner.arrive(&strategy, parameters, cookie, facts, now).await });
+        login.await.unwrap_or(Err(AuthRefusal::Internal { what: "the login's task" }))
+    }
+
+    /// The request headers that strategies want to see, in lower case.
+    #[must_use]
+    pub fn request_headers(&self) -> Vec<String> {
+        let set = Arc::clone(&self.inner.plugins.borrow());
+        let looks = set.strategies.iter().filter(|strategy| strategy.info().credentials.iter().any(|c| c == "headers"));
+        let mut names: Vec<_> = looks.flat_map(|strategy| strategy.info().request_headers.clone()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// Who makes a request: by its session's token, or by what a strategy says to its bearer token or headers. REST routes
+    /// and the feed both ask here.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::Required`] without a credential that anybody here looks at and for every kind of bad session alike;
+    /// [`AuthRefusal::Failed`] for a credential that was refused; [`AuthRefusal::TooManyAttempts`],
+    /// [`AuthRefusal::Busy`], [`AuthRefusal::Plugin`], [`AuthRefusal::Store`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the call of the strategy. A refusal is then perhaps neither counted nor audited, and
+    /// nobody has learned of it.
+    pub async fn recognise(&self, offer: Offer, facts: &PeerFacts, now: SystemTime) -> Result<Recognised, AuthRefusal> {
+        self.inner.recognise(offer, facts, now).await
+    }
+
+    pub(super) fn tracker(&self) -> &TaskTracker {
+        &self.inner.tracker
+    }
+
+    /// The session of a token. Does not wait.
     ///
     /// # Errors
     /// [`AuthRefusal::Required`] for every kind of bad token alike; [`AuthRefusal::Store`].
-    pub fn authenticate_bearer(&self, token: &str, now: SystemTime) -> Result<SessionInfo, AuthRefusal> {
-        self.inner.authenticate(token, now)
+    #[cfg(test)]
+    pub(super) fn session(&self, token: &str, now: SystemTime) -> Result<SessionInfo, AuthRefusal> {
+        self.inner.session(token, now)
     }
 
     /// Whether a principal may do something. Does not wait.
@@ -137,7 +239,7 @@ impl Auth {
     /// # Errors
     /// [`AuthRefusal::Forbidden`].
     pub fn permit(&self, principal: &Principal, action: Action) -> Result<(), AuthRefusal> {
-        if allows(principal.role, action) { Ok(()) } else { Err(AuthRefusal::Forbidden { action }) }
+        if allows(principal, action) { Ok(()) } else { Err(AuthRefusal::Forbidden { action }) }
     }
 
     /// The names of all that a principal may do, e.g. `process.control`.
@@ -160,6 +262,71 @@ impl Auth {
         let (inner, id) = (Arc::clone(&self.inner), session.session_id);
         let end = self.inner.tracker.spawn(async move { inner.sessions.end(id, record).await });
         end.await.map_err(|_| AuthRefusal::Internal { what: "the logout's task" })??;
+        Ok(())
+    }
+
+    /// Makes an API key for the caller's account, within what the caller's own credential may. The text is shown this once.
+    /// Audited in the same transaction.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::NoAccount`], [`AuthRefusal::KeyWish`] with all that is wrong, [`AuthRefusal::Store`] (among them that there are too many keys),
+    /// [`AuthRefusal::Internal`].
+    ///
+    /// # Cancel safety
+    /// Once polled, the key is perhaps made. Nobody has its text then; it is listed and can be revoked.
+    pub async fn create_key(
+        &self,
+        caller: &Recognised,
+        wish: KeyWish,
+        facts: &PeerFacts,
+        now: SystemTime,
+    ) -> Result<(Secret, IssuedKey), AuthRefusal> {
+        let principal = &caller.principal;
+        if principal.is_external {
+            return Err(AuthRefusal::NoAccount);
+        }
+        let faults = wish.faults(caller, now);
+        if !faults.is_empty() {
+            return Err(AuthRefusal::KeyWish(faults));
+        }
+        let record = entry("api-key.create", &principal.name, AuditOutcome::Done, "", facts, now);
+        self.inner.keys.issue(&principal.name, wish, record, now).await
+    }
+
+    /// API keys, newest first: one's own, and everybody's with [`Action::ApiKeyAdmin`]. Those that have ended are among
+    /// them for a while.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::Store`].
+    pub async fn keys(&self, principal: &Principal) -> Result<Vec<IssuedKey>, AuthRefusal> {
+        let mut keys = self.inner.store.api_keys().await?;
+        keys.retain(|key| may_manage(principal, key));
+        keys.sort_unstable_by(|a, b| b.created.cmp(&a.created).then_with(|| a.id.cmp(&b.id)));
+        Ok(keys)
+    }
+
+    /// Revokes an API key, one's own or anybody's with [`Action::ApiKeyAdmin`]. It is refused from the next request on.
+    /// Revoking it twice is no error. Audited in the same transaction.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::NoSuchKey`], also for one that is not theirs to revoke; [`AuthRefusal::Store`].
+    ///
+    /// # Cancel safety
+    /// As for [`Auth::login`].
+    pub async fn revoke_key(
+        &self,
+        principal: &Principal,
+        id: &str,
+        facts: &PeerFacts,
+        now: SystemTime,
+    ) -> Result<(), AuthRefusal> {
+        let key = self.inner.store.api_key(id)?.filter(|key| may_manage(principal, key));
+        let Some(IssuedKey { id, .. }) = key else { return Err(AuthRefusal::NoSuchKey { id: id.to_owned() }) };
+        let record = entry("api-key.revoke", &principal.name, AuditOutcome::Done, "", facts, now);
+        let record = AuditRecord { target: id.clone(), ..record };
+        let keys = Arc::clone(&self.inner.keys);
+        let revoke = self.inner.tracker.spawn(async move { keys.revoke(&id, record, now).await });
+        revoke.await.map_err(|_| AuthRefusal::Internal { what: "the revocation's task" })??;
         Ok(())
     }
 
@@ -202,204 +369,7 @@ impl std::fmt::Debug for Auth {
     }
 }
 
-impl Inner {
-    async fn login(&self, credential: Credential, facts: PeerFacts, now: SystemTime) -> Result<Login, AuthRefusal> {
-        let claimed = match &credential {
-            Credential::Password { username, .. } => username,
-            Credential::Bearer { .. } | Credential::Headers { .. } => "",
-        };
-        self.begin_attempt("session.login", claimed, &facts, now).await?;
-        let result = self.judge(&credential, claimed, &facts, now).await;
-        self.end_attempt(claimed, &facts, &result);
-        result
-    }
-
-    async fn judge(
-        &self,
-        credential: &Credential,
-        claimed: &str,
-        facts: &PeerFacts,
-        now: SystemTime,
-    ) -> Result<Login, AuthRefusal> {
-        let refused = |strategy: String, reason: &str| AuditRecord {
-            target: strategy,
-            ..entry("session.login", claimed, AuditOutcome::Refused, reason, facts, now)
-        };
-        let ruling = {
-            let _slot = self.logins.enter().await.ok_or(AuthRefusal::BUSY)?;
-            let set = Arc::clone(&self.plugins.borrow());
-            chain::judge(&set, credential, facts).await
-        };
-        let (record, refusal) = match ruling {
-            Ruling::Granted { strategy, identity } => match self.enabled_account(&identity.name)? {
-                Ok(account) => {
-                    let name = identity.name;
-                    let record = entry("session.login", &name, AuditOutcome::Done, "", facts, now);
-                    let record = AuditRecord { target: strategy.clone(), ..record };
-                    let principal = Principal { name, role: account.role, strategy };
-                    let (token, session) = self.sessions.begin(principal, record, now).await?;
-                    return Ok(Login { token, session });
-                }
-                Err(reason) => (refused(strategy, reason), AuthRefusal::Failed),
-            },
-            Ruling::Denied { strategy, code } => (refused(strategy, &code), AuthRefusal::Failed),
-            Ruling::Failed { strategy, source } => {
-                let record =
-                    AuditRecord { outcome: AuditOutcome::Failed, ..refused(strategy.clone(), code_of(&source)) };
-                let is_busy = matches!(source, JudgeError::Plugin(PluginFailure::Busy { .. }));
-                (record, if is_busy { AuthRefusal::BUSY } else { AuthRefusal::Plugin { strategy, source } })
-            }
-        };
-        self.store.append_audit(record).await?;
-        Err(refusal)
-    }
-
-    async fn setup(
-        &self,
-        token: &Secret,
-        username: String,
-        password: Secret,
-        facts: PeerFacts,
-        now: SystemTime,
-    ) -> Result<Login, AuthRefusal> {
-        const NO_ACCOUNT: &str = "";
-        self.begin_attempt("setup", NO_ACCOUNT, &facts, now).await?;
-        let result = self.redeem(token, username, password, &facts, now).await;
-        self.end_attempt(NO_ACCOUNT, &facts, &result);
-        result
-    }
-
-    async fn redeem(
-        &self,
-        token: &Secret,
-        username: String,
-        password: Secret,
-        facts: &PeerFacts,
-        now: SystemTime,
-    ) -> Result<Login, AuthRefusal> {
-        if !self.setup.check(token)? {
-            let record = entry("setup", &username, AuditOutcome::Refused, "bad_token", facts, now);
-            self.store.append_audit(record).await?;
-            return Err(AuthRefusal::Failed);
-        }
-        let record = entry("setup", &username, AuditOutcome::Done, "", facts, now);
-        let made = create_first_administrator(&self.store, &self.passwords, &username, password, record, now).await;
-        if matches!(made, Ok(()) | Err(AuthRefusal::SetupDone)) {
-            self.setup.close();
-        }
-        made?;
-        let record = entry("session.login", &username, AuditOutcome::Done, "", facts, now);
-        let principal = Principal { name: username, role: Role::Admin, strategy: "setup".to_owned() };
-        let record = AuditRecord { target: principal.strategy.clone(), ..record };
-        let (token, session) = self.sessions.begin(principal, record, now).await?;
-        Ok(Login { token, session })
-    }
-
-    fn authenticate(&self, token: &str, now: SystemTime) -> Result<SessionInfo, AuthRefusal> {
-        let found = self.sessions.find(token, now)?.ok_or(AuthRefusal::Required)?;
-        match self.enabled_account(&found.account)? {
-            Ok(account) => Ok(found.into_info(account.role)),
-            Err(reason) => {
-                self.end_for_good(found.id, &found.account, reason, now);
-                Err(AuthRefusal::Required)
-            }
-        }
-    }
-
-    /// Ends a session whose account has gone, here at once and in the store soon: it must not come back with the
-    /// account.
-    fn end_for_good(&self, id: SessionId, account: &str, reason: &str, now: SystemTime) {
-        self.sessions.end_here(id);
-        let record = AuditRecord {
-            at: now,
-            who: account.to_owned(),
-            what: "session.end".to_owned(),
-            target: id.to_string(),
-            outcome: AuditOutcome::Done,
-            reason: reason.to_owned(),
-            request_id: String::new(),
-            address: None,
-        };
-        let store = self.store.clone();
-        self.tracker.spawn(async move {
-            if let Err(error) = store.delete_session(id, record).await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, session = %id, "a session of a closed account is still in the store");
-            }
-        });
-    }
-
-    /// The account, or why nobody may use it.
-    fn enabled_account(&self, name: &str) -> Result<Result<Account, &'static str>, AuthRefusal> {
-        Ok(match self.store.account(name)? {
-            None => Err("unknown_account"),
-            Some(account) if account.is_disabled => Err("disabled_account"),
-            Some(account) => Ok(account),
-        })
-    }
-
-    async fn begin_attempt(
-        &self,
-        what: &str,
-        account: &str,
-        facts: &PeerFacts,
-        now: SystemTime,
-    ) -> Result<(), AuthRefusal> {
-        match self.attempts.begin(account, facts.address, Instant::now()) {
-            Attempt::Admitted => Ok(()),
-            Attempt::Refused { retry_after, is_first } => {
-                // The first says it all; a record each would let a stranger fill the disk.
-                if is_first {
-                    let record = entry(what, account, AuditOutcome::Refused, "too_many_attempts", facts, now);
-                    self.store.append_audit(record).await?;
-                }
-                Err(AuthRefusal::TooManyAttempts { retry_after })
-            }
-        }
-    }
-
-    fn end_attempt(&self, account: &str, facts: &PeerFacts, result: &Result<Login, AuthRefusal>) {
-        match result {
-            Ok(_) => self.attempts.succeeded(account, facts.address),
-            Err(AuthRefusal::Failed) => {}
-            Err(
-                AuthRefusal::Required
-                | AuthRefusal::Forbidden { .. }
-                | AuthRefusal::TooManyAttempts { .. }
-                | AuthRefusal::Busy { .. }
-                | AuthRefusal::Plugin { .. }
-                | AuthRefusal::Store(_)
-                | AuthRefusal::SetupDone
-                | AuthRefusal::Account(_)
-                | AuthRefusal::Internal { .. },
-            ) => self.attempts.not_judged(account, facts.address),
-        }
-    }
-}
-
-fn code_of(failure: &JudgeError) -> &str {
-    match failure {
-        JudgeError::Fault(fault) => &fault.code,
-        JudgeError::Plugin(failure) => failure.code(),
-    }
-}
-
-fn entry(
-    what: &str,
-    who: &str,
-    outcome: AuditOutcome,
-    reason: &str,
-    facts: &PeerFacts,
-    now: SystemTime,
-) -> AuditRecord {
-    AuditRecord {
-        at: now,
-        who: who.to_owned(),
-        what: what.to_owned(),
-        target: String::new(),
-        outcome,
-        reason: reason.to_owned(),
-        request_id: facts.request_id.clone(),
-        address: Some(facts.address),
-    }
+/// Whether a key is this principal's to see and revoke.
+fn may_manage(principal: &Principal, key: &IssuedKey) -> bool {
+    allows(principal, Action::ApiKeyAdmin) || (!principal.is_external && key.account == principal.name)
 }

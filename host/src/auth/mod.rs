@@ -1,25 +1,37 @@
 //! Credentials to principal, principal plus action to yes or no.
 //!
 //! Knows nothing of HTTP, of nodes or of the feed. Strategies are components that are asked in order and fail closed;
-//! what an account may do is looked up in the store each time and never comes from a strategy or a session.
+//! what an account may do is looked up in the store each time and never comes from a strategy or a session. Who has no
+//! account may at most what the operator granted to the strategy, which is looked up each time as well.
 //! Entry point: [`Auth`].
 
 mod attempts;
 mod chain;
 mod error;
 mod facade;
+mod flows;
+mod keys;
+mod login;
 mod password;
 mod permission;
+mod recognise;
 mod session;
 mod setup;
 mod slots;
 #[cfg(test)]
 mod tests;
 mod token;
+mod verdicts;
+mod watch;
 
-pub use error::{AccountFault, AuthRefusal};
+pub use error::{AccountFault, AuthRefusal, KeyFault};
 pub use facade::{Auth, AuthParts, Login};
+pub use flows::FLOW_TTL;
+pub use keys::{KeyWish, Keys};
+pub use login::Departure;
 pub use password::Passwords;
 pub use permission::{Action, allows};
+pub use recognise::{Offer, Recognised, Source};
 pub use session::SessionInfo;
 pub use setup::create_first_administrator;
+pub use watch::Watch;

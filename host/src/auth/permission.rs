@@ -1,4 +1,4 @@
-use crate::model::Role;
+use crate::model::{Principal, Role};
 use std::fmt;
 
 /// Something that needs a right. The REST routes, the feed and the logs all ask with these.
@@ -16,12 +16,27 @@ pub enum Action {
     ProcessControl,
     /// Do now what a validator keeps for later, such as a change during a freeze. No route needs it; validators ask.
     ChangeOverride,
+    /// See one's own API keys.
+    ApiKeyRead,
+    /// Create and revoke one's own API keys.
+    ApiKeyWrite,
+    /// See and revoke everybody's API keys.
+    ApiKeyAdmin,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 6] =
-        [Self::NodeRead, Self::ProcessRead, Self::LogRead, Self::FeedRead, Self::ProcessControl, Self::ChangeOverride];
+    pub const ALL: [Self; 9] = [
+        Self::NodeRead,
+        Self::ProcessRead,
+        Self::LogRead,
+        Self::FeedRead,
+        Self::ProcessControl,
+        Self::ChangeOverride,
+        Self::ApiKeyRead,
+        Self::ApiKeyWrite,
+        Self::ApiKeyAdmin,
+    ];
 
     /// The word used in texts and in the audit.
     #[must_use]
@@ -33,6 +48,9 @@ impl Action {
             Self::FeedRead => "feed.read",
             Self::ProcessControl => "process.control",
             Self::ChangeOverride => "change.override",
+            Self::ApiKeyRead => "api-key.read",
+            Self::ApiKeyWrite => "api-key.write",
+            Self::ApiKeyAdmin => "api-key.admin",
         }
     }
 
@@ -40,10 +58,21 @@ impl Action {
     #[must_use]
     pub const fn needs(self) -> Role {
         match self {
-            Self::NodeRead | Self::ProcessRead | Self::LogRead | Self::FeedRead => Role::Viewer,
+            Self::NodeRead
+            | Self::ProcessRead
+            | Self::LogRead
+            | Self::FeedRead
+            | Self::ApiKeyRead
+            | Self::ApiKeyWrite => Role::Viewer,
             Self::ProcessControl => Role::Operator,
-            Self::ChangeOverride => Role::Admin,
+            Self::ChangeOverride | Self::ApiKeyAdmin => Role::Admin,
         }
+    }
+
+    /// Reads a word of [`Action::as_str`].
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| action.as_str() == word)
     }
 }
 
@@ -53,15 +82,21 @@ impl fmt::Display for Action {
     }
 }
 
-/// Whether a role may do something. The only place that decides it.
+/// Whether a principal may do something: its role has to, and its credential's scopes. The only place that decides it.
 #[must_use]
-pub fn allows(role: Role, action: Action) -> bool {
-    role >= action.needs()
+pub fn allows(principal: &Principal, action: Action) -> bool {
+    let in_scope = principal.scopes.is_empty() || principal.scopes.iter().any(|scope| scope == action.as_str());
+    in_scope && principal.role >= action.needs()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn principal(role: Role, scopes: &[&str]) -> Principal {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        Principal { name: "ann".into(), role, strategy: "s".into(), is_external: false, scopes }
+    }
 
     #[test]
     fn every_pair_of_role_and_action_is_decided() {
@@ -72,11 +107,25 @@ mod tests {
             (Action::FeedRead, [true, true, true]),
             (Action::ProcessControl, [false, true, true]),
             (Action::ChangeOverride, [false, false, true]),
+            (Action::ApiKeyRead, [true, true, true]),
+            (Action::ApiKeyWrite, [true, true, true]),
+            (Action::ApiKeyAdmin, [false, false, true]),
         ];
         assert_eq!(table.map(|(action, _)| action), Action::ALL);
         for (action, expected) in table {
             let roles = [Role::Viewer, Role::Operator, Role::Admin];
-            assert_eq!(roles.map(|role| allows(role, action)), expected, "{action}");
+            assert_eq!(roles.map(|role| allows(&principal(role, &[]), action)), expected, "{action}");
+            assert_eq!(Action::parse(action.as_str()), Some(action));
         }
+    }
+
+    #[test]
+    fn scopes_narrow_and_never_widen() {
+        let ann = principal(Role::Admin, &["process.read", "no.such-action"]);
+        let allowed: Vec<_> = Action::ALL.into_iter().filter(|action| allows(&ann, *action)).collect();
+        assert_eq!(allowed, [Action::ProcessRead]);
+        assert!(!allows(&principal(Role::Viewer, &["process.control"]), Action::ProcessControl), "the role does not");
+        let nobody = principal(Role::Admin, &["no.such-action", ""]);
+        assert!(!Action::ALL.into_iter().any(|action| allows(&nobody, action)), "unknown words grant nothing");
     }
 }

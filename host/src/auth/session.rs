@@ -71,7 +71,10 @@ impl Entry {
 pub(super) struct Found {
     pub(super) id: SessionId,
     pub(super) account: String,
-    strategy: String,
+    pub(super) strategy: String,
+    /// The role that somebody known elsewhere was given at login.
+    pub(super) external: Option<Role>,
+    scopes: Vec<String>,
     expires: SystemTime,
     ended: CancellationToken,
     hold: Arc<()>,
@@ -79,8 +82,9 @@ pub(super) struct Found {
 
 impl Found {
     pub(super) fn into_info(self, role: Role) -> SessionInfo {
-        let Self { id, account: name, strategy, expires, ended, hold } = self;
-        SessionInfo { principal: Principal { name, role, strategy }, session_id: id, expires, ended, _hold: hold }
+        let Self { id, account: name, strategy, external, scopes, expires, ended, hold } = self;
+        let principal = Principal { name, role, strategy, is_external: external.is_some(), scopes };
+        SessionInfo { principal, session_id: id, expires, ended, _hold: hold }
     }
 }
 
@@ -90,10 +94,12 @@ impl Sessions {
         Self { store, idle_timeout, timeout, cache: Mutex::new(cache) }
     }
 
-    /// Begins a session for a principal and appends `audit` in the same transaction. The token is shown this once.
+    /// Begins a session for a principal and appends `audit` in the same transaction. It ends at `expires` at the latest.
+    /// The token is shown this once.
     pub(super) async fn begin(
         &self,
         principal: Principal,
+        expires: Option<SystemTime>,
         audit: AuditRecord,
         now: SystemTime,
     ) -> Result<(Secret, SessionInfo), AuthRefusal> {
@@ -104,9 +110,11 @@ impl Sessions {
         let session = Session {
             account: principal.name.clone(),
             strategy: principal.strategy,
+            external: principal.is_external.then_some(principal.role),
+            scopes: principal.scopes,
             created: now,
             last_used: now,
-            expires: now + self.timeout,
+            expires: expires.map_or(now + self.timeout, |expires| expires.min(now + self.timeout)),
         };
         self.store.put_session(id, session.clone(), audit).await?;
         let found = self.lock().admit(id, Entry::new(session), now, self.idle_timeout).ok_or(AuthRefusal::Required)?;
@@ -153,8 +161,9 @@ impl Sessions {
         let latest = cache.latest;
         // Also where it is not in memory: a reader may be about to bring it.
         let entry = cache.entries.entry(id).or_insert_with(|| {
-            let (account, strategy) = (String::new(), String::new());
-            Entry::new(Session { account, strategy, created: latest, last_used: latest, expires: latest })
+            let (account, strategy, scopes) = (String::new(), String::new(), Vec::new());
+            let (created, last_used, expires) = (latest, latest, latest);
+            Entry::new(Session { account, strategy, external: None, scopes, created, last_used, expires })
         });
         entry.session.last_used = latest;
         entry.ended.cancel();
@@ -240,6 +249,8 @@ impl Cache {
             id,
             account: entry.session.account.clone(),
             strategy: entry.session.strategy.clone(),
+            external: entry.session.external,
+            scopes: entry.session.scopes.clone(),
             expires: entry.session.expires,
             ended: entry.ended.clone(),
             hold: Arc::clone(&entry.hold),
@@ -271,6 +282,8 @@ mod tests {
         Session {
             account: "ann".into(),
             strategy: "s".into(),
+            external: None,
+            scopes: vec![],
             created: at(0),
             last_used: at(last_used),
             expires: at(1_000_000),

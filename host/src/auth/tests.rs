@@ -1,8 +1,12 @@
+mod keys;
+mod redirects;
+mod requests;
+
 use super::*;
 use crate::config::StorageConfig;
 use crate::model::{
-    AdapterFault, Credential, Fault, FaultKind, Identity, IdentitySource, PeerFacts, Redirection, Role, Secret,
-    StrategyInfo, Verdict,
+    AdapterFault, Credential, Fault, FaultKind, Identity, IdentitySource, PeerFacts, Principal, Redirection, Role,
+    Secret, StrategyInfo, Verdict,
 };
 use crate::plugin::{Accounts, BoxFuture, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Strategy};
 use crate::store::{Account, AuditEntry, AuditOutcome, AuditRecord, Store};
@@ -28,6 +32,11 @@ enum Script {
 }
 
 struct Scripted(&'static str, Script, Arc<StrategyInfo>);
+
+/// A strategy that looks at passwords.
+fn password_info() -> Arc<StrategyInfo> {
+    Arc::new(StrategyInfo { credentials: vec!["password".into()], request_headers: vec![] })
+}
 
 impl Strategy for Scripted {
     fn name(&self) -> &str {
@@ -93,6 +102,8 @@ struct House {
     store: Store,
     passwords: Arc<Passwords>,
     plugins: watch::Sender<Arc<PluginSet>>,
+    roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    keys: Arc<Keys>,
     tracker: TaskTracker,
     auth: Auth,
 }
@@ -122,15 +133,20 @@ impl House {
         let passwords = Arc::new(Passwords::new(store.clone(), tracker.clone()));
         let set = set(vec![("auth-local", Script::Local(Arc::clone(&passwords)))]);
         let (plugins, receiver) = watch::channel(set);
+        let (roles_max, granted) = watch::channel(Arc::default());
+        let keys = Arc::new(Keys::new(store.clone()));
         let parts = AuthParts {
             store: store.clone(),
             passwords: Arc::clone(&passwords),
+            keys: Arc::clone(&keys),
             plugins: receiver,
+            roles_max: granted,
+            external_url: Some("https://omnivisor.example".into()),
             tracker: tracker.clone(),
             idle_timeout: IDLE,
             timeout: ABSOLUTE,
         };
-        Self { directory, store, passwords, plugins, tracker, auth: Auth::new(parts) }
+        Self { directory, store, passwords, plugins, roles_max, keys, tracker, auth: Auth::new(parts) }
     }
 
     async fn restarted(self) -> Self {
@@ -142,6 +158,15 @@ impl House {
 
     fn strategies(&self, scripts: Vec<(&'static str, Script)>) {
         self.plugins.send_replace(set(scripts));
+    }
+
+    fn serve(&self, strategies: Vec<Arc<dyn Strategy>>) {
+        let set = PluginSet { strategies, validators: Vec::new(), adapters: BTreeMap::new() };
+        self.plugins.send_replace(Arc::new(set));
+    }
+
+    fn grant(&self, strategy: &str, role: Role) {
+        self.roles_max.send_replace(Arc::new(BTreeMap::from([(strategy.to_owned(), role)])));
     }
 
     async fn login(&self, username: &str, password: &str) -> Result<Login, AuthRefusal> {
@@ -161,7 +186,7 @@ impl House {
     }
 
     fn bearer(&self, login: &Login, seconds: u64) -> Result<SessionInfo, AuthRefusal> {
-        self.auth.authenticate_bearer(login.token.reveal(), at(seconds))
+        self.auth.session(login.token.reveal(), at(seconds))
     }
 }
 
@@ -186,8 +211,9 @@ impl Standstill {
 }
 
 fn set(scripts: Vec<(&'static str, Script)>) -> Arc<PluginSet> {
-    let strategies =
-        scripts.into_iter().map(|(name, script)| Arc::new(Scripted(name, script, Arc::default())) as Arc<dyn Strategy>);
+    let strategies = scripts
+        .into_iter()
+        .map(|(name, script)| Arc::new(Scripted(name, script, password_info())) as Arc<dyn Strategy>);
     Arc::new(PluginSet { strategies: strategies.collect(), ..PluginSet::default() })
 }
 
@@ -359,7 +385,7 @@ async fn bad_tokens_are_refused_alike() {
     let swapped = format!("{}{}", &token[..token.len() - 1], if token.ends_with('A') { 'E' } else { 'A' });
     let never_given = token::new().unwrap();
     for bad in ["", "omni_", PASSWORD, &token[..20], &swapped, never_given.reveal(), &token.to_uppercase()] {
-        let error = house.auth.authenticate_bearer(bad, at(1)).unwrap_err();
+        let error = house.auth.session(bad, at(1)).unwrap_err();
         assert!(matches!(error, AuthRefusal::Required), "{bad}: {error:?}");
     }
     assert!(house.bearer(&login, 1).is_ok());

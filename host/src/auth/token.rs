@@ -12,9 +12,24 @@ const LENGTH: usize = PREFIX.len() + 43;
 
 /// A new token of 256 random bits.
 pub(super) fn new() -> Result<Secret, AuthRefusal> {
-    let mut random = [0_u8; RANDOM_BYTES];
+    Ok(Secret::new(format!("{PREFIX}{}", word()?.reveal())))
+}
+
+/// 256 random bits as 43 characters that may stand in a URL, a header or a cookie.
+pub(super) fn word() -> Result<Secret, AuthRefusal> {
+    Ok(Secret::new(URL_SAFE_NO_PAD.encode(random::<RANDOM_BYTES>()?)))
+}
+
+/// Random bytes.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], AuthRefusal> {
+    let mut random = [0_u8; N];
     getrandom::fill(&mut random).map_err(|_| AuthRefusal::Internal { what: "the system's random source" })?;
-    Ok(Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random))))
+    Ok(random)
+}
+
+/// Whether a text claims to be a session's token. Such a text goes to no strategy, also when it is cut short.
+pub(super) fn is_of_session(text: &str) -> bool {
+    text.starts_with(PREFIX)
 }
 
 /// What is kept of a token: its SHA-256. A token holds 256 random bits, so nothing slower is needed.
@@ -22,7 +37,12 @@ pub(super) fn new() -> Result<Secret, AuthRefusal> {
 /// `None` for a text that no token looks like, which saves the look into the store.
 pub(super) fn digest(token: &str) -> Option<[u8; 32]> {
     let is_one = token.len() == LENGTH && token.starts_with(PREFIX);
-    is_one.then(|| Sha256::digest(token.as_bytes()).into())
+    is_one.then(|| sha256(token))
+}
+
+/// SHA-256 of a text.
+pub(super) fn sha256(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
 }
 
 /// Compares two digests in a time that does not depend on where they differ.

@@ -43,7 +43,7 @@ pub(super) struct Played {
 
 impl Script {
     pub(super) fn services(self: Arc<Self>) -> Services {
-        Services { accounts: self }
+        Services { accounts: self, api_keys: None, http: None, web_cache: WebCache::default() }
     }
 
     /// Makes it the script of a case.

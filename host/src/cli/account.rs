@@ -76,7 +76,13 @@ pub(crate) async fn whoami(api: &Api, console: &mut Console) -> Result<(), CliEr
     if console.is_json {
         return console.json(&me);
     }
-    let text = format!("{} ({}) on {}, vouched for by {}", me.name, me.role, api.server(), me.strategy);
+    let mut text = format!("{} ({}) on {}, vouched for by {}", me.name, me.role, api.server(), me.strategy);
+    if !me.scopes.is_empty() {
+        text.push_str(&format!(", limited to {}", me.scopes.join(", ")));
+    }
+    if let Some(expires_at) = &me.expires_at {
+        text.push_str(&format!(", until {expires_at}"));
+    }
     console.line(&escape::line(&text))
 }
 

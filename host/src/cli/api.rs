@@ -5,7 +5,8 @@ use super::error::CliError;
 use super::http::{Call, Http, Reply};
 use super::server::ServerUrl;
 use crate::api::wire::{
-    CommandRequest, CommandResult, LogView, LoginRequest, LoginResult, NodeList, PrincipalView, Problem, SetupRequest,
+    ApiKeyCreated, ApiKeyList, ApiKeyRequest, CommandRequest, CommandResult, LogView, LoginRequest, LoginResult,
+    NodeList, PrincipalView, Problem, SetupRequest,
 };
 use crate::model::{LogChannel, Operation};
 use bytes::Bytes;
@@ -89,6 +90,20 @@ impl Api {
 
     pub(crate) async fn logout(&self) -> Result<(), CliError> {
         self.post(&["logout"], None::<&()>, CALL_TIMEOUT).await.map(drop)
+    }
+
+    pub(crate) async fn create_key(&self, request: &ApiKeyRequest) -> Result<ApiKeyCreated, CliError> {
+        self.document(&self.post(&["api-keys"], Some(request), CALL_TIMEOUT).await?)
+    }
+
+    pub(crate) async fn keys(&self) -> Result<ApiKeyList, CliError> {
+        self.document(&self.get(&["api-keys"], "", "application/json").await?)
+    }
+
+    pub(crate) async fn revoke_key(&self, id: &str) -> Result<(), CliError> {
+        let target = self.target(&["api-keys", id], "");
+        let call = Call { method: Method::DELETE, target, accept: "application/json", body: None };
+        self.succeed(self.http.exchange(&call, CALL_TIMEOUT).await?).map(drop)
     }
 
     /// Sends an order and waits for what became of it. Without `wait` the server's own default counts; `reason` asks to

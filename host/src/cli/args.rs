@@ -132,13 +132,16 @@ pub enum PluginCommand {
 pub enum ClientCommand {
     /// Log in to a server and keep the session
     #[command(after_help = "The token is kept below the XDG state directory (omnivisor/session.json, mode 600). \
-        The variable OMNIVISOR_TOKEN overrides it.\n\nExamples:\n  omnivisor login --server http://10.0.0.2:8642 --username ann\n  \
+        The variable OMNIVISOR_TOKEN overrides it; it may hold an API key too.\n\nExamples:\n  omnivisor login --server http://10.0.0.2:8642 --username ann\n  \
         omnivisor login --username ci --password-stdin < secret")]
     Login(LoginArgs),
     /// End the session and forget it
     Logout,
     /// Say who is logged in
     Whoami,
+    /// Create, list and revoke API keys, for programs
+    #[command(subcommand)]
+    ApiKey(ApiKeyCommand),
     /// Create the first administrator of a running server, with the setup token it printed
     #[command(after_help = "Example:\n  omnivisor setup --username ann        asks for the token and a password")]
     Setup(SetupArgs),
@@ -194,6 +197,41 @@ pub struct LoginArgs {
     /// Where the password comes from.
     #[command(flatten)]
     pub password: PasswordArgs,
+}
+
+/// `omnivisor api-key`
+#[derive(Debug, Clone, Subcommand)]
+pub enum ApiKeyCommand {
+    /// Create a key for your account and print it, this once
+    #[command(
+        after_help = "Give the key to a program in the variable OMNIVISOR_TOKEN, or as `Authorization: Bearer KEY`.\n\nExamples:\n  \
+        omnivisor api-key create --label 'nightly deploy' --days 90\n  \
+        omnivisor api-key create --label dashboard --scope node.read --scope process.read > key"
+    )]
+    Create(ApiKeyCreateArgs),
+    /// Show your keys, newest first; administrators see everybody's
+    List,
+    /// Revoke a key; it is refused at once
+    #[command(after_help = "Example:\n  omnivisor api-key revoke 0123456789abcdef")]
+    Revoke {
+        /// The key's id, as `list` shows it; not the key itself
+        #[arg(value_name = "ID")]
+        id: String,
+    },
+}
+
+/// `omnivisor api-key create`
+#[derive(Debug, Clone, Args)]
+pub struct ApiKeyCreateArgs {
+    /// What to call it
+    #[arg(long, value_name = "TEXT")]
+    pub label: String,
+    /// An action that it is limited to, e.g. process.read; may be given again [default: all that you may]
+    #[arg(long = "scope", value_name = "ACTION")]
+    pub scopes: Vec<String>,
+    /// After how many days it ends, 1 to 3650 [default: it does not end by itself]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=3650))]
+    pub days: Option<u64>,
 }
 
 /// `omnivisor setup`

@@ -263,7 +263,8 @@ fn refused_hint(problem: &Problem, retry_after: Option<Duration>) -> Option<Stri
     }
     match problem.code.as_str() {
         "auth.required" => Some("log in: omnivisor login".to_owned()),
-        "auth.forbidden" => Some("your role does not allow it: omnivisor whoami".to_owned()),
+        "auth.forbidden" => Some("your role or key does not allow it: omnivisor whoami".to_owned()),
+        "auth.key_not_found" => Some("see which there are: omnivisor api-key list".to_owned()),
         "node.not_found" | "process.not_found" => Some("see what is there: omnivisor status".to_owned()),
         "setup.done" => Some("an account exists already: omnivisor login".to_owned()),
         _ => None,

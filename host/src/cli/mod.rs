@@ -6,6 +6,7 @@
 mod account;
 mod age;
 mod api;
+mod api_key;
 pub mod args;
 pub mod authoring;
 mod console;
@@ -87,6 +88,7 @@ async fn dispatch(
             account::setup(&Api::new(Http::new(api.server().clone(), None)?), console, &file?, args).await
         }
         ClientCommand::Logout => account::logout(&api, console, file.ok().as_ref()).await,
+        ClientCommand::ApiKey(command) => api_key::run(&api, console, command).await,
         ClientCommand::Whoami => account::whoami(&api, console).await,
         ClientCommand::Status(args) => status::run(&api, console, args).await,
         ClientCommand::Start(args) => order::run(&api, console, Operation::Start, args).await,

@@ -1,5 +1,5 @@
 use crate::config::fault::{ConfigFault, line_at};
-use crate::config::grant::check_grants;
+use crate::config::grant::{check_grants, parse_origin};
 use crate::config::node::check_nodes;
 use crate::config::schema::{
     CallLimits, Config, LogConfig, LogFormat, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
@@ -103,8 +103,17 @@ fn check_server(mut section: Section<'_>, report: &mut Report<'_>) -> ServerConf
             default
         })
     });
+    let external_url = section.text(report, "external_url").and_then(|(text, span)| {
+        let origin = parse_origin(text);
+        if origin.is_none() {
+            let advice = "expected \"https://HOST\" or \"https://HOST:PORT\" (or http), without user, path or query";
+            report.fault(&span, section.path_of("external_url"), format!("{text:?} is not such an address"), advice);
+        }
+        origin
+    });
     let server = ServerConfig {
         listen,
+        external_url,
         connections_max: section.size(report, "connections_max", 4096, 1..=1_000_000),
         body_bytes_max: section.size(report, "body_bytes_max", 64 * KIB, KIB..=16 * MIB),
         request_timeout: section.millis(report, "request_timeout_ms", 10_000, 100..=600_000),

@@ -26,6 +26,9 @@ pub struct Config {
 pub struct ServerConfig {
     /// `listen`, default `127.0.0.1:8642`.
     pub listen: SocketAddr,
+    /// `external_url`, default none: where users reach this server, `http://HOST[:PORT]` or `https://HOST[:PORT]`. Logins
+    /// at other servers come back there.
+    pub external_url: Option<String>,
     /// `connections_max`, default 4,096, 1 to 1,000,000. Beyond it connections wait to be accepted.
     pub connections_max: usize,
     /// `body_bytes_max`, default 65,536, 1,024 to 16 MiB. A larger request body is answered 413.

@@ -5,12 +5,17 @@ use std::time::SystemTime;
 /// Who asks, once that is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
-    /// The account's name.
+    /// The account's name, or `STRATEGY/NAME` of somebody known elsewhere. No account has a slash in its name.
     pub name: String,
-    /// What it may do.
+    /// What it may do at most.
     pub role: Role,
     /// The strategy that vouched for it, e.g. `auth-local`.
     pub strategy: String,
+    /// True of somebody known elsewhere, who has no account here.
+    pub is_external: bool,
+    /// The actions that its credential is limited to, e.g. `process.read`; empty for all that the role may. A word that
+    /// is no action allows nothing.
+    pub scopes: Vec<String>,
 }
 
 /// The built-in roles. Each may do all that the ones before it may.

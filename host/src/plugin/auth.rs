@@ -1,22 +1,49 @@
 use crate::model::{
-    AdapterFault, Credential, FaultKind, Identity, IdentitySource, PeerFacts, Redirection, Role, StrategyInfo, Verdict,
+    AdapterFault, Credential, FaultKind, Identity, IdentitySource, PeerFacts, Redirection, Role, Secret, StrategyInfo,
+    Verdict,
 };
 use crate::plugin::bindings::auth::AuthStrategyPre;
 use crate::plugin::bindings::auth::omnivisor::auth::types as wit;
+use crate::plugin::bindings::redirect::RedirectLoginPre;
+use crate::plugin::bindings::redirect::exports::omnivisor::auth::redirect;
 use crate::plugin::call::{Callee, Given};
-use crate::plugin::fault::accepted;
+use crate::plugin::ending::Refused;
+use crate::plugin::fault::{accepted, nonsense};
 use crate::plugin::state::CallState;
-use crate::plugin::text::code;
+use crate::plugin::text::{clean, code};
 use crate::plugin::{BoxFuture, JudgeError, LoadError, Returned, Services, Strategy};
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
+use wasmtime::component::InstancePre;
 
-type Linked = AuthStrategyPre<CallState>;
+/// A linked strategy, with the interface that only some have.
+pub(super) struct Linked {
+    strategy: AuthStrategyPre<CallState>,
+    /// Why it does not redirect, where it does not.
+    redirect: Result<RedirectLoginPre<CallState>, String>,
+}
 
+impl Linked {
+    /// # Errors
+    /// It does not fit the world `auth-strategy`.
+    pub(super) fn new(linked: InstancePre<CallState>) -> wasmtime::Result<Self> {
+        let redirect = RedirectLoginPre::new(linked.clone()).map_err(|error| clean(&format!("{error:#}"), 512));
+        Ok(Self { strategy: AuthStrategyPre::new(linked)?, redirect })
+    }
+
+    fn redirect(&self) -> wasmtime::Result<&RedirectLoginPre<CallState>> {
+        self.redirect.as_ref().map_err(|reason| wasmtime::Error::msg(reason.clone()))
+    }
+}
+
+/// Bytes of an address to send a browser to, and of what is kept meanwhile.
+const URL_BYTES_MAX: usize = 8_192;
+const KEEP_BYTES_MAX: usize = 4 * 1_024;
 /// Bytes that an account's name may have.
 const NAME_BYTES_MAX: usize = 255;
 /// The kinds of credential that this version of the host knows.
-const KINDS: [&str; 4] = ["password", "bearer", "headers", "redirect"];
+const KINDS: [&str; 4] = ["password", "bearer", "headers", REDIRECT];
+const REDIRECT: &str = "redirect";
 /// Headers that a strategy may ask to see.
 const HEADERS_MAX: usize = 8;
 /// Actions that a credential may be limited to.
@@ -37,7 +64,7 @@ impl AuthStrategy {
                 Given::default(),
                 |linked, store| {
                     Box::pin(async move {
-                        let plugin = linked.instantiate_async(&mut *store).await?;
+                        let plugin = linked.strategy.instantiate_async(&mut *store).await?;
                         plugin.omnivisor_auth_strategy().call_describe(store).await
                     })
                 },
@@ -46,18 +73,31 @@ impl AuthStrategy {
             .await;
         let plugin = || callee.name.to_string();
         let info = said.map_err(|ending| LoadError::describe(plugin(), ending))?;
-        let info = checked(info).map_err(|reason| LoadError::Description { plugin: plugin(), reason })?;
+        let redirects = callee.linked.redirect.as_ref().map(drop).map_err(String::as_str);
+        let info = checked(info, redirects).map_err(|reason| LoadError::Description { plugin: plugin(), reason })?;
         Ok(Self { callee, info: Arc::new(info), services })
     }
 }
 
 impl AuthStrategy {
-    fn no_redirect(&self) -> JudgeError {
-        JudgeError::Fault(AdapterFault {
+    fn given(&self, facts: &PeerFacts) -> Given {
+        Given {
+            accounts: Some(Arc::clone(&self.services.accounts)),
+            request_id: Some(facts.request_id.clone()),
+            ..Given::default()
+        }
+    }
+
+    /// Refuses without a call what the strategy does not do.
+    fn check_redirects(&self) -> Result<(), JudgeError> {
+        if self.info.credentials.iter().any(|kind| kind == REDIRECT) {
+            return Ok(());
+        }
+        Err(JudgeError::Fault(AdapterFault {
             kind: FaultKind::Unsupported,
             code: "auth.no_redirect".to_owned(),
             message: format!("strategy `{}` does not send anybody elsewhere", self.callee.name),
-        })
+        }))
     }
 }
 
@@ -71,16 +111,8 @@ impl Strategy for AuthStrategy {
     }
 
     fn authenticate(&self, credential: Credential, facts: PeerFacts) -> BoxFuture<'_, Result<Verdict, JudgeError>> {
-        let given = Given {
-            accounts: Some(Arc::clone(&self.services.accounts)),
-            request_id: Some(facts.request_id.clone()),
-            ..Given::default()
-        };
-        let facts = wit::RequestFacts {
-            peer_address: facts.address.to_string(),
-            request_id: facts.request_id,
-            extra: Vec::new(),
-        };
+        let given = self.given(&facts);
+        let facts = told(facts);
         let credential = match credential {
             Credential::Password { username, password } => {
                 wit::Credential::Password((username, password.reveal().to_owned()))
@@ -92,7 +124,7 @@ impl Strategy for AuthStrategy {
             given,
             move |linked, store| {
                 Box::pin(async move {
-                    let plugin = linked.instantiate_async(&mut *store).await?;
+                    let plugin = linked.strategy.instantiate_async(&mut *store).await?;
                     plugin.omnivisor_auth_strategy().call_authenticate(store, &credential, &facts).await
                 })
             },
@@ -101,18 +133,84 @@ impl Strategy for AuthStrategy {
         Box::pin(async move { Ok(call.await?) })
     }
 
-    fn begin(&self, _: String, _: String, _: PeerFacts) -> BoxFuture<'_, Result<Redirection, JudgeError>> {
-        Box::pin(async { Err(self.no_redirect()) })
+    fn begin(
+        &self,
+        redirect_uri: String,
+        state: String,
+        facts: PeerFacts,
+    ) -> BoxFuture<'_, Result<Redirection, JudgeError>> {
+        let given = self.given(&facts);
+        let request = redirect::BeginRequest { redirect_uri, state, facts: told(facts) };
+        let call = self.callee.call(
+            given,
+            move |linked, store| {
+                Box::pin(async move {
+                    let plugin = linked.redirect()?.instantiate_async(&mut *store).await?;
+                    plugin.omnivisor_auth_redirect().call_begin(store, &request).await
+                })
+            },
+            |said| redirection(said.map_err(accepted)?),
+        );
+        Box::pin(async move {
+            self.check_redirects()?;
+            Ok(call.await?)
+        })
     }
 
-    fn complete(&self, _: Returned) -> BoxFuture<'_, Result<Verdict, JudgeError>> {
-        Box::pin(async { Err(self.no_redirect()) })
+    fn complete(&self, returned: Returned) -> BoxFuture<'_, Result<Verdict, JudgeError>> {
+        let Returned { redirect_uri, parameters, keep, facts } = returned;
+        let given = self.given(&facts);
+        let keep = keep.reveal().to_owned();
+        let request = redirect::ReturnRequest { redirect_uri, parameters, keep, facts: told(facts) };
+        let call = self.callee.call(
+            given,
+            move |linked, store| {
+                Box::pin(async move {
+                    let plugin = linked.redirect()?.instantiate_async(&mut *store).await?;
+                    plugin.omnivisor_auth_redirect().call_complete(store, &request).await
+                })
+            },
+            |said| said.map_err(accepted).map(verdict),
+        );
+        Box::pin(async move {
+            self.check_redirects()?;
+            Ok(call.await?)
+        })
     }
 }
 
-fn checked(info: wit::StrategyInfo) -> Result<StrategyInfo, String> {
+fn told(facts: PeerFacts) -> wit::RequestFacts {
+    let PeerFacts { address, request_id } = facts;
+    wit::RequestFacts { peer_address: address.to_string(), request_id, extra: Vec::new() }
+}
+
+/// Where to send a browser: an address that it can go to and that fits into a header.
+fn redirection(said: redirect::Redirection) -> Result<Redirection, Refused> {
+    let redirect::Redirection { url, keep } = said;
+    for (what, bytes, max) in [("address", url.len(), URL_BYTES_MAX), ("keep", keep.len(), KEEP_BYTES_MAX)] {
+        if bytes > max {
+            return Err(Refused::TooMuch(format!("{bytes} bytes of a redirection's {what}, at most {max}")));
+        }
+    }
+    let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
+    let has_host = url.parse::<http::Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    if !is_web || !has_host || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(nonsense("it sends the browser to what is no http or https address".to_owned()));
+    }
+    Ok(Redirection { url, keep: Secret::new(keep) })
+}
+
+fn checked(info: wit::StrategyInfo, redirects: Result<(), &str>) -> Result<StrategyInfo, String> {
     if !info.credentials.iter().any(|kind| KINDS.contains(&kind.as_str())) {
         return Err(format!("it looks at no credential that this version knows; those are {}", KINDS.join(", ")));
+    }
+    if let Err(reason) = redirects
+        && info.credentials.iter().any(|kind| kind == REDIRECT)
+    {
+        return Err(format!(
+            "it lists `{REDIRECT}` and does not export `omnivisor:auth/redirect@0.1.0` ({reason}); build it for the world \
+             `redirect-login` as well, or leave the word out"
+        ));
     }
     let is_fit = |name: &String| {
         (1..=64).contains(&name.len())
@@ -159,6 +257,46 @@ fn identity(said: wit::Identity) -> Option<Identity> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_browser_is_sent_to_web_addresses_alone() {
+        let said = |url: &str, keep: &str| redirect::Redirection { url: url.to_owned(), keep: keep.to_owned() };
+        for url in ["https://idp.example/auth?a=b", "http://127.0.0.1:9/x"] {
+            let Ok(redirection) = redirection(said(url, "k")) else { panic!("{url}") };
+            assert_eq!((redirection.url.as_str(), redirection.keep.reveal()), (url, "k"));
+        }
+        for bad in [
+            "",
+            "/relative",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            "ftp://x/",
+            "https://",
+            "https:///x",
+            "https://x/\r\nset-cookie: a=b",
+            "https://x/ y",
+            "https://x/\u{e4}",
+        ] {
+            assert!(matches!(redirection(said(bad, "")), Err(Refused::Fault(_))), "{bad:?}");
+        }
+        let long = format!("https://x/{}", "y".repeat(URL_BYTES_MAX));
+        assert!(matches!(redirection(said(&long, "")), Err(Refused::TooMuch(_))));
+        let keep = "k".repeat(KEEP_BYTES_MAX + 1);
+        assert!(matches!(redirection(said("https://x/", &keep)), Err(Refused::TooMuch(_))));
+        assert!(redirection(said("https://x/", &keep[1..])).is_ok());
+    }
+
+    #[test]
+    fn who_lists_redirect_has_to_export_it() {
+        let info = |kind: &str| wit::StrategyInfo {
+            credentials: vec![kind.to_owned()],
+            request_headers: vec![],
+            extra: vec![],
+        };
+        let error = checked(info("redirect"), Err("no export")).expect_err("not exported");
+        assert!(error.contains("`omnivisor:auth/redirect@0.1.0` (no export)"), "{error}");
+        assert!(checked(info("redirect"), Ok(())).is_ok() && checked(info("bearer"), Err("no export")).is_ok());
+    }
 
     #[test]
     fn only_a_clear_yes_to_a_proper_name_grants() {

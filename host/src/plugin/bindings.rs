@@ -24,6 +24,19 @@ pub(super) mod auth {
     });
 }
 
+/// World `redirect-login`, which an auth strategy may export besides.
+pub(super) mod redirect {
+    wasmtime::component::bindgen!({
+        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/auth/0.1.0"],
+        world: "omnivisor:auth/redirect-login",
+        exports: { default: async },
+        with: {
+            "omnivisor:types/types@0.1.0": super::adapter::omnivisor::types::types,
+            "omnivisor:auth/types@0.1.0": super::auth::omnivisor::auth::types,
+        },
+    });
+}
+
 /// World `input-validator` of version 0.1.0.
 pub(super) mod validate_v0_1 {
     wasmtime::component::bindgen!({

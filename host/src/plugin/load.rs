@@ -1,8 +1,7 @@
 use crate::config::{CallLimits, OnFailure, PluginConfig, PluginsConfig};
 use crate::model::NodeId;
-use crate::plugin::auth::AuthStrategy;
+use crate::plugin::auth::{AuthStrategy, Linked as LinkedStrategy};
 use crate::plugin::bindings::adapter::NodeAdapterPre;
-use crate::plugin::bindings::auth::AuthStrategyPre;
 use crate::plugin::call::Callee;
 use crate::plugin::grant::{Asked, Granted, calls_at_once, settle};
 use crate::plugin::inspect::{COMPONENT_BYTES_MAX, inspect};
@@ -214,7 +213,7 @@ impl Loader {
         let (shared, engine, ticker) = (Arc::from(name), engine.clone(), Arc::clone(&self.ticker));
         Ok(match class {
             PluginClass::Auth => {
-                let linked = AuthStrategyPre::new(linked).map_err(misfit)?;
+                let linked = LinkedStrategy::new(linked).map_err(misfit)?;
                 let callee = Callee::new(shared, class, granted, linked, engine, ticker);
                 let counters = Arc::clone(&callee.counters);
                 let strategy = AuthStrategy::describe(callee, self.services.clone()).await?;

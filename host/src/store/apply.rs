@@ -1,12 +1,13 @@
 use crate::store::audit::{AuditKey, AuditRecord, encode_audit};
+use crate::store::keys::KeyChange;
 use crate::store::record::{decode_account, decode_session, encode_account, encode_session};
-use crate::store::tables::{ACCOUNTS, AUDIT, SESSIONS};
+use crate::store::tables::{ACCOUNTS, API_KEYS, AUDIT, SESSIONS};
 use crate::store::writer::Write;
 use crate::store::{Account, Session, SessionId, StoreError};
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use std::time::{Duration, SystemTime};
 
-/// A change of accounts or sessions.
+/// A change of accounts, sessions or API keys.
 pub(super) enum Change {
     CreateAccount {
         account: Account,
@@ -32,6 +33,7 @@ pub(super) enum Change {
         now: SystemTime,
         idle_timeout: Duration,
     },
+    Key(KeyChange),
 }
 
 /// Each caller's own answer: how many records its change touched, or why it was not made.
@@ -75,6 +77,7 @@ fn apply(txn: &WriteTransaction, batch: &[Write]) -> Result<(Results, bool), red
 struct Tables<'txn> {
     accounts: Table<'txn, &'static str, &'static [u8]>,
     sessions: Table<'txn, [u8; 32], &'static [u8]>,
+    api_keys: Table<'txn, &'static str, &'static [u8]>,
     audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
     last: AuditKey,
 }
@@ -83,7 +86,13 @@ impl<'txn> Tables<'txn> {
     fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::Error> {
         let audit = txn.open_table(AUDIT)?;
         let last = audit.last()?.map_or(AuditKey::ORIGIN, |(key, _)| AuditKey::from_bytes(key.value()));
-        Ok(Self { accounts: txn.open_table(ACCOUNTS)?, sessions: txn.open_table(SESSIONS)?, audit, last })
+        Ok(Self {
+            accounts: txn.open_table(ACCOUNTS)?,
+            sessions: txn.open_table(SESSIONS)?,
+            api_keys: txn.open_table(API_KEYS)?,
+            audit,
+            last,
+        })
     }
 
     fn append(&mut self, record: &AuditRecord) -> Result<(), redb::Error> {
@@ -103,6 +112,7 @@ impl<'txn> Tables<'txn> {
             Change::DeleteSession { id } => Ok(Ok(u64::from(self.sessions.remove(id.0)?.is_some()))),
             Change::TouchSession { id, used } => self.touch(*id, *used),
             Change::PurgeSessions { now, idle_timeout } => self.purge(*now, *idle_timeout),
+            Change::Key(change) => change.apply(&mut self.api_keys),
         }
     }
 

@@ -143,7 +143,7 @@ fn refuse_without_a_trace(path: &Path, opener: &dyn Opener) -> Result<(), StoreE
     let damaged =
         |source: TransactionError| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source.into())) };
     match tables::examine(path, &database.begin_read().map_err(damaged)?)? {
-        Contents::Empty | Contents::Ours(_) => Ok(()),
+        Contents::Empty | Contents::Ours(_) | Contents::Older(_) => Ok(()),
     }
 }
 

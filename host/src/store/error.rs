@@ -97,6 +97,12 @@ pub enum StoreError {
         /// The name.
         name: String,
     },
+    /// The account has as many API keys as it may have, or all accounts together have.
+    #[error("there are {limit} API keys, which is all that are allowed; revoke one first")]
+    TooManyKeys {
+        /// Keys allowed.
+        limit: usize,
+    },
     /// The first account was to be created, and there is one.
     #[error("there are accounts already")]
     AccountsExist,
@@ -107,7 +113,7 @@ impl StoreError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::AccountExists { .. } | Self::AccountsExist => Fault::Caller,
+            Self::AccountExists { .. } | Self::AccountsExist | Self::TooManyKeys { .. } => Fault::Caller,
             Self::Busy { .. }
             | Self::TimedOut { .. }
             | Self::Full

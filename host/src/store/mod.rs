@@ -11,6 +11,7 @@ mod apply;
 mod audit;
 mod disk;
 mod error;
+mod keys;
 mod overlay;
 mod reader;
 mod record;
@@ -22,8 +23,9 @@ mod writer;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditRecord};
 pub use error::StoreError;
+pub use keys::{KEYS_MAX, KEYS_OF_ACCOUNT_MAX};
 pub use reader::AUDIT_READ_MAX;
-pub use record::{Account, Session, SessionId};
+pub use record::{Account, IssuedKey, Session, SessionId};
 
 use crate::config::StorageConfig;
 use apply::Change;

@@ -1,5 +1,7 @@
 use crate::model::{Role, Secret};
 use crate::store::StoreError;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -27,10 +29,14 @@ pub struct SessionId(pub [u8; 32]);
 /// One login. What its account may do is looked up there each time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
-    /// The account's name.
+    /// The account's name, or `STRATEGY/NAME` of somebody known elsewhere.
     pub account: String,
     /// The strategy that vouched for it.
     pub strategy: String,
+    /// The role of somebody known elsewhere; none where an account has it.
+    pub external: Option<Role>,
+    /// The actions that it is limited to; empty for all that the role may.
+    pub scopes: Vec<String>,
     /// When it began.
     pub created: SystemTime,
     /// When it was last used, as far as was noted.
@@ -44,6 +50,37 @@ impl Session {
     #[must_use]
     pub fn is_over(&self, now: SystemTime, idle_timeout: Duration) -> bool {
         now >= self.expires || now.duration_since(self.last_used).is_ok_and(|idle| idle >= idle_timeout)
+    }
+}
+
+/// An API key as it is kept. The key itself is shown once and kept nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedKey {
+    /// Its public id, which is the key of the record.
+    pub id: String,
+    /// SHA-256 of its text.
+    pub hash: [u8; 32],
+    /// The account that it acts for.
+    pub account: String,
+    /// What its owner calls it.
+    pub label: String,
+    /// The actions that it is limited to; empty for all that the account may.
+    pub scopes: Vec<String>,
+    /// When it was made.
+    pub created: SystemTime,
+    /// When it ends; none if it does not by itself.
+    pub expires: Option<SystemTime>,
+    /// When it was last used, as far as was noted.
+    pub last_used: Option<SystemTime>,
+    /// When it was revoked.
+    pub revoked: Option<SystemTime>,
+}
+
+impl IssuedKey {
+    /// True while it is neither revoked nor past its end.
+    #[must_use]
+    pub fn is_good(&self, now: SystemTime) -> bool {
+        self.revoked.is_none() && self.expires.is_none_or(|expires| now < expires)
     }
 }
 
@@ -70,13 +107,30 @@ struct AccountRecord {
     created_ms: u64,
 }
 
+/// What a record of schema 1 lacks reads as none.
 #[derive(Serialize, Deserialize)]
 struct SessionRecord {
     account: String,
     strategy: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    external_role: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<String>,
     created_ms: u64,
     last_used_ms: u64,
     expires_ms: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeyRecord {
+    hash: String,
+    account: String,
+    label: String,
+    scopes: Vec<String>,
+    created_ms: u64,
+    expires_ms: Option<u64>,
+    last_used_ms: Option<u64>,
+    revoked_ms: Option<u64>,
 }
 
 pub(super) fn encode_account(account: &Account) -> Result<Vec<u8>, redb::Error> {
@@ -104,6 +158,8 @@ pub(super) fn encode_session(session: &Session) -> Result<Vec<u8>, redb::Error> 
     encode(&SessionRecord {
         account: session.account.clone(),
         strategy: session.strategy.clone(),
+        external_role: session.external.map(|role| role.as_str().to_owned()),
+        scopes: session.scopes.clone(),
         created_ms: to_ms(session.created),
         last_used_ms: to_ms(session.last_used),
         expires_ms: to_ms(session.expires),
@@ -111,13 +167,47 @@ pub(super) fn encode_session(session: &Session) -> Result<Vec<u8>, redb::Error> 
 }
 
 pub(super) fn decode_session(bytes: &[u8]) -> Result<Session, StoreError> {
-    let record: SessionRecord = decode(bytes).ok_or(StoreError::Record { table: "sessions" })?;
+    let broken = || StoreError::Record { table: "sessions" };
+    let record: SessionRecord = decode(bytes).ok_or_else(broken)?;
+    let external = record.external_role.map(|word| Role::parse(&word).ok_or_else(broken)).transpose()?;
     Ok(Session {
         account: record.account,
         strategy: record.strategy,
+        external,
+        scopes: record.scopes,
         created: from_ms(record.created_ms),
         last_used: from_ms(record.last_used_ms),
         expires: from_ms(record.expires_ms),
+    })
+}
+
+pub(super) fn encode_key(key: &IssuedKey) -> Result<Vec<u8>, redb::Error> {
+    encode(&KeyRecord {
+        hash: URL_SAFE_NO_PAD.encode(key.hash),
+        account: key.account.clone(),
+        label: key.label.clone(),
+        scopes: key.scopes.clone(),
+        created_ms: to_ms(key.created),
+        expires_ms: key.expires.map(to_ms),
+        last_used_ms: key.last_used.map(to_ms),
+        revoked_ms: key.revoked.map(to_ms),
+    })
+}
+
+pub(super) fn decode_key(id: &str, bytes: &[u8]) -> Result<IssuedKey, StoreError> {
+    let broken = || StoreError::Record { table: "api_keys" };
+    let record: KeyRecord = decode(bytes).ok_or_else(broken)?;
+    let hash = URL_SAFE_NO_PAD.decode(record.hash).ok().and_then(|bytes| bytes.try_into().ok()).ok_or_else(broken)?;
+    Ok(IssuedKey {
+        id: id.to_owned(),
+        hash,
+        account: record.account,
+        label: record.label,
+        scopes: record.scopes,
+        created: from_ms(record.created_ms),
+        expires: record.expires_ms.map(from_ms),
+        last_used: record.last_used_ms.map(from_ms),
+        revoked: record.revoked_ms.map(from_ms),
     })
 }
 
@@ -156,20 +246,39 @@ mod tests {
         #[test]
         fn what_was_written_is_read(
             name in ".{0,40}", hash in ".{0,100}", role in 0..3_usize, is_disabled: bool, created in times(),
-            last_used in times(), expires in times(),
+            last_used in times(), expires in times(), scopes in proptest::collection::vec("[a-z.]{0,9}", 0..3),
+            external: bool, hash_bytes: [u8; 32],
         ) {
             let role = [Role::Viewer, Role::Operator, Role::Admin][role];
             let account = Account { name: name.clone(), password_hash: Secret::new(hash), role, is_disabled, created };
             prop_assert_eq!(decode_account(&name, &encode_account(&account).unwrap()).unwrap(), account);
-            let session = Session { account: name.clone(), strategy: name, created, last_used, expires };
+            let external = external.then_some(role);
+            let session = Session {
+                account: name.clone(), strategy: name.clone(), external, scopes: scopes.clone(), created, last_used, expires,
+            };
             prop_assert_eq!(decode_session(&encode_session(&session).unwrap()).unwrap(), session);
+            let key = IssuedKey {
+                id: name.clone(), hash: hash_bytes, account: name.clone(), label: name.clone(), scopes, created,
+                expires: is_disabled.then_some(expires), last_used: Some(last_used), revoked: None,
+            };
+            prop_assert_eq!(decode_key(&name, &encode_key(&key).unwrap()).unwrap(), key);
         }
 
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_account("a", &bytes);
             let _ = decode_session(&bytes);
+            let _ = decode_key("k", &bytes);
         }
+    }
+
+    #[test]
+    fn a_session_of_schema_1_is_read_as_one_of_an_account_without_scopes() {
+        let old = br#"{"account":"ann","strategy":"auth-local","created_ms":1,"last_used_ms":2,"expires_ms":3}"#;
+        let session = decode_session(&[&[VERSION][..], old].concat()).unwrap();
+        assert_eq!((session.account.as_str(), session.external, session.scopes.len()), ("ann", None, 0));
+        let odd = [&[VERSION][..], br#"{"external_role":"root","#, &old[1..]].concat();
+        assert!(matches!(decode_session(&odd), Err(StoreError::Record { table: "sessions" })));
     }
 
     #[test]

@@ -9,11 +9,16 @@ pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
 /// SHA-256 of the token to session.
 pub(super) const SESSIONS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("sessions");
+/// Public id to API key. Since schema 2.
+pub(super) const API_KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("api_keys");
 /// Time and number to record.
 pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = TableDefinition::new("audit");
 
 /// The schema that this version writes. A change of tables or of an encoding is a new number and a migration.
-pub(super) const SCHEMA: u32 = 1;
+///
+/// 2: the table `api_keys`; sessions may name a role and scopes. Older records are read as they are, so that taking a
+/// file of schema 1 over is making its missing tables and writing the number, in one transaction.
+pub(super) const SCHEMA: u32 = 2;
 
 /// What a file turned out to be.
 pub(super) enum Contents {
@@ -21,6 +26,8 @@ pub(super) enum Contents {
     Empty,
     /// Ours, of the current schema, with this instance id.
     Ours(String),
+    /// Ours, of an older schema that this version takes over.
+    Older(String),
 }
 
 /// Looks what is in a database, without writing.
@@ -43,12 +50,13 @@ pub(super) fn examine(path: &Path, txn: &ReadTransaction) -> Result<Contents, St
     let schema = schema.and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(u32::from_be_bytes);
     match schema {
         None | Some(0) => return Err(foreign("it does not say of which schema it is")),
-        Some(SCHEMA) => {}
+        Some(1..=SCHEMA) => {}
         Some(found) => return Err(StoreError::NewerSchema { path: path.to_owned(), found, supported: SCHEMA }),
     }
     let instance = text("instance").map_err(|error| damaged(error.into()))?;
     let instance = instance.and_then(|bytes| String::from_utf8(bytes).ok());
-    instance.map(Contents::Ours).ok_or_else(|| foreign("it has no instance id"))
+    let instance = instance.ok_or_else(|| foreign("it has no instance id"))?;
+    Ok(if schema == Some(SCHEMA) { Contents::Ours(instance) } else { Contents::Older(instance) })
 }
 
 /// Creates every table of an empty database in one transaction and answers its new instance id.
@@ -56,11 +64,17 @@ pub(super) fn create(db: &Database) -> Result<String, redb::Error> {
     let mut random = [0_u8; 16];
     getrandom::fill(&mut random).map_err(|error| redb::Error::Io(error.into()))?;
     let instance: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    write(db, &instance)?;
+    Ok(instance)
+}
+
+/// Makes the tables that are missing and writes the current schema's number, in one transaction: after a kill the file
+/// is of the one schema or the other.
+fn write(db: &Database, instance: &str) -> Result<(), redb::Error> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
-    fill(&txn, &instance)?;
-    txn.commit()?;
-    Ok(instance)
+    fill(&txn, instance)?;
+    Ok(txn.commit()?)
 }
 
 fn fill(txn: &WriteTransaction, instance: &str) -> Result<(), redb::Error> {
@@ -69,6 +83,7 @@ fn fill(txn: &WriteTransaction, instance: &str) -> Result<(), redb::Error> {
     meta.insert("instance", instance.as_bytes())?;
     txn.open_table(ACCOUNTS)?;
     txn.open_table(SESSIONS)?;
+    txn.open_table(API_KEYS)?;
     txn.open_table(AUDIT)?;
     Ok(())
 }
@@ -83,11 +98,16 @@ pub(super) fn adopt(path: &Path, db: &Database) -> Result<String, StoreError> {
         let txn = db.begin_read().map_err(|error| damaged(error.into()))?;
         examine(path, &txn)?
     };
-    match contents {
-        Contents::Ours(instance) => Ok(instance),
-        Contents::Empty => create(db).map_err(|error| {
-            let redb::Error::Io(source) = error else { return damaged(error) };
-            StoreError::Open { path: path.to_owned(), source }
+    let written = match contents {
+        Contents::Ours(instance) => return Ok(instance),
+        Contents::Empty => create(db),
+        Contents::Older(instance) => write(db, &instance).map(|()| {
+            tracing::info!(schema = SCHEMA, "the database was taken over from an older version");
+            instance
         }),
-    }
+    };
+    written.map_err(|error| {
+        let redb::Error::Io(source) = error else { return damaged(error) };
+        StoreError::Open { path: path.to_owned(), source }
+    })
 }

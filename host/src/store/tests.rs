@@ -1,5 +1,6 @@
 mod crash;
 mod faults;
+mod keys;
 
 use super::*;
 use crate::model::{Fault, Role, Secret};
@@ -62,6 +63,8 @@ fn session() -> Session {
     Session {
         account: "ann".into(),
         strategy: "auth-local".into(),
+        external: None,
+        scopes: vec![],
         created: at(0),
         last_used: at(0),
         expires: at(1_000),
@@ -118,6 +121,30 @@ async fn a_second_one_is_told_that_another_is_running() {
 }
 
 #[tokio::test]
+async fn a_file_of_schema_1_is_taken_over_with_all_that_is_in_it() {
+    let place = Place::new();
+    let store = place.open();
+    let instance = store.instance_id().to_owned();
+    store.create_account(account("ann"), audit("account")).await.unwrap();
+    store.put_session(ID, session(), audit("session")).await.unwrap();
+    store.close().await.unwrap();
+    let db = redb::Database::open(place.path()).unwrap();
+    let txn = db.begin_write().unwrap();
+    txn.open_table(tables::META).unwrap().insert("schema", 1_u32.to_be_bytes().as_slice()).unwrap();
+    assert!(txn.delete_table(tables::API_KEYS).unwrap());
+    txn.commit().unwrap();
+    drop(db);
+    for _ in 0..2 {
+        let store = place.open();
+        assert_eq!(store.instance_id(), instance);
+        assert_eq!(store.account("ann").unwrap(), Some(account("ann")));
+        assert_eq!(store.session(ID).unwrap(), Some(session()));
+        assert_eq!(store.api_key("x").unwrap(), None, "the table is there");
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_a_newer_version_is_refused_and_not_changed() {
     let place = Place::new();
     drop(place.open());
@@ -132,7 +159,7 @@ async fn a_file_of_a_newer_version_is_refused_and_not_changed() {
     for before in [clean, unclean] {
         std::fs::write(place.path(), &before).unwrap();
         let error = Store::open(&place.config()).unwrap_err();
-        assert!(matches!(error, StoreError::NewerSchema { found: 9, supported: 1, .. }), "{error:?}");
+        assert!(matches!(error, StoreError::NewerSchema { found: 9, supported: 2, .. }), "{error:?}");
         assert!(std::fs::read(place.path()).unwrap() == before, "the file changed");
     }
 }

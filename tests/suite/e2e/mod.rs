@@ -1,5 +1,6 @@
 //! The real host over real supervisords, asked as a user asks.
 
+mod api_keys;
 mod bad_input;
 mod change_freeze;
 mod command_line;
@@ -13,6 +14,7 @@ mod orders;
 mod processes;
 mod secrets;
 mod served;
+mod strategies;
 mod terminal;
 mod validators;
 

@@ -3,8 +3,8 @@ use crate::api::error::ApiError;
 use crate::api::input::{Input, json};
 use crate::api::view;
 use crate::api::wire::{LoginRequest, LoginResult, PrincipalView, Problem, SetupRequest};
-use crate::auth::Login;
-use crate::model::{Credential, PeerFacts, Secret};
+use crate::auth::{AuthRefusal, Login};
+use crate::model::{Credential, Secret};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -31,7 +31,7 @@ pub(in crate::api) async fn login(
     input.body("password/length", &asked.password.len().to_string());
     edge.validate(None, "session.login", input.finish()?).await?;
     let credential = Credential::Password { username: asked.username, password: Secret::new(asked.password) };
-    let login = edge.auth.login(credential, peer(&facts), SystemTime::now()).await?;
+    let login = edge.auth.login(credential, facts.peer(), SystemTime::now()).await?;
     Ok(Json(granted(&login)))
 }
 
@@ -55,11 +55,13 @@ pub(in crate::api) async fn setup(
     input.body("token/length", &asked.token.len().to_string());
     edge.validate(None, "session.setup", input.finish()?).await?;
     let (token, password) = (Secret::new(asked.token), Secret::new(asked.password));
-    let login = edge.auth.setup(token, asked.username, password, peer(&facts), SystemTime::now()).await?;
+    let login = edge.auth.setup(token, asked.username, password, facts.peer(), SystemTime::now()).await?;
     Ok(Json(granted(&login)))
 }
 
 /// Ends this session
+///
+/// A request that was let in by an API key or the like has none; revoke the credential instead.
 #[utoipa::path(post, path = "/api/v1/logout", tag = "session",
     responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
@@ -70,11 +72,14 @@ pub(in crate::api) async fn logout(
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
     edge.validate(Some(caller.principal()), "session.logout", Input::new(&uri).finish()?).await?;
-    edge.auth.logout(&caller.0, peer(&facts), SystemTime::now()).await?;
+    let session = caller.0.session().ok_or(AuthRefusal::NoSession)?;
+    edge.auth.logout(session, facts.peer(), SystemTime::now()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// Who am I
+///
+/// And what does this credential allow, and for how long.
 #[utoipa::path(get, path = "/api/v1/me", tag = "session",
     responses((status = 200, body = PrincipalView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
@@ -84,17 +89,14 @@ pub(in crate::api) async fn me(
     uri: Uri,
 ) -> Result<Json<PrincipalView>, ApiError> {
     edge.validate(Some(caller.principal()), "session.read", Input::new(&uri).finish()?).await?;
-    Ok(Json(view::principal(caller.principal())))
+    Ok(Json(view::principal(caller.principal(), caller.0.expires)))
 }
 
-fn peer(facts: &Facts) -> PeerFacts {
-    PeerFacts { address: facts.address, request_id: facts.request_id.clone() }
-}
-
-fn granted(login: &Login) -> LoginResult {
+/// The answer to whoever has just logged in.
+pub(super) fn granted(login: &Login) -> LoginResult {
     LoginResult {
         token: login.token.reveal().to_owned(),
         expires_at: view::timestamp(login.session.expires),
-        principal: view::principal(&login.session.principal),
+        principal: view::principal(&login.session.principal, Some(login.session.expires)),
     }
 }

@@ -1,0 +1,109 @@
+use crate::api::edge::{Caller, Edge, Facts};
+use crate::api::error::ApiError;
+use crate::api::input::{Input, Segments, json};
+use crate::api::view;
+use crate::api::wire::{ApiKeyCreated, ApiKeyList, ApiKeyRequest, Problem};
+use crate::auth::{Action, KeyWish};
+use crate::model::Field;
+use crate::store::AuditOutcome;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Extension, State};
+use http::{HeaderMap, StatusCode, Uri};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+/// How long a key may be asked to last.
+const LIFETIME_MIN_S: u64 = 60;
+const LIFETIME_MAX_S: u64 = 10 * 365 * 86_400;
+
+/// Creates an API key
+///
+/// It acts for the caller's account, with the caller's rights or fewer. The text is shown this once.
+#[utoipa::path(post, path = "/api/v1/api-keys", tag = "api-keys", request_body = ApiKeyRequest,
+    responses((status = 201, body = ApiKeyCreated), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn create(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Extension(facts): Extension<Facts>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<ApiKeyCreated>), ApiError> {
+    let asked: ApiKeyRequest = json(&headers, body, edge.config.body_bytes_max, edge.config.request_timeout).await?;
+    let mut input = Input::new(&uri);
+    input.body("label", &asked.label);
+    for (index, scope) in asked.scopes.iter().enumerate() {
+        input.body(&format!("scopes/{index}"), scope);
+    }
+    if let Some(seconds) = asked.expires_in_s {
+        input.body("expires_in_s", &seconds.to_string());
+        if !(LIFETIME_MIN_S..=LIFETIME_MAX_S).contains(&seconds) {
+            let message = format!("a whole number from {LIFETIME_MIN_S} to {LIFETIME_MAX_S} was expected");
+            input.problem("/body/expires_in_s", "out_of_range", message);
+        }
+    }
+    permit(&edge, &caller, &facts, Action::ApiKeyWrite, ("api-key.create", ""), input.finish()?).await?;
+    let now = SystemTime::now();
+    let expires = asked.expires_in_s.map(|seconds| now + Duration::from_secs(seconds));
+    let wish = KeyWish { label: asked.label, scopes: asked.scopes, expires };
+    let (text, key) = edge.auth.create_key(&caller.0, wish, &facts.peer(), now).await?;
+    let created = ApiKeyCreated { text: text.reveal().to_owned(), key: view::api_key(&key) };
+    Ok((StatusCode::CREATED, Json(created)))
+}
+
+/// API keys
+///
+/// Newest first: the caller's own, and everybody's for administrators. Revoked and expired ones stay listed for a while.
+#[utoipa::path(get, path = "/api/v1/api-keys", tag = "api-keys",
+    responses((status = 200, body = ApiKeyList), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn list(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    uri: Uri,
+) -> Result<Json<ApiKeyList>, ApiError> {
+    edge.admit(&caller, Action::ApiKeyRead, "api-key.list", Input::new(&uri).finish()?).await?;
+    let keys = edge.auth.keys(caller.principal()).await?;
+    Ok(Json(ApiKeyList { items: keys.iter().map(view::api_key).collect() }))
+}
+
+/// Revokes an API key
+///
+/// It is refused from the next request on. One that was revoked before is left as it is.
+#[utoipa::path(delete, path = "/api/v1/api-keys/{id}", tag = "api-keys",
+    params(("id" = String, Path, description = "The key's id, not its text")),
+    responses((status = 204), (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn revoke(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Extension(facts): Extension<Facts>,
+    Segments(id): Segments<String>,
+    uri: Uri,
+) -> Result<StatusCode, ApiError> {
+    let mut input = Input::new(&uri);
+    input.path("id", &id);
+    // Whoever pastes the text instead of the id must not find it in an answer, an audit or a log.
+    if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        input.problem("/path/id", "invalid", "the 16 hexadecimal digits of an id were expected".into());
+    }
+    permit(&edge, &caller, &facts, Action::ApiKeyWrite, ("api-key.revoke", &id), input.finish()?).await?;
+    edge.auth.revoke_key(caller.principal(), &id, &facts.peer(), SystemTime::now()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Admits, and has a refusal written down.
+async fn permit(
+    edge: &Edge,
+    caller: &Caller,
+    facts: &Facts,
+    action: Action,
+    (name, target): (&str, &str),
+    fields: Vec<Field>,
+) -> Result<(), ApiError> {
+    let Err(error) = edge.admit(caller, action, name, fields).await else { return Ok(()) };
+    edge.record(caller, facts, name, target, AuditOutcome::Refused, error.code()).await?;
+    Err(error)
+}
