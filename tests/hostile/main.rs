@@ -4,4 +4,5 @@ mod calls;
 mod component;
 mod files;
 mod place;
+mod swaps;
 mod waits;

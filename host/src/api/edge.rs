@@ -9,7 +9,7 @@ use crate::config::ServerConfig;
 use crate::hub::Hub;
 use crate::model::{Field, OperationRequest, Principal};
 use crate::node::Pool;
-use crate::plugin::PluginSet;
+use crate::plugin::{Platform, PluginSet};
 use crate::store::{AuditOutcome, AuditRecord};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -30,6 +30,8 @@ pub struct Edge {
     pub hub: Hub,
     /// The plugins that serve now.
     pub plugins: watch::Receiver<Arc<PluginSet>>,
+    /// Who looks after them.
+    pub platform: Platform,
     /// `[server]`
     pub config: ServerConfig,
     /// Counters of this edge and of everything it can see.

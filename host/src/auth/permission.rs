@@ -12,13 +12,25 @@ pub enum Action {
     LogRead,
     /// Follow changes.
     FeedRead,
+    /// See plugins and how they do.
+    PluginRead,
     /// Start, stop or restart a process.
     ProcessControl,
+    /// Install plugins and roll them back.
+    PluginManage,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 5] = [Self::NodeRead, Self::ProcessRead, Self::LogRead, Self::FeedRead, Self::ProcessControl];
+    pub const ALL: [Self; 7] = [
+        Self::NodeRead,
+        Self::ProcessRead,
+        Self::LogRead,
+        Self::FeedRead,
+        Self::PluginRead,
+        Self::ProcessControl,
+        Self::PluginManage,
+    ];
 
     /// The word used in texts and in the audit.
     #[must_use]
@@ -28,7 +40,9 @@ impl Action {
             Self::ProcessRead => "process.read",
             Self::LogRead => "log.read",
             Self::FeedRead => "feed.read",
+            Self::PluginRead => "plugin.read",
             Self::ProcessControl => "process.control",
+            Self::PluginManage => "plugin.manage",
         }
     }
 
@@ -36,8 +50,9 @@ impl Action {
     #[must_use]
     pub const fn needs(self) -> Role {
         match self {
-            Self::NodeRead | Self::ProcessRead | Self::LogRead | Self::FeedRead => Role::Viewer,
+            Self::NodeRead | Self::ProcessRead | Self::LogRead | Self::FeedRead | Self::PluginRead => Role::Viewer,
             Self::ProcessControl => Role::Operator,
+            Self::PluginManage => Role::Admin,
         }
     }
 }
@@ -65,7 +80,9 @@ mod tests {
             (Action::ProcessRead, [true, true, true]),
             (Action::LogRead, [true, true, true]),
             (Action::FeedRead, [true, true, true]),
+            (Action::PluginRead, [true, true, true]),
             (Action::ProcessControl, [false, true, true]),
+            (Action::PluginManage, [false, false, true]),
         ];
         assert_eq!(table.map(|(action, _)| action), Action::ALL);
         for (action, expected) in table {

@@ -58,6 +58,10 @@ pub struct PluginsConfig {
     pub auth: Vec<String>,
     /// `validate`, default `["validate-strict"]`: 1 to 16 validators, all of which see every request.
     pub validate: Vec<String>,
+    /// `watch`, default `true`: a file in `directory` that changes is loaded at once.
+    pub watch: bool,
+    /// `probation_ms`, default 60,000, 100 to 3,600,000: a new generation that fails too often within it is given up.
+    pub probation: Duration,
     /// `[plugins.auth_limits]`
     pub auth_limits: CallLimits,
     /// `[plugins.validate_limits]`

@@ -1,4 +1,3 @@
-use crate::config::CallLimits;
 use crate::plugin::PluginClass;
 use std::num::NonZeroUsize;
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig};
@@ -12,15 +11,20 @@ pub(super) const CORE_INSTANCES_MAX: u32 = 16;
 pub(super) const MEMORIES_MAX: u32 = 1;
 pub(super) const TABLES_MAX: u32 = 8;
 
-/// Slots that the pool has beyond what the semaphores let through.
-const SPARE_SLOTS: usize = 4;
+/// Calls that all plugins of one class may have under way. Of a fixed size, because plugins come and go while an engine
+/// stays; a plugin's own `calls_max` is below it, so that one does not take every slot of the others by default.
+pub(super) const fn slots(class: PluginClass) -> usize {
+    match class {
+        PluginClass::Auth | PluginClass::Validate => 256,
+        PluginClass::Adapter => 512,
+    }
+}
 
-/// Makes the engine of one class, with room for all the calls that `plugins` plugins may have under way.
+/// Makes the engine of one class, with room for so many calls.
 ///
 /// Where the address space is too small for a pool of that size, instances are allocated one by one: slower, with the
 /// same limits.
-pub(super) fn build(class: PluginClass, limits: &CallLimits, plugins: usize) -> wasmtime::Result<Engine> {
-    let slots = limits.calls_max.saturating_mul(plugins).saturating_add(SPARE_SLOTS);
+pub(super) fn build(class: PluginClass, slots: usize) -> wasmtime::Result<Engine> {
     let mut pooled = base();
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
     match Engine::new(&pooled) {
@@ -78,27 +82,16 @@ fn pool(slots: usize) -> PoolingAllocationConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
-
-    fn limits(calls_max: usize) -> CallLimits {
-        CallLimits {
-            fuel: 1_000_000,
-            time: Duration::from_secs(1),
-            memory_bytes: 16 << 20,
-            hostcall_bytes: 1 << 20,
-            calls_max,
-        }
-    }
 
     #[test]
     fn a_pool_of_the_usual_size_fits() {
-        let engine = build(PluginClass::Auth, &limits(64), 2).expect("an engine");
+        let engine = build(PluginClass::Adapter, slots(PluginClass::Adapter)).expect("an engine");
         assert!(engine.pooling_allocator_metrics().is_some());
     }
 
     #[test]
     fn without_address_space_for_a_pool_instances_are_allocated_one_by_one() {
-        let engine = build(PluginClass::Auth, &limits(4_000_000), 1).expect("an engine");
+        let engine = build(PluginClass::Auth, 4_000_000).expect("an engine");
         assert!(engine.pooling_allocator_metrics().is_none());
     }
 }

@@ -4,8 +4,9 @@ use crate::plugin::auth::AuthStrategy;
 use crate::plugin::bindings::adapter::NodeAdapterPre;
 use crate::plugin::bindings::auth::AuthStrategyPre;
 use crate::plugin::bindings::validate::InputValidatorPre;
-use crate::plugin::call::Callee;
+use crate::plugin::call::{Callee, Ties};
 use crate::plugin::inspect::{COMPONENT_BYTES_MAX, inspect};
+use crate::plugin::kept::digest_of;
 use crate::plugin::node::NodeAdapter;
 use crate::plugin::state::CallState;
 use crate::plugin::text::clean;
@@ -14,8 +15,8 @@ use crate::plugin::validate::InputValidator;
 use crate::plugin::{
     Adapter, LoadError, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine, imports,
 };
+use bytes::Bytes;
 use futures_util::StreamExt as _;
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -51,7 +52,8 @@ pub struct LoadedPlugin {
 }
 
 /// Loads the plugins that the configuration names and the `adapters` that its nodes name, each from
-/// `directory/NAME.wasm`: inspects, compiles, links, and asks each what it is.
+/// `directory/NAME.wasm`: inspects, compiles, links, and asks each what it is. They serve as they are, without swaps,
+/// quarantine or probation; those are [`Platform`](crate::plugin::Platform)'s.
 ///
 /// Compiling happens on blocking threads, as many at once as there are cores. All or nothing: with one fault there is
 /// no set.
@@ -66,39 +68,35 @@ pub async fn load(
     adapters: &BTreeSet<String>,
     services: Services,
 ) -> Result<LoadedPlugins, Vec<LoadError>> {
-    let wanted: Vec<(PluginClass, String)> = [
-        (PluginClass::Auth, config.auth.iter().collect::<Vec<_>>()),
-        (PluginClass::Validate, config.validate.iter().collect()),
-        (PluginClass::Adapter, adapters.iter().collect()),
-    ]
-    .into_iter()
-    .flat_map(|(class, names)| names.into_iter().map(move |name| (class, name.clone())))
-    .collect();
-    let loader = Loader::new(config, &wanted, services).map_err(|error| vec![error])?;
+    let loader = Loader::new(services).map_err(|error| vec![error])?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let loader = &loader;
-    let results: Vec<_> = futures_util::stream::iter(wanted)
-        .map(|(class, name)| async move { loader.load(class, &name).await })
+    let results: Vec<_> = futures_util::stream::iter(wanted(config, adapters))
+        .map(|(class, name)| async move {
+            let candidate = read_aside(&name, place(&config.directory, &name)?).await?;
+            let prepared = loader.prepare(config, class, &name, candidate).await?;
+            Ok((name, class, prepared))
+        })
         .buffered(cores)
         .collect()
         .await;
     assemble(results)
 }
 
-fn assemble(results: Vec<Result<(LoadedPlugin, Ready), LoadError>>) -> Result<LoadedPlugins, Vec<LoadError>> {
-    let mut set = PluginSet { strategies: Vec::new(), validators: Vec::new(), adapters: BTreeMap::new() };
+fn assemble(results: Vec<Result<(String, PluginClass, Prepared), LoadError>>) -> Result<LoadedPlugins, Vec<LoadError>> {
+    let mut set = PluginSet::default();
     let (mut plugins, mut errors) = (Vec::new(), Vec::new());
     for result in results {
         match result {
-            Ok((plugin, ready)) => {
+            Ok((name, class, Prepared { ready, ties, compiled, .. })) => {
                 match ready {
                     Ready::Strategy(strategy) => set.strategies.push(strategy),
                     Ready::Validator(validator) => set.validators.push(validator),
-                    Ready::Adapter(adapter) => {
-                        set.adapters.insert(plugin.name.clone(), adapter);
-                    }
+                    Ready::Adapter(adapter) => drop(set.adapters.insert(name.clone(), adapter)),
                 }
-                plugins.push(plugin);
+                let Compiled { digest, size_bytes, compile_time, .. } = compiled;
+                let (digest, counters) = (digest.to_string(), ties.counters);
+                plugins.push(LoadedPlugin { name, class, digest, size_bytes, compile_time, counters });
             }
             Err(error) => errors.push(error),
         }
@@ -106,134 +104,240 @@ fn assemble(results: Vec<Result<(LoadedPlugin, Ready), LoadError>>) -> Result<Lo
     if errors.is_empty() { Ok(LoadedPlugins { set: Arc::new(set), plugins }) } else { Err(errors) }
 }
 
-enum Ready {
+/// A linked component that said what it is.
+#[derive(Clone)]
+pub(super) enum Ready {
     Strategy(Arc<dyn Strategy>),
     Validator(Arc<dyn Validator>),
     Adapter(Arc<dyn Adapter>),
 }
 
-/// What loading one plugin needs to know.
-struct Loader {
-    directory: PathBuf,
-    engines: BTreeMap<PluginClass, (Engine, CallLimits)>,
+/// What makes plugins of files: one for a host, because the engines and their ticker are.
+pub(super) struct Loader {
+    engines: BTreeMap<PluginClass, Engine>,
     ticker: Arc<Ticker>,
     services: Services,
 }
 
-/// A component, compiled.
-struct Compiled {
+/// A component, compiled. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Compiled {
     component: Component,
-    digest: String,
-    size_bytes: u64,
-    compile_time: Duration,
+    pub digest: Arc<str>,
+    pub version: Option<String>,
+    pub size_bytes: u64,
+    pub compile_time: Duration,
+}
+
+/// A component with its digest, before anything is known of it.
+#[derive(Clone)]
+pub(super) struct Candidate {
+    pub bytes: Bytes,
+    pub digest: String,
+}
+
+/// A plugin that could serve at once.
+pub(super) struct Prepared {
+    pub ready: Ready,
+    pub ties: Ties,
+    pub limits: CallLimits,
+    pub compiled: Compiled,
 }
 
 impl Loader {
-    fn new(config: &PluginsConfig, wanted: &[(PluginClass, String)], services: Services) -> Result<Self, LoadError> {
+    pub(super) fn new(services: Services) -> Result<Self, LoadError> {
         let mut engines = BTreeMap::new();
         for class in PluginClass::ALL {
-            let limits = match class {
-                PluginClass::Auth => config.auth_limits,
-                PluginClass::Validate => config.validate_limits,
-                PluginClass::Adapter => config.adapter_limits,
-            };
-            let plugins = wanted.iter().filter(|(wanted, _)| *wanted == class).count();
-            if plugins > 0 {
-                let engine = engine::build(class, &limits, plugins)
-                    .map_err(|error| LoadError::Engine { class, reason: format!("{error:#}") })?;
-                engines.insert(class, (engine, limits));
-            }
+            let engine = engine::build(class, engine::slots(class))
+                .map_err(|error| LoadError::Engine { class, reason: format!("{error:#}") })?;
+            engines.insert(class, engine);
         }
-        let ticking: Vec<Engine> = engines.values().map(|(engine, _)| engine.clone()).collect();
+        let ticking: Vec<Engine> = engines.values().cloned().collect();
         let ticker = Ticker::start(&ticking).map_err(|error| LoadError::Engine {
             class: PluginClass::Adapter,
             reason: format!("no thread to watch the time: {error}"),
         })?;
-        Ok(Self { directory: config.directory.clone(), engines, ticker: Arc::new(ticker), services })
+        Ok(Self { engines, ticker: Arc::new(ticker), services })
     }
 
-    async fn load(&self, class: PluginClass, name: &str) -> Result<(LoadedPlugin, Ready), LoadError> {
-        // The rule for a node's name leaves no way to leave the directory.
-        if NodeId::parse(name).is_err() {
-            return Err(LoadError::Name { plugin: clean(name, 64) });
-        }
-        let Some((engine, limits)) = self.engines.get(&class) else {
-            return Err(LoadError::Engine { class, reason: "it was never made".to_owned() });
-        };
-        let path = self.directory.join(format!("{name}.wasm"));
-        let compiled = compile_aside(engine.clone(), class, name.to_owned(), path).await?;
-        let linked = link(engine, class, name, &compiled.component)?;
-        let (ready, counters) = self.describe(class, name, limits, engine, linked).await?;
-        let Compiled { digest, size_bytes, compile_time, .. } = compiled;
-        let plugin = LoadedPlugin { name: name.to_owned(), class, digest, size_bytes, compile_time, counters };
+    /// Makes a plugin of a component: inspects, compiles, links, and asks it what it is.
+    pub(super) async fn prepare(
+        &self,
+        config: &PluginsConfig,
+        class: PluginClass,
+        name: &str,
+        candidate: Candidate,
+    ) -> Result<Prepared, LoadError> {
+        let compiled = compile_aside(self.engine(class)?.clone(), class, name.to_owned(), candidate).await?;
+        let prepared = self.link_anew(config, class, name, compiled).await?;
+        let Compiled { digest, size_bytes, compile_time, .. } = &prepared.compiled;
         tracing::info!(
             target: "omnivisor::plugin",
-            plugin = name, %class, digest = plugin.digest, size_bytes, ?compile_time, "plugin loaded"
+            plugin = name, %class, %digest, size_bytes, ?compile_time, "plugin loaded"
         );
-        Ok((plugin, ready))
+        Ok(prepared)
+    }
+
+    /// Makes a plugin of a component that was compiled before: links it and asks it what it is.
+    pub(super) async fn link_anew(
+        &self,
+        config: &PluginsConfig,
+        class: PluginClass,
+        name: &str,
+        compiled: Compiled,
+    ) -> Result<Prepared, LoadError> {
+        let linked = link(self.engine(class)?, class, name, &compiled.component)?;
+        let (limits, ties) = (limits(config, class, name), Ties::default());
+        let ready = self.describe(class, name, limits, linked, &ties).await?;
+        Ok(Prepared { ready, ties, limits, compiled })
     }
 
     async fn describe(
         &self,
         class: PluginClass,
         name: &str,
-        limits: &CallLimits,
-        engine: &Engine,
+        limits: CallLimits,
         linked: InstancePre<CallState>,
-    ) -> Result<(Ready, Arc<PluginCounters>), LoadError> {
+        ties: &Ties,
+    ) -> Result<Ready, LoadError> {
         let misfit = |error: wasmtime::Error| LoadError::Link {
             plugin: name.to_owned(),
             class,
             reason: clean(&format!("{error:#}"), 512),
         };
-        let (shared, engine, ticker) = (Arc::from(name), engine.clone(), Arc::clone(&self.ticker));
+        let callee = CalleeParts { name, class, limits, engine: self.engine(class)?, ticker: &self.ticker, ties };
         Ok(match class {
             PluginClass::Auth => {
-                let linked = AuthStrategyPre::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, *limits, linked, engine, ticker);
-                let counters = Arc::clone(&callee.counters);
-                let strategy = AuthStrategy::describe(callee, self.services.clone()).await?;
-                (Ready::Strategy(Arc::new(strategy)), counters)
+                let callee = callee.with(AuthStrategyPre::new(linked).map_err(misfit)?);
+                Ready::Strategy(Arc::new(AuthStrategy::describe(callee, self.services.clone()).await?))
             }
             PluginClass::Validate => {
-                let linked = InputValidatorPre::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, *limits, linked, engine, ticker);
-                let counters = Arc::clone(&callee.counters);
-                (Ready::Validator(Arc::new(InputValidator::describe(callee).await?)), counters)
+                let callee = callee.with(InputValidatorPre::new(linked).map_err(misfit)?);
+                Ready::Validator(Arc::new(InputValidator::describe(callee).await?))
             }
             PluginClass::Adapter => {
-                let linked = NodeAdapterPre::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, *limits, linked, engine, ticker);
-                let counters = Arc::clone(&callee.counters);
-                (Ready::Adapter(Arc::new(NodeAdapter::describe(callee).await?)), counters)
+                let callee = callee.with(NodeAdapterPre::new(linked).map_err(misfit)?);
+                Ready::Adapter(Arc::new(NodeAdapter::describe(callee).await?))
             }
         })
     }
+
+    fn engine(&self, class: PluginClass) -> Result<&Engine, LoadError> {
+        self.engines.get(&class).ok_or_else(|| LoadError::Engine { class, reason: "it was never made".to_owned() })
+    }
+}
+
+/// What a callee of any world is made of.
+struct CalleeParts<'a> {
+    name: &'a str,
+    class: PluginClass,
+    limits: CallLimits,
+    engine: &'a Engine,
+    ticker: &'a Arc<Ticker>,
+    ties: &'a Ties,
+}
+
+impl CalleeParts<'_> {
+    fn with<P: Send + Sync>(self, linked: P) -> Callee<P> {
+        let Self { name, class, limits, engine, ticker, ties } = self;
+        Callee::new(Arc::from(name), class, limits, linked, engine.clone(), Arc::clone(ticker), ties.clone())
+    }
+}
+
+/// How far a call of this plugin may go.
+pub(super) fn limits(config: &PluginsConfig, class: PluginClass, name: &str) -> CallLimits {
+    let limits = match class {
+        PluginClass::Auth => &config.auth_limits,
+        PluginClass::Validate => &config.validate_limits,
+        PluginClass::Adapter => &config.adapter_limits,
+    };
+    config.grants.get(name).map_or(*limits, |grant| grant.limits.over(limits))
+}
+
+/// The plugins that a configuration wants, in the order strategies, validators, adapters.
+pub(super) fn wanted(config: &PluginsConfig, adapters: &BTreeSet<String>) -> Vec<(PluginClass, String)> {
+    [
+        (PluginClass::Auth, config.auth.iter().collect::<Vec<_>>()),
+        (PluginClass::Validate, config.validate.iter().collect()),
+        (PluginClass::Adapter, adapters.iter().collect()),
+    ]
+    .into_iter()
+    .flat_map(|(class, names)| names.into_iter().map(move |name| (class, name.clone())))
+    .collect()
+}
+
+/// Where a plugin's file is looked for.
+pub(super) fn place(directory: &Path, name: &str) -> Result<PathBuf, LoadError> {
+    // The rule for a node's name leaves no way to leave the directory.
+    NodeId::parse(name).map_err(|_| LoadError::Name { plugin: clean(name, 64) })?;
+    Ok(directory.join(format!("{name}.wasm")))
+}
+
+/// Reads a plugin's file, once: what is inspected is what is compiled and what the digest is of, whatever becomes of
+/// the file.
+pub(super) async fn read_aside(plugin: &str, path: PathBuf) -> Result<Candidate, LoadError> {
+    let name = plugin.to_owned();
+    aside(plugin, move || read(&name, &path).map(Candidate::new)).await
+}
+
+impl Candidate {
+    /// Blocks for as long as the digest takes.
+    pub(super) fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { digest: digest_of(&bytes), bytes }
+    }
+}
+
+/// Does blocking work for a plugin on a thread where nobody waits behind it.
+pub(super) async fn aside<T: Send + 'static>(
+    plugin: &str,
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(target: "omnivisor::plugin", plugin, %error, "work for a plugin did not end well");
+        Err(LoadError::Compile { plugin: plugin.to_owned(), reason: "the compiler failed".to_owned() })
+    })
 }
 
 async fn compile_aside(
     engine: Engine,
     class: PluginClass,
     plugin: String,
-    path: PathBuf,
+    candidate: Candidate,
 ) -> Result<Compiled, LoadError> {
     let name = plugin.clone();
-    let work = tokio::task::spawn_blocking(move || compile(&engine, class, &plugin, &path));
-    work.await.unwrap_or_else(|error| {
-        tracing::error!(target: "omnivisor::plugin", plugin = name, %error, "compiling did not end well");
-        Err(LoadError::Compile { plugin: name, reason: "the compiler failed".to_owned() })
-    })
+    aside(&name, move || compile(&engine, class, &plugin, candidate)).await
 }
 
-fn compile(engine: &Engine, class: PluginClass, plugin: &str, path: &Path) -> Result<Compiled, LoadError> {
-    // Read once: what was inspected is what is compiled and what the digest is of, whatever becomes of the file.
-    let bytes = read(plugin, path)?;
+fn compile(engine: &Engine, class: PluginClass, plugin: &str, candidate: Candidate) -> Result<Compiled, LoadError> {
+    let Candidate { bytes, digest } = candidate;
     inspect(plugin, class, &bytes)?;
-    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let started = Instant::now();
+    let (version, started) = (version(&bytes), Instant::now());
     let component = Component::from_binary(engine, &bytes)
         .map_err(|error| LoadError::Compile { plugin: plugin.to_owned(), reason: clean(&format!("{error:#}"), 512) })?;
-    Ok(Compiled { component, digest, size_bytes: bytes.len() as u64, compile_time: started.elapsed() })
+    let (digest, size_bytes) = (Arc::from(digest), bytes.len() as u64);
+    Ok(Compiled { component, digest, version, size_bytes, compile_time: started.elapsed() })
+}
+
+/// The text of the component's own section `version`, which is where the tools of WebAssembly put it.
+///
+/// Source: <https://github.com/WebAssembly/tool-conventions>, "Metadata".
+fn version(bytes: &[u8]) -> Option<String> {
+    use wasmparser::{Parser, Payload};
+    let mut depth = 0_usize;
+    for payload in Parser::new(0).parse_all(bytes) {
+        let payload = payload.ok()?;
+        if matches!(payload, Payload::ModuleSection { .. } | Payload::ComponentSection { .. }) {
+            depth += 1;
+        } else if matches!(payload, Payload::End(_)) {
+            depth = depth.saturating_sub(1);
+        } else if let Payload::CustomSection(section) = payload
+            && (depth, section.name()) == (0, "version")
+        {
+            return std::str::from_utf8(section.data()).ok().map(|version| clean(version, 64));
+        }
+    }
+    None
 }
 
 fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {

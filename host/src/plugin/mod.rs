@@ -1,37 +1,56 @@
 //! Loads components and runs one call inside its limits.
 //!
 //! The only room that names wasmtime. Knows nothing of sockets, of the store or of who is asking: bytes to a node and
-//! password checks go through the seams [`Exchange`] and [`Accounts`]. Entry point: [`load`].
+//! password checks go through the seams [`Exchange`] and [`Accounts`], what was swapped is remembered through
+//! [`GenerationLog`]. Entry points: [`Platform::start`] for plugins that are swapped while they serve, [`load`] for
+//! plugins as they are.
 
 mod auth;
 mod bindings;
 mod call;
 mod class;
+mod configure;
 mod counters;
 mod ending;
 mod engine;
 mod error;
 mod exchange;
 mod fault;
+mod generation;
 mod imports;
 mod inspect;
+mod keeper;
+mod kept;
 mod load;
 mod node;
 mod observed;
+mod platform;
+mod record;
+mod report;
 mod seam;
+mod serving;
+mod slot;
+mod start;
 mod state;
 mod storm;
 mod structure;
+mod swap;
 mod text;
 mod ticker;
 mod validate;
+mod watch;
 
 pub use class::PluginClass;
 pub use counters::{CountersSnapshot, PluginCounters};
-pub use error::LoadError;
+pub use error::{LoadError, SwapError};
+pub use generation::GenerationState;
 pub use load::{LoadedPlugin, LoadedPlugins, load};
+pub use platform::{COMPONENT_BYTES_MAX, Platform, PlatformParts, SWAPS_WAITING_MAX, Swapped};
+pub use record::{Author, GenerationLog, GenerationRecord, REFUSED_MAX, SwapEntry};
+pub use report::{GenerationReport, PluginEvent, PluginEventKind, PluginReport, QuarantineReach};
 pub use seam::{
     Accounts, Adapter, AdapterError, ApiKey, ApiKeys, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest,
     ExchangeResponse, HintsRead, HttpClient, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Services,
     Strategy, StreamRequest, Validator, WebRequest,
 };
+pub use slot::{FailureNote, SwapResult};

@@ -1,8 +1,9 @@
 use crate::store::audit::{AuditKey, AuditRecord, encode_audit};
+use crate::store::generation::encode_generations;
 use crate::store::record::{decode_account, decode_session, encode_account, encode_session};
-use crate::store::tables::{ACCOUNTS, AUDIT, SESSIONS};
+use crate::store::tables::{ACCOUNTS, AUDIT, GENERATIONS, SESSIONS};
 use crate::store::writer::Write;
-use crate::store::{Account, Session, SessionId, StoreError};
+use crate::store::{Account, Generations, Session, SessionId, StoreError};
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use std::time::{Duration, SystemTime};
 
@@ -31,6 +32,10 @@ pub(super) enum Change {
     PurgeSessions {
         now: SystemTime,
         idle_timeout: Duration,
+    },
+    PutGenerations {
+        plugin: String,
+        generations: Generations,
     },
 }
 
@@ -75,6 +80,7 @@ fn apply(txn: &WriteTransaction, batch: &[Write]) -> Result<(Results, bool), red
 struct Tables<'txn> {
     accounts: Table<'txn, &'static str, &'static [u8]>,
     sessions: Table<'txn, [u8; 32], &'static [u8]>,
+    generations: Table<'txn, &'static str, &'static [u8]>,
     audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
     last: AuditKey,
 }
@@ -83,7 +89,13 @@ impl<'txn> Tables<'txn> {
     fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::Error> {
         let audit = txn.open_table(AUDIT)?;
         let last = audit.last()?.map_or(AuditKey::ORIGIN, |(key, _)| AuditKey::from_bytes(key.value()));
-        Ok(Self { accounts: txn.open_table(ACCOUNTS)?, sessions: txn.open_table(SESSIONS)?, audit, last })
+        Ok(Self {
+            accounts: txn.open_table(ACCOUNTS)?,
+            sessions: txn.open_table(SESSIONS)?,
+            generations: txn.open_table(GENERATIONS)?,
+            audit,
+            last,
+        })
     }
 
     fn append(&mut self, record: &AuditRecord) -> Result<(), redb::Error> {
@@ -103,6 +115,10 @@ impl<'txn> Tables<'txn> {
             Change::DeleteSession { id } => Ok(Ok(u64::from(self.sessions.remove(id.0)?.is_some()))),
             Change::TouchSession { id, used } => self.touch(*id, *used),
             Change::PurgeSessions { now, idle_timeout } => self.purge(*now, *idle_timeout),
+            Change::PutGenerations { plugin, generations } => {
+                self.generations.insert(plugin.as_str(), encode_generations(generations)?.as_slice())?;
+                Ok(Ok(1))
+            }
         }
     }
 

@@ -11,6 +11,7 @@ mod apply;
 mod audit;
 mod disk;
 mod error;
+mod generation;
 mod overlay;
 mod reader;
 mod record;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditRecord};
 pub use error::StoreError;
+pub use generation::Generations;
 pub use reader::AUDIT_READ_MAX;
 pub use record::{Account, Session, SessionId};
 

@@ -9,6 +9,8 @@ pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("
 pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
 /// SHA-256 of the token to session.
 pub(super) const SESSIONS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("sessions");
+/// Plugin to what is known of its generations. Made when it is first written to, so it may be missing.
+pub(super) const GENERATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("generations");
 /// Time and number to record.
 pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = TableDefinition::new("audit");
 
