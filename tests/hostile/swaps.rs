@@ -483,3 +483,116 @@ async fn calls_under_way_finish_in_their_generation_and_those_that_do_not_are_en
     assert!(drain.is_some_and(|drain| drain > Duration::from_millis(500)), "{drain:?}");
     Ok(())
 }
+
+/// What ought to be so after some steps.
+#[derive(Debug, Clone)]
+struct Model {
+    active: usize,
+    previous: Option<usize>,
+    /// The generation before is linked, so that a failing one is given up by itself.
+    has_way_back: bool,
+    refused: BTreeSet<usize>,
+    failures: u32,
+}
+
+/// A generator of numbers that gives the same ones for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+const TRAPS: usize = 3;
+
+async fn check(rig: &Rig, model: &Model, digests: &[String], step: &str) -> anyhow::Result<()> {
+    let named = |index: &usize| digests[*index].clone();
+    let expected = (named(&model.active), model.previous.as_ref().map(named));
+    let refused: BTreeSet<String> = model.refused.iter().map(named).collect();
+    // What a call gave up is written down a moment later.
+    let is_so = |report: &PluginReport| report.refused.iter().cloned().collect::<BTreeSet<_>>() == refused;
+    let report = rig.until(&format!("{step}: {model:?}"), is_so).await?;
+    let record = rig.memory.record();
+    assert_eq!((record.active, record.previous), expected, "{step}: the record, {model:?}");
+    assert_eq!((report.active.digest, report.previous_digest), expected, "{step}: memory, {model:?}");
+    for digest in [Some(&expected.0), expected.1.as_ref()].into_iter().flatten() {
+        assert!(rig.kept.join(format!("{digest}.wasm")).exists(), "{step}: a way back is missing");
+    }
+    Ok(())
+}
+
+async fn walk(seed: u64) -> anyhow::Result<()> {
+    println!("seed {seed}");
+    let words = ["one", "two", "three"];
+    let mut components = Vec::new();
+    for word in words {
+        components.push(says(word)?);
+    }
+    components.push(traps()?);
+    let digests: Vec<String> = components.iter().map(|bytes| digest(bytes)).collect();
+    let mut dice = Dice(seed);
+    let mut rig = Rig::start(&components[0]).await?;
+    let mut model = Model { active: 0, previous: None, has_way_back: false, refused: BTreeSet::new(), failures: 0 };
+    for number in 0..60 {
+        let roll = dice.roll(12);
+        let step = format!("seed {seed}, step {number}, roll {roll}");
+        match roll {
+            0..=3 => {
+                let index = usize::try_from(dice.roll(4))?;
+                let result = rig.install(&components[index]).await?;
+                if index == model.active {
+                    assert_eq!(result, SwapResult::Unchanged, "{step}");
+                } else {
+                    assert_eq!(result, SwapResult::Activated, "{step}");
+                    model.refused.remove(&index);
+                    model =
+                        Model { previous: Some(model.active), active: index, has_way_back: true, failures: 0, ..model };
+                }
+            }
+            4 => {
+                let broken = &components[1][..components[1].len() / 2];
+                assert!(matches!(rig.install(broken).await, Err(SwapError::Load(_))), "{step}");
+            }
+            5 => match (rig.roll_back().await, model.previous) {
+                (Ok(SwapResult::RolledBack), Some(previous)) => {
+                    model.refused.insert(model.active);
+                    model.refused.remove(&previous);
+                    model = Model { active: previous, previous: None, has_way_back: false, failures: 0, ..model };
+                }
+                (Err(SwapError::NoPrevious { .. }), None) => {}
+                (result, _) => anyhow::bail!("{step}: {result:?}, {model:?}"),
+            },
+            6 => {
+                rig = rig.restart().await.map_err(|errors| anyhow::anyhow!("{step}: {errors:?}"))?;
+                model = Model { has_way_back: false, failures: 0, ..model };
+            }
+            _ => match (rig.ask("ann").await, words.get(model.active)) {
+                (Ok(said), Some(word)) => assert_eq!(said, *word, "{step}"),
+                (Err(JudgeError::Plugin(_)), None) => {
+                    model.failures += 1;
+                    if let (3, true, Some(previous)) = (model.failures, model.has_way_back, model.previous) {
+                        model.refused.insert(TRAPS);
+                        model = Model { active: previous, previous: None, has_way_back: false, failures: 0, ..model };
+                    }
+                }
+                (result, _) => anyhow::bail!("{step}: {result:?}, {model:?}"),
+            },
+        }
+        check(&rig, &model, &digests, &step).await?;
+        rig.until("generations that left are drained", |report| {
+            report.previous.as_ref().is_none_or(|previous| previous.in_flight == 0)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn random_walks_of_swaps_faults_roll_backs_and_restarts_agree_with_a_model() -> anyhow::Result<()> {
+    for seed in 1..=6 {
+        walk(seed).await?;
+    }
+    Ok(())
+}

@@ -2,6 +2,7 @@
 
 use super::exit;
 use super::password::PasswordArgs;
+use super::plugin::PluginCommand;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -145,6 +146,9 @@ pub enum ClientCommand {
     /// Restart processes: stop each, see it stopped, start it
     #[command(after_help = ORDER_HELP)]
     Restart(OrderArgs),
+    /// Show, swap and roll back a server's plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print the end of a process's log
     #[command(
         after_help = "On a terminal, control characters are shown escaped unless --raw is given. In a pipe the bytes are unchanged. \

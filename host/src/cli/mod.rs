@@ -16,6 +16,7 @@ mod http;
 mod order;
 mod paint;
 mod password;
+mod plugin;
 mod rows;
 mod selector;
 mod server;
@@ -31,6 +32,7 @@ mod tests;
 
 pub use error::CliError;
 pub use password::PasswordArgs;
+pub use plugin::PluginCommand;
 
 use crate::model::Operation;
 use api::Api;
@@ -91,6 +93,7 @@ async fn dispatch(
         ClientCommand::Start(args) => order::run(&api, console, Operation::Start, args).await,
         ClientCommand::Stop(args) => order::run(&api, console, Operation::Stop, args).await,
         ClientCommand::Restart(args) => order::run(&api, console, Operation::Restart, args).await,
+        ClientCommand::Plugin(command) => plugin::run(&api, console, command).await,
         ClientCommand::Tail(args) => tail::run(&api, console, args).await,
         ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,
     };

@@ -10,6 +10,8 @@ mod orders;
 mod processes;
 mod secrets;
 mod served;
+#[cfg(feature = "hostile")]
+mod swap;
 mod terminal;
 
 use std::time::Duration;

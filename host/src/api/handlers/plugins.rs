@@ -125,12 +125,17 @@ async fn swap(
     edge.platform.report(&plugin)?;
     edge.record(&caller, &facts, name, &plugin, AuditOutcome::Intended, "").await?;
     let author =
-        Author { who: caller.principal().name.clone(), request_id: facts.request_id, address: Some(facts.address) };
+        Author { who: caller.principal().name.clone(), request_id: facts.request_id.clone(), address: Some(facts.address) };
     // The platform finishes what it took, and writes down how it ended, whether or not the caller waits for it.
-    let Swapped { result, report } = match asked {
-        Asked::Install(component) => edge.platform.install(&plugin, component, author).await?,
-        Asked::RollBack => edge.platform.roll_back(&plugin, author).await?,
+    let swapped = match asked {
+        Asked::Install(component) => edge.platform.install(&plugin, component, author).await,
+        Asked::RollBack => edge.platform.roll_back(&plugin, author).await,
     };
+    if let Err(SwapError::QueueFull { .. }) = &swapped {
+        // The platform never heard of it.
+        edge.record(&caller, &facts, name, &plugin, AuditOutcome::Failed, "plugin.swaps_waiting").await?;
+    }
+    let Swapped { result, report } = swapped?;
     Ok(Json(SwapView { result: result.as_str().to_owned(), plugin: view::plugin(&report) }))
 }
 
