@@ -6,6 +6,7 @@ mod files;
 mod grants;
 mod place;
 mod redirects;
+mod swaps;
 mod versions;
 mod waits;
 mod web;

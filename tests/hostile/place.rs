@@ -42,6 +42,8 @@ impl Place {
             directory: directory.path().to_owned(),
             auth: vec![],
             validate: vec![],
+            watch: false,
+            probation: Duration::from_secs(60),
             auth_limits: LIMITS,
             validate_limits: LIMITS,
             adapter_limits: LIMITS,

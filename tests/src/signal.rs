@@ -10,6 +10,8 @@ pub enum Signal {
     Continue,
     /// Asks to end.
     Terminate,
+    /// Asks to read the configuration again.
+    Hangup,
     /// As Ctrl-C.
     Interrupt,
     /// Ends, unasked.
@@ -22,6 +24,7 @@ impl Signal {
             Self::Stop => "STOP",
             Self::Continue => "CONT",
             Self::Terminate => "TERM",
+            Self::Hangup => "HUP",
             Self::Interrupt => "INT",
             Self::Kill => "KILL",
         }

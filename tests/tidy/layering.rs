@@ -9,7 +9,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("resilience", &["model"]),
     ("config", &["model"]),
     ("store", &["model", "config"]),
-    ("plugin", &["model", "config"]),
+    ("plugin", &["model", "resilience", "config"]),
     ("hub", &["model", "config"]),
     ("node", &["model", "resilience", "config", "plugin"]),
     ("auth", &["model", "config", "store", "plugin"]),

@@ -13,7 +13,7 @@ use crate::config::ServerConfig;
 use crate::hub::Hub;
 use crate::model::{OperationRequest, PeerFacts, Principal, Requester, Secret, Target, is_mutating};
 use crate::node::Pool;
-use crate::plugin::PluginSet;
+use crate::plugin::{Platform, PluginSet};
 use crate::store::{AuditOutcome, AuditRecord};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -34,6 +34,8 @@ pub struct Edge {
     pub hub: Hub,
     /// The plugins that serve now.
     pub plugins: watch::Receiver<Arc<PluginSet>>,
+    /// Who looks after them.
+    pub platform: Platform,
     /// `[server]`
     pub config: ServerConfig,
     /// Counters of this edge and of everything it can see.

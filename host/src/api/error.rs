@@ -6,7 +6,7 @@ use crate::api::wire::{FieldProblem, Problem};
 use crate::auth::AuthRefusal;
 use crate::model::FaultKind;
 use crate::node::NodeError;
-use crate::plugin::{JudgeError, PluginFailure};
+use crate::plugin::{JudgeError, PluginFailure, SwapError};
 use crate::store::StoreError;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
@@ -32,6 +32,9 @@ pub enum ApiError {
         /// What the other validators found.
         violations: Vec<FieldProblem>,
     },
+    /// A plugin was not swapped.
+    #[error(transparent)]
+    Swap(Arc<SwapError>),
     /// Fields break rules; all of them are listed.
     #[error("{} of the request's fields cannot be accepted; see `errors`", .0.len())]
     Invalid(Vec<FieldProblem>),
@@ -51,8 +54,11 @@ pub enum ApiError {
         limit: Duration,
     },
     /// The body is of another type.
-    #[error("the body has to be JSON: send it with `content-type: application/json`")]
-    MediaType,
+    #[error("the body has to be of another type: send it with `content-type: {expected}`")]
+    MediaType {
+        /// The type.
+        expected: &'static str,
+    },
     /// There is no such address.
     #[error("there is nothing at this address; the routes are listed at /api/openapi.json")]
     NoRoute,
@@ -163,13 +169,14 @@ impl ApiError {
         match self {
             Self::Node(NodeError::Adapter { source, .. }) => format!("{self}: {source}"),
             Self::Judge { source, .. } => format!("{self}: {source}"),
+            Self::Swap(error) => chain(error.as_ref()),
             Self::Node(_)
             | Self::Auth(_)
             | Self::Invalid(_)
             | Self::Malformed(_)
             | Self::TooLarge { .. }
             | Self::BodyTimedOut { .. }
-            | Self::MediaType
+            | Self::MediaType { .. }
             | Self::NoRoute
             | Self::Method { .. }
             | Self::Feed(_)
@@ -191,9 +198,12 @@ impl ApiError {
             Self::Malformed(_) => row(S::BAD_REQUEST, "request.malformed", "The request cannot be read"),
             Self::TooLarge { .. } => row(S::PAYLOAD_TOO_LARGE, "request.too_large", "The request is too large"),
             Self::BodyTimedOut { .. } => row(S::REQUEST_TIMEOUT, "request.timed_out", "The request came too slowly"),
-            Self::MediaType => row(S::UNSUPPORTED_MEDIA_TYPE, "request.media_type", "The body is of another type"),
+            Self::MediaType { .. } => {
+                row(S::UNSUPPORTED_MEDIA_TYPE, "request.media_type", "The body is of another type")
+            }
             Self::NoRoute => row(S::NOT_FOUND, "route.not_found", "No such address"),
             Self::Method { .. } => row(S::METHOD_NOT_ALLOWED, "route.method_not_allowed", "No such method here"),
+            Self::Swap(error) => swap_row(error),
             Self::Feed(refusal) => feed_row(refusal),
             Self::ShuttingDown => {
                 row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
@@ -339,6 +349,35 @@ fn feed_row(refusal: &FeedRefusal) -> Row {
             row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
         }
     }
+}
+
+fn swap_row(error: &SwapError) -> Row {
+    use StatusCode as S;
+    match error {
+        SwapError::Unknown { .. } => row(S::NOT_FOUND, "plugin.not_found", "No such plugin"),
+        SwapError::NoPrevious { .. } => row(S::CONFLICT, "plugin.no_previous", "Nothing to go back to"),
+        SwapError::QueueFull { .. } => {
+            row(S::SERVICE_UNAVAILABLE, "plugin.swaps_waiting", "Too many swaps at once").after(SOON)
+        }
+        SwapError::Load(_) | SwapError::Several(_) => {
+            row(S::UNPROCESSABLE_ENTITY, "plugin.not_loaded", "The component cannot serve")
+        }
+        SwapError::NotKept { .. } => row(S::INTERNAL_SERVER_ERROR, "plugin.not_kept", "The component cannot be kept"),
+        SwapError::Stopped => {
+            row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
+        }
+    }
+}
+
+/// An error and all that caused it.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
 }
 
 fn plugin_row(failure: &PluginFailure) -> Row {

@@ -16,6 +16,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 use tokio::time::timeout;
 
+const JSON: &str = "application/json";
+
 /// Collects the fields of a request and everything that is wrong with them, so that all faults are told at once.
 #[derive(Debug, Default)]
 pub(super) struct Input {
@@ -147,11 +149,26 @@ pub(super) async fn json<T: DeserializeOwned>(
     time_max: Duration,
 ) -> Result<T, ApiError> {
     let bytes = read(body, bytes_max, time_max).await?;
-    check_media_type(headers)?;
+    check_media_type(headers, JSON)?;
     parse(&bytes)
 }
 
-/// The same for a body that may be left out.
+/// Reads a body of another type whole, inside its size and time limits.
+///
+/// # Errors
+/// 408 when it does not arrive in time, 413 when it is too large, 415 when its content type is another one.
+pub(super) async fn bytes(
+    headers: &HeaderMap,
+    body: Body,
+    media_type: &'static str,
+    bytes_max: usize,
+    time_max: Duration,
+) -> Result<Bytes, ApiError> {
+    check_media_type(headers, media_type)?;
+    read(body, bytes_max, time_max).await
+}
+
+/// As [`json`], for a body that may be left out.
 ///
 /// # Errors
 /// As [`json`].
@@ -165,7 +182,7 @@ pub(super) async fn optional_json<T: DeserializeOwned + Default>(
     if bytes.is_empty() {
         return Ok(T::default());
     }
-    check_media_type(headers)?;
+    check_media_type(headers, JSON)?;
     parse(&bytes)
 }
 
@@ -181,10 +198,10 @@ async fn read(body: Body, bytes_max: usize, time_max: Duration) -> Result<Bytes,
     }
 }
 
-fn check_media_type(headers: &HeaderMap) -> Result<(), ApiError> {
+fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(), ApiError> {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(ApiError::MediaType) }
+    if essence.eq_ignore_ascii_case(expected) { Ok(()) } else { Err(ApiError::MediaType { expected }) }
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
@@ -267,7 +284,7 @@ mod tests {
             optional_json::<CommandRequest>(&headers, Body::from(text), 64, Duration::from_secs(1)).await
         };
         assert_eq!(read("", headers.clone()).await.expect("default"), CommandRequest::default());
-        assert!(matches!(read("{}", headers.clone()).await, Err(ApiError::MediaType)));
+        assert!(matches!(read("{}", headers.clone()).await, Err(ApiError::MediaType { .. })));
         headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().expect("a header"));
         assert_eq!(read(r#"{"wait_ms":5}"#, headers.clone()).await.expect("good").wait_ms, Some(5));
         for broken in ["{", "{} {}", "\u{1}"] {

@@ -5,16 +5,18 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::model::ProcessState;
-use crate::plugin::{JudgeError, LoadedPlugin, Storm};
+use crate::plugin::{JudgeError, PluginReport, QuarantineReach, Storm};
 use http::Method;
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -82,10 +84,21 @@ struct PluginOutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginReachLabels {
+    plugin: String,
+    reach: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PluginSwapLabels {
+    plugin: String,
+    result: &'static str,
+}
+
 /// Counters of the edge.
 #[derive(Debug)]
 pub struct Metrics {
-    plugins: Vec<LoadedPlugin>,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
     /// Requests that a validator's failure did not stop.
@@ -93,12 +106,17 @@ pub struct Metrics {
     told: Storm,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Metrics {
     /// Counters at zero, beside those that the plugins keep themselves.
     #[must_use]
-    pub fn new(plugins: Vec<LoadedPlugin>) -> Self {
+    pub fn new() -> Self {
         Self {
-            plugins,
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             let_through: Family::default(),
@@ -139,7 +157,7 @@ impl Metrics {
         fleet(&mut registry, edge);
         host(&mut registry, edge);
         feed(&mut registry, edge);
-        plugins(&mut registry, &self.plugins);
+        plugins(&mut registry, edge);
         let help = "Requests that went on although this validator failed";
         registry.register("validator_failures_allowed", help, self.let_through.clone());
         let mut text = String::new();
@@ -218,28 +236,86 @@ fn feed(registry: &mut Registry, edge: &Edge) {
     registry.register("feed_disconnects", "Feed connections ended, by reason", disconnects);
 }
 
-fn plugins(registry: &mut Registry, loaded: &[LoadedPlugin]) {
+fn plugins(registry: &mut Registry, edge: &Edge) {
+    let reports = edge.platform.reports();
     let calls = Family::<PluginOutcomeLabels, Counter>::default();
     let fuel = Family::<PluginLabel, Counter>::default();
-    let seconds = Family::<PluginLabel, Counter<f64, AtomicU64>>::default();
     let running = Family::<PluginLabel, Gauge>::default();
     let memory = Family::<PluginLabel, Gauge>::default();
-    for plugin in loaded {
-        let figures = plugin.counters.snapshot();
-        let label = PluginLabel { plugin: plugin.name.clone() };
+    let generation = Family::<PluginLabel, Gauge>::default();
+    let quarantine = Family::<PluginReachLabels, Gauge>::default();
+    let swaps = Family::<PluginSwapLabels, Counter>::default();
+    for report in &reports {
+        let (figures, plugin) = (&report.totals, report.name.clone());
+        let label = PluginLabel { plugin: plugin.clone() };
         for (outcome, count) in figures.outcomes {
-            calls.get_or_create(&PluginOutcomeLabels { plugin: plugin.name.clone(), outcome }).inc_by(count);
+            calls.get_or_create(&PluginOutcomeLabels { plugin: plugin.clone(), outcome }).inc_by(count);
         }
+        for (result, count) in report.swaps {
+            let result = result.as_str();
+            swaps.get_or_create(&PluginSwapLabels { plugin: plugin.clone(), result }).inc_by(count);
+        }
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         fuel.get_or_create(&label).inc_by(figures.fuel_total);
-        seconds.get_or_create(&label).inc_by(figures.time_total.as_secs_f64());
-        running.get_or_create(&label).set(i64::try_from(figures.running).unwrap_or(i64::MAX));
-        memory.get_or_create(&label).set(i64::try_from(figures.memory_bytes_peak).unwrap_or(i64::MAX));
+        running.get_or_create(&label).set(gauge(figures.running));
+        memory.get_or_create(&label).set(gauge(figures.memory_bytes_peak));
+        generation.get_or_create(&label).set(gauge(report.active.id));
+        for reach in [QuarantineReach::Caller, QuarantineReach::All] {
+            let labels = PluginReachLabels { plugin: plugin.clone(), reach: reach.as_str() };
+            quarantine.get_or_create(&labels).set(i64::from(report.quarantine == reach));
+        }
     }
     registry.register("plugin_calls", "Calls of plugins, by outcome", calls);
     registry.register("plugin_fuel", "Fuel used", fuel);
-    registry.register("plugin_call_seconds", "Time spent in calls, waits included", seconds);
     registry.register("plugin_calls_running", "Calls under way", running);
     registry.register("plugin_memory_bytes_peak", "Most linear memory one call had", memory);
+    registry.register("plugin_generation", "The generation that serves", generation);
+    registry.register("plugin_quarantined", "1 while one caller, or all, are refused because calls failed", quarantine);
+    registry.register("plugin_swaps", "Swaps of plugins, by how they ended", swaps);
+    let waiting = i64::try_from(edge.platform.swaps_waiting()).unwrap_or(i64::MAX);
+    registry.register("plugin_swaps_waiting", "Swaps that wait for the one under way", ConstGauge::new(waiting));
+    registry.register_collector(Box::new(CallClasses { reports }));
+}
+
+/// How long calls of plugins took and how much fuel they used, as histograms.
+#[derive(Debug)]
+struct CallClasses {
+    reports: Vec<PluginReport>,
+}
+
+impl Collector for CallClasses {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let kind = MetricType::Histogram;
+        let mut times =
+            encoder.encode_descriptor("plugin_call_seconds", "Time of a call, waits included", None, kind)?;
+        for report in &self.reports {
+            let figures = &report.totals;
+            let classes = classes(&figures.time_classes, |micros| micros as f64 / 1e6);
+            observed(&mut times, &report.name, figures.time_total.as_secs_f64(), &classes)?;
+        }
+        let mut fuel = encoder.encode_descriptor("plugin_call_fuel", "Fuel of a call", None, kind)?;
+        for report in &self.reports {
+            let figures = &report.totals;
+            let (classes, sum) = (classes(&figures.fuel_classes, |units| units as f64), figures.fuel_total as f64);
+            observed(&mut fuel, &report.name, sum, &classes)?;
+        }
+        Ok(())
+    }
+}
+
+fn classes(counted: &[(u64, u64)], scale: impl Fn(u64) -> f64) -> Vec<(f64, u64)> {
+    counted.iter().map(|(bound, count)| (if *bound == u64::MAX { f64::MAX } else { scale(*bound) }, *count)).collect()
+}
+
+fn observed(
+    metric: &mut MetricEncoder<'_>,
+    plugin: &str,
+    sum: f64,
+    classes: &[(f64, u64)],
+) -> Result<(), std::fmt::Error> {
+    let labels = PluginLabel { plugin: plugin.to_owned() };
+    let count = classes.iter().map(|(_, count)| count).sum();
+    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, classes, None)
 }
 
 /// Callers invent methods; labels have to be few.

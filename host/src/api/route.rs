@@ -2,7 +2,7 @@
 
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
-use crate::api::handlers::{api_keys, logins, logs, nodes, orders, probes, sessions};
+use crate::api::handlers::{api_keys, logins, logs, nodes, orders, plugins, probes, sessions};
 use crate::api::{feed, request};
 use axum::Router;
 use axum::extract::Request;
@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Omnivisor", description = "One control plane over many process supervisors.", license(name = "MIT OR Apache-2.0")),
-    tags((name = "session"), (name = "api-keys"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "feed"), (name = "probes")),
+    tags((name = "session"), (name = "api-keys"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "plugins"), (name = "feed"), (name = "probes")),
     security(("bearer" = [])),
     modifiers(&Bearer)
 )]
@@ -41,6 +41,9 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(nodes::process))
         .routes(routes!(orders::order))
         .routes(routes!(logs::read))
+        .routes(routes!(plugins::list))
+        .routes(routes!(plugins::show, plugins::install))
+        .routes(routes!(plugins::rollback))
         .routes(routes!(sessions::me))
         .routes(routes!(sessions::logout))
         .routes(routes!(api_keys::create, api_keys::list))

@@ -1,10 +1,14 @@
 //! From what the host knows to what the API says.
 
-use crate::api::wire::{ApiKeyView, CommandResult, FieldProblem, LogView, NodeView, PrincipalView, ProcessView};
+use crate::api::wire::{
+    ApiKeyView, CommandResult, FieldProblem, GenerationView, LogView, NodeView, PluginCountersView, PluginFailureView, PluginView,
+    PrincipalView, ProcessView,
+};
 use crate::model::{
     CommandReport, LogChannel, LogSlice, NodeId, NodeStatus, ObservedProcess, Operation, Principal, ProcessId,
     ProcessState, Violation,
 };
+use crate::plugin::{FailureNote, GenerationReport, PluginReport};
 use crate::store::IssuedKey;
 use std::time::SystemTime;
 
@@ -127,6 +131,73 @@ pub fn api_key(key: &IssuedKey) -> ApiKeyView {
         expires_at: key.expires.map(timestamp),
         last_used_at: key.last_used.map(timestamp),
         revoked_at: key.revoked.map(timestamp),
+    }
+}
+
+/// A plugin.
+#[must_use]
+pub fn plugin(report: &PluginReport) -> PluginView {
+    let totals = &report.totals;
+    let counters = PluginCountersView {
+        calls: totals.outcomes.iter().map(|(outcome, count)| ((*outcome).to_owned(), *count)).collect(),
+        running: totals.running,
+        fuel: totals.fuel_total,
+        memory_bytes_peak: totals.memory_bytes_peak,
+        time_us: u64::try_from(totals.time_total.as_micros()).unwrap_or(u64::MAX),
+        swaps: report.swaps.iter().map(|(result, count)| (result.as_str().to_owned(), *count)).collect(),
+    };
+    let failure = |failure: &FailureNote| PluginFailureView {
+        at: timestamp(failure.at),
+        generation: failure.generation,
+        code: failure.code.to_owned(),
+        message: failure.message.clone(),
+    };
+    let failures = report.failures.iter().map(failure).collect();
+    PluginView { counters: Some(counters), failures: Some(failures), ..plugin_on_feed(report) }
+}
+
+/// A plugin on the feed: without what changes with each call.
+#[must_use]
+pub fn plugin_on_feed(report: &PluginReport) -> PluginView {
+    let active = &report.active;
+    let kept = || {
+        report.previous_digest.clone().map(|digest| GenerationView {
+            generation: None,
+            digest,
+            state: "kept".to_owned(),
+            in_flight: 0,
+            drain_ms: None,
+            permille: None,
+        })
+    };
+    PluginView {
+        name: report.name.clone(),
+        class: report.class.as_str().to_owned(),
+        generation: active.id,
+        digest: active.digest.clone(),
+        version: active.version.clone(),
+        size: active.size_bytes,
+        state: active.state.as_str().to_owned(),
+        since: timestamp(active.since),
+        on_probation: active.is_on_probation,
+        quarantine: report.quarantine.as_str().to_owned(),
+        verifying: report.is_verifying,
+        canary: report.canary.as_ref().map(|(canary, permille)| generation(canary, Some(*permille))),
+        previous: report.previous.as_ref().map(|previous| generation(previous, None)).or_else(kept),
+        refused: report.refused.clone(),
+        counters: None,
+        failures: None,
+    }
+}
+
+fn generation(report: &GenerationReport, permille: Option<u32>) -> GenerationView {
+    GenerationView {
+        generation: Some(report.id),
+        digest: report.digest.clone(),
+        state: report.state.as_str().to_owned(),
+        in_flight: report.in_flight as u64,
+        drain_ms: report.drain.map(|drain| u64::try_from(drain.as_millis()).unwrap_or(u64::MAX)),
+        permille,
     }
 }
 

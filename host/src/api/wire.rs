@@ -171,6 +171,112 @@ pub struct LogView {
     pub text: String,
 }
 
+/// A plugin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PluginView {
+    /// Its name.
+    #[schema(example = "validate-strict")]
+    pub name: String,
+    /// `auth`, `validate` or `adapter`.
+    pub class: String,
+    /// The number of the generation that serves. Rises with each swap; a roll-back leads to a lower one.
+    pub generation: u64,
+    /// SHA-256 of the component that serves, in hexadecimal.
+    pub digest: String,
+    /// Its version, if it carries one.
+    pub version: Option<String>,
+    /// Bytes of the component.
+    pub size: u64,
+    /// `active`, or `quarantined` while it is not called because it kept failing.
+    pub state: String,
+    /// Since when the generation is there.
+    pub since: String,
+    /// True while the generation is watched and would be rolled back by itself.
+    pub on_probation: bool,
+    /// `none`, `caller` while one caller alone is refused because its calls kept failing, or `all`.
+    pub quarantine: String,
+    /// True while another component is being verified.
+    pub verifying: bool,
+    /// A generation that serves a share of the calls for now.
+    pub canary: Option<GenerationView>,
+    /// The generation that a roll-back leads to.
+    pub previous: Option<GenerationView>,
+    /// Components that were rolled back; they are loaded again only when they are installed again.
+    pub refused: Vec<String>,
+    /// What all generations did since the server was started. Not on the feed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
+    pub counters: Option<PluginCountersView>,
+    /// The last failures, oldest first, 20 at most. Not on the feed.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
+    pub failures: Option<Vec<PluginFailureView>>,
+}
+
+/// A generation beside the one that serves.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct GenerationView {
+    /// Its number; none where it would have to be loaded again.
+    pub generation: Option<u64>,
+    /// SHA-256 of its component.
+    pub digest: String,
+    /// `canary`, `draining` (its last calls are under way), `retired`, or `kept` (it would have to be loaded again).
+    pub state: String,
+    /// Calls under way.
+    pub in_flight: u64,
+    /// How long its last calls took to end, in ms, once they have.
+    pub drain_ms: Option<u64>,
+    /// The share of calls that a canary is given, in thousandths.
+    pub permille: Option<u32>,
+}
+
+/// What a plugin did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PluginCountersView {
+    /// Calls that ended, by how.
+    pub calls: std::collections::BTreeMap<String, u64>,
+    /// Calls under way.
+    pub running: u64,
+    /// Fuel used by all calls.
+    pub fuel: u64,
+    /// The most memory that one call had, in bytes.
+    pub memory_bytes_peak: u64,
+    /// Time that all calls took, in microseconds.
+    pub time_us: u64,
+    /// Swaps by how they ended.
+    pub swaps: std::collections::BTreeMap<String, u64>,
+}
+
+/// A failure of a plugin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PluginFailureView {
+    /// When.
+    pub at: String,
+    /// Which generation.
+    pub generation: u64,
+    /// The code, as in `docs/api.md`.
+    pub code: String,
+    /// What happened.
+    pub message: String,
+}
+
+/// All plugins, in the order strategies, validators, adapters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct PluginList {
+    /// The plugins.
+    pub items: Vec<PluginView>,
+}
+
+/// How a swap went.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SwapView {
+    /// `activated`, `unchanged` (the same component serves already), `canary` (it serves a share of the calls for now)
+    /// or `rolled-back`.
+    pub result: String,
+    /// The plugin now.
+    pub plugin: PluginView,
+}
+
 /// A name and a password.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

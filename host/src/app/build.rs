@@ -1,13 +1,14 @@
 use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
-use crate::app::relay;
+use crate::app::generations::StoredGenerations;
 use crate::app::shutdown::{Ended, Shutdown};
+use crate::app::{relay, reload};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
 use crate::node::Pool;
-use crate::plugin::{self, PluginSet, Services, Strategy, WebCache};
+use crate::plugin::{Platform, PlatformParts, PluginSet, Services, Strategy, WebCache};
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,6 +20,9 @@ use tokio_util::task::TaskTracker;
 /// Events on their way from the nodes to the feed. A full channel makes owners wait, never clients.
 const RELAY_EVENTS_MAX: usize = 4_096;
 
+/// Events about plugins on their way to the feed. A full channel makes swaps wait.
+const PLUGIN_EVENTS_MAX: usize = 64;
+
 /// Runs a host on `listener` until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
 ///
 /// Requests are taken before the first node is connected. A host without accounts prints a setup token to standard
@@ -27,8 +31,22 @@ const RELAY_EVENTS_MAX: usize = 4_096;
 /// # Errors
 /// [`RunError`] when it cannot start. Nothing is left running then.
 pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<Ended, RunError> {
+    let (_, reloads) = mpsc::channel(1);
+    run_with_reloads(config, listener, stop, reloads).await
+}
+
+/// The same, and applies what can be applied of each configuration that comes through `reloads`.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_with_reloads(
+    config: Config,
+    listener: TcpListener,
+    stop: CancellationToken,
+    reloads: mpsc::Receiver<Config>,
+) -> Result<Ended, RunError> {
     let store = Store::open(&config.storage)?;
-    let running = match Running::start(&config, listener, store.clone(), stop.clone()).await {
+    let running = match Running::start(&config, listener, store.clone(), stop.clone(), reloads).await {
         Ok(running) => running,
         Err(error) => {
             store.close().await?;
@@ -53,14 +71,15 @@ impl Running {
         listener: TcpListener,
         store: Store,
         stop: CancellationToken,
+        reloads: mpsc::Receiver<Config>,
     ) -> Result<Self, RunError> {
         let (connections, owners) = (TaskTracker::new(), TaskTracker::new());
         let stop_owners = CancellationToken::new();
         let (publish, plugins) = watch::channel(Arc::default());
         let passwords = Arc::new(Passwords::new(store.clone(), connections.clone()));
         let keys = Arc::new(Keys::new(store.clone()));
-        let granted = config.plugins.grants.iter().map(|(name, grant)| (name.clone(), grant.role_max));
-        let (_, roles_max) = watch::channel(Arc::new(granted.collect::<BTreeMap<_, _>>()));
+        let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
+        let log = Arc::new(StoredGenerations(store.clone()));
         let auth = Auth::new(AuthParts {
             store,
             passwords: Arc::clone(&passwords),
@@ -79,22 +98,34 @@ impl Running {
             http: Some(Arc::new(Fetch::new())),
             web_cache: WebCache::default(),
         };
-        let loaded = plugin::load(&config.plugins, &adapters, services).await.map_err(RunError::Plugins)?;
-        publish.send_replace(Arc::clone(&loaded.set));
-        warn_of_logins_that_cannot_come_back(config, &loaded.set);
+        let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
+        let parts = PlatformParts {
+            config: config.plugins.clone(),
+            adapters,
+            services,
+            log,
+            kept: config.storage.path.with_file_name("plugins"),
+            publish,
+            events: swaps,
+            stop: stop_owners.clone(),
+        };
+        let platform = Platform::start(parts, &owners).await.map_err(RunError::Plugins)?;
+        warn_of_logins_that_cannot_come_back(config, &plugins.borrow());
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
         let calls_max = config.plugins.adapter_limits.calls_max;
         let pool =
             Pool::start(&config.nodes, &config.pool, calls_max, plugins.clone(), events, &owners, stop_owners.clone())?;
-        owners.spawn(relay::run(relayed, hub.clone()));
+        owners.spawn(relay::run(relayed, swapped, hub.clone()));
+        owners.spawn(reload::run(reloads, config.clone(), platform.clone(), roles_granted, stop_owners.clone()));
         let edge = Arc::new(Edge {
             pool,
             auth,
             hub,
             plugins,
+            platform,
             config: config.server.clone(),
-            metrics: Metrics::new(loaded.plugins),
+            metrics: Metrics::new(),
             stop: stop.clone(),
             tracker: connections.clone(),
             documents: Documents::default(),

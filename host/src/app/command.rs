@@ -1,6 +1,6 @@
 //! The commands that run on the server's machine: `serve`, `init`, `config check`.
 
-use crate::app::build::run;
+use crate::app::build::run_with_reloads;
 use crate::app::exit::RunError;
 use crate::app::shutdown::Ended;
 use crate::app::{logging, paths};
@@ -11,7 +11,8 @@ use crate::store::{AuditOutcome, AuditRecord, Store};
 use std::path::PathBuf;
 use std::time::SystemTime;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -26,35 +27,65 @@ pub struct ServeOptions {
     pub log_format: Option<LogFormat>,
 }
 
-/// Runs a server until SIGINT or SIGTERM. A second signal ends it at once.
+/// Runs a server until SIGINT or SIGTERM. A second signal ends it at once. SIGHUP reads the configuration again.
 ///
 /// # Errors
 /// [`RunError`]; its exit code is the process's.
 pub fn serve(options: ServeOptions) -> Result<(), RunError> {
-    let mut config = load(options.config)?;
-    if let Some(level) = options.log_level {
-        config.log.level = level;
-    }
-    if let Some(format) = options.log_format {
-        config.log.format = format;
-    }
+    let config = options.load()?;
     logging::start(&config.log).map_err(RunError::Machine)?;
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let signals = watch_signals(stop.clone())?;
+        let (reload, reloads) = mpsc::channel(1);
+        let hangups =
+            signal(SignalKind::hangup()).map_err(|error| RunError::Machine(format!("no signal handler: {error}")))?;
         let address = config.server.listen;
         let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
         let bound = listener.local_addr().unwrap_or(address);
         tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "starting");
         let ended = tokio::select! {
-            ended = run(config, listener, stop) => ended?,
+            ended = run_with_reloads(config, listener, stop, reloads) => ended?,
             () = signals => Ended::Forced,
+            () = read_again(&options, hangups, reload) => Ended::Forced,
         };
         match ended {
             Ended::Clean => Ok(()),
             Ended::Forced => Err(RunError::Forced),
         }
     })
+}
+
+impl ServeOptions {
+    fn load(&self) -> Result<Config, RunError> {
+        let mut config = load(self.config.clone())?;
+        if let Some(level) = &self.log_level {
+            config.log.level.clone_from(level);
+        }
+        if let Some(format) = self.log_format {
+            config.log.format = format;
+        }
+        Ok(config)
+    }
+}
+
+/// Reads the configuration again at each SIGHUP and hands it on. One with faults is reported and nothing is changed.
+/// Ends only with the process.
+async fn read_again(options: &ServeOptions, mut hangups: Signal, reload: mpsc::Sender<Config>) {
+    while hangups.recv().await.is_some() {
+        let options = options.clone();
+        match tokio::task::spawn_blocking(move || options.load()).await {
+            Ok(Ok(config)) => {
+                // One that waits is older than this one and will be followed by it.
+                if reload.send(config).await.is_err() {
+                    break;
+                }
+            }
+            Ok(Err(error)) => tracing::error!(error = error.render(), "the configuration was not read again"),
+            Err(error) => tracing::error!(%error, "the configuration was not read again"),
+        }
+    }
+    std::future::pending().await
 }
 
 /// Where `init` is to create the first administrator: in the configured database, or in `data` instead. The

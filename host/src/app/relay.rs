@@ -1,21 +1,46 @@
-//! Carries what nodes tell to the feed: the one place where an event becomes JSON, once for all clients.
+//! Carries what nodes and plugins tell to the feed: the one place where an event becomes JSON, once for all clients.
 
 use crate::api::view;
 use crate::hub::{Change, Hub, Publication};
 use crate::model::{Event, EventBody};
+use crate::plugin::{PluginEvent, PluginEventKind};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-/// Publishes every event, in order, until all nodes are gone.
-pub(super) async fn run(mut events: mpsc::Receiver<Event>, hub: Hub) {
-    while let Some(event) = events.recv().await {
-        match publication(&event) {
+/// Publishes every event, in order, until all nodes and plugins are gone.
+pub(super) async fn run(mut events: mpsc::Receiver<Event>, mut swaps: mpsc::Receiver<PluginEvent>, hub: Hub) {
+    loop {
+        let (publication, of) = tokio::select! {
+            Some(event) = events.recv() => (publication(&event), event.node.to_string()),
+            Some(event) = swaps.recv() => (plugin_publication(&event), event.report.name.clone()),
+            else => return,
+        };
+        match publication {
             Ok(publication) => {
                 hub.publish(publication);
             }
-            Err(error) => tracing::error!(node = %event.node, %error, "an event could not be written as JSON"),
+            Err(error) => tracing::error!(of, %error, "an event could not be written as JSON"),
         }
     }
+}
+
+fn plugin_publication(event: &PluginEvent) -> Result<Publication, serde_json::Error> {
+    let name = &event.report.name;
+    let topic = format!("plugin/{name}");
+    // A slash first: no node is called so.
+    let key = format!("/plugin/{name}");
+    let view = serde_json::to_string(&view::plugin_on_feed(&event.report))?;
+    let reason = serde_json::to_string(&event.reason)?;
+    let change = match event.kind {
+        PluginEventKind::Removed => Change::Remove { key },
+        PluginEventKind::Activated
+        | PluginEventKind::Canary
+        | PluginEventKind::RolledBack
+        | PluginEventKind::Quarantined
+        | PluginEventKind::Released => Change::Put { key, item: item(&topic, &format!("\"plugin\":{view}")) },
+    };
+    let members = format!("\"plugin\":{view},\"reason\":{reason}");
+    Ok(Publication { topic, kind: event.kind.as_str(), at: view::timestamp(event.at), members, change })
 }
 
 fn publication(event: &Event) -> Result<Publication, serde_json::Error> {

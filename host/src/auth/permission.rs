@@ -12,6 +12,8 @@ pub enum Action {
     LogRead,
     /// Follow changes.
     FeedRead,
+    /// See plugins and how they do.
+    PluginRead,
     /// Start, stop or restart a process.
     ProcessControl,
     /// Do now what a validator keeps for later, such as a change during a freeze. No route needs it; validators ask.
@@ -22,20 +24,24 @@ pub enum Action {
     ApiKeyWrite,
     /// See and revoke everybody's API keys.
     ApiKeyAdmin,
+    /// Install plugins and roll them back.
+    PluginManage,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::NodeRead,
         Self::ProcessRead,
         Self::LogRead,
         Self::FeedRead,
+        Self::PluginRead,
         Self::ProcessControl,
         Self::ChangeOverride,
         Self::ApiKeyRead,
         Self::ApiKeyWrite,
         Self::ApiKeyAdmin,
+        Self::PluginManage,
     ];
 
     /// The word used in texts and in the audit.
@@ -46,11 +52,13 @@ impl Action {
             Self::ProcessRead => "process.read",
             Self::LogRead => "log.read",
             Self::FeedRead => "feed.read",
+            Self::PluginRead => "plugin.read",
             Self::ProcessControl => "process.control",
             Self::ChangeOverride => "change.override",
             Self::ApiKeyRead => "api-key.read",
             Self::ApiKeyWrite => "api-key.write",
             Self::ApiKeyAdmin => "api-key.admin",
+            Self::PluginManage => "plugin.manage",
         }
     }
 
@@ -62,10 +70,11 @@ impl Action {
             | Self::ProcessRead
             | Self::LogRead
             | Self::FeedRead
+            | Self::PluginRead
             | Self::ApiKeyRead
             | Self::ApiKeyWrite => Role::Viewer,
             Self::ProcessControl => Role::Operator,
-            Self::ChangeOverride | Self::ApiKeyAdmin => Role::Admin,
+            Self::ChangeOverride | Self::ApiKeyAdmin | Self::PluginManage => Role::Admin,
         }
     }
 
@@ -105,11 +114,13 @@ mod tests {
             (Action::ProcessRead, [true, true, true]),
             (Action::LogRead, [true, true, true]),
             (Action::FeedRead, [true, true, true]),
+            (Action::PluginRead, [true, true, true]),
             (Action::ProcessControl, [false, true, true]),
             (Action::ChangeOverride, [false, false, true]),
             (Action::ApiKeyRead, [true, true, true]),
             (Action::ApiKeyWrite, [true, true, true]),
             (Action::ApiKeyAdmin, [false, false, true]),
+            (Action::PluginManage, [false, false, true]),
         ];
         assert_eq!(table.map(|(action, _)| action), Action::ALL);
         for (action, expected) in table {

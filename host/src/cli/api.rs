@@ -6,7 +6,7 @@ use super::http::{Call, Http, Reply};
 use super::server::ServerUrl;
 use crate::api::wire::{
     ApiKeyCreated, ApiKeyList, ApiKeyRequest, CommandRequest, CommandResult, LogView, LoginRequest, LoginResult,
-    NodeList, PrincipalView, Problem, SetupRequest,
+    NodeList, PluginList, PrincipalView, Problem, SetupRequest, SwapView,
 };
 use crate::model::{LogChannel, Operation};
 use bytes::Bytes;
@@ -20,6 +20,9 @@ use std::time::Duration;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an order may take beyond the time it is to wait.
 const ORDER_MARGIN: Duration = Duration::from_secs(15);
+/// What a swap of a plugin may take: others may be under way, and compiling takes its time.
+const SWAP_TIMEOUT: Duration = Duration::from_secs(120);
+const JSON: &str = "application/json";
 /// How long the server waits with an order when nothing is said.
 const ORDER_WAIT_DEFAULT: Duration = Duration::from_secs(15);
 
@@ -149,8 +152,31 @@ impl Api {
         self.get(&segments, &query, accept).await
     }
 
+    /// All plugins.
+    pub(crate) async fn plugins(&self) -> Result<PluginList, CliError> {
+        self.document(&self.get(&["plugins"], "", JSON).await?)
+    }
+
+    /// Swaps a plugin for this component.
+    pub(crate) async fn install_plugin(&self, name: &str, component: Vec<u8>) -> Result<SwapView, CliError> {
+        let call = Call {
+            method: Method::PUT,
+            target: self.target(&["plugins", name], ""),
+            accept: JSON,
+            body: Some(Bytes::from(component)),
+            media_type: "application/wasm",
+        };
+        self.document(&self.succeed(self.http.exchange(&call, SWAP_TIMEOUT).await?)?)
+    }
+
+    /// Goes back to the generation before.
+    pub(crate) async fn roll_plugin_back(&self, name: &str) -> Result<SwapView, CliError> {
+        self.document(&self.post(&["plugins", name, "rollback"], None::<&()>, SWAP_TIMEOUT).await?)
+    }
+
     async fn get(&self, segments: &[&str], query: &str, accept: &'static str) -> Result<Reply, CliError> {
-        let call = Call { method: Method::GET, target: self.target(segments, query), accept, body: None };
+        let target = self.target(segments, query);
+        let call = Call { method: Method::GET, target, accept, body: None, media_type: JSON };
         self.succeed(self.http.exchange(&call, CALL_TIMEOUT).await?)
     }
 
@@ -159,8 +185,9 @@ impl Api {
         let call = Call {
             method: Method::POST,
             target: self.target(segments, ""),
-            accept: "application/json",
+            accept: JSON,
             body: body.map(Bytes::from),
+            media_type: JSON,
         };
         self.succeed(self.http.exchange(&call, limit).await?)
     }

@@ -3,6 +3,7 @@
 use super::authoring::AuthorCommand;
 use super::exit;
 use super::password::PasswordArgs;
+use super::plugin::PluginCommand;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -166,6 +167,9 @@ pub enum ClientCommand {
     /// Have processes left alone by their supervisor, whatever becomes of them
     #[command(after_help = WATCH_HELP)]
     Unmonitor(OrderArgs),
+    /// Show, swap and roll back a server's plugins
+    #[command(subcommand)]
+    Plugin(PluginCommand),
     /// Print the end of a process's log
     #[command(
         after_help = "On a terminal, control characters are shown escaped unless --raw is given. In a pipe the bytes are unchanged. \

@@ -28,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) target: String,
     pub(crate) accept: &'static str,
     pub(crate) body: Option<Bytes>,
+    /// The type of the body, if there is one.
+    pub(crate) media_type: &'static str,
 }
 
 /// A complete answer.
@@ -157,7 +159,7 @@ impl Http {
             request = request.header(AUTHORIZATION, authorization);
         }
         if call.body.is_some() {
-            request = request.header(CONTENT_TYPE, "application/json");
+            request = request.header(CONTENT_TYPE, call.media_type);
         }
         request.body(Full::new(call.body.clone().unwrap_or_default())).map_err(|error| CliError::Data {
             message: format!("the request to {} cannot be written: {error}", self.server),

@@ -18,6 +18,7 @@ mod http;
 mod order;
 mod paint;
 mod password;
+mod plugin;
 mod rows;
 mod selector;
 mod server;
@@ -33,6 +34,7 @@ mod tests;
 
 pub use error::CliError;
 pub use password::PasswordArgs;
+pub use plugin::PluginCommand;
 
 use crate::model::Operation;
 use api::Api;
@@ -96,6 +98,7 @@ async fn dispatch(
         ClientCommand::Restart(args) => order::run(&api, console, Operation::Restart, args).await,
         ClientCommand::Monitor(args) => order::run(&api, console, Operation::Monitor, args).await,
         ClientCommand::Unmonitor(args) => order::run(&api, console, Operation::Unmonitor, args).await,
+        ClientCommand::Plugin(command) => plugin::run(&api, console, command).await,
         ClientCommand::Tail(args) => tail::run(&api, console, args).await,
         ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,
     };

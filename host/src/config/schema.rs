@@ -61,6 +61,10 @@ pub struct PluginsConfig {
     pub auth: Vec<String>,
     /// `validate`, default `["validate-strict"]`: 1 to 16 validators, all of which see every request.
     pub validate: Vec<String>,
+    /// `watch`, default `true`: a file in `directory` that changes is loaded at once.
+    pub watch: bool,
+    /// `probation_ms`, default 60,000, 100 to 3,600,000: a new generation that fails too often within it is given up.
+    pub probation: Duration,
     /// `[plugins.auth_limits]`
     pub auth_limits: CallLimits,
     /// `[plugins.validate_limits]`
@@ -72,6 +76,12 @@ pub struct PluginsConfig {
 }
 
 impl PluginsConfig {
+    /// The most that people without an account may be, by the strategy that vouches for them.
+    #[must_use]
+    pub fn roles_max(&self) -> BTreeMap<String, Role> {
+        self.grants.iter().map(|(name, grant)| (name.clone(), grant.role_max)).collect()
+    }
+
     /// What a plugin is granted, the defaults if it has no table of its own.
     #[must_use]
     pub fn grant(&self, plugin: &str) -> PluginConfig {

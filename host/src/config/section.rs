@@ -188,6 +188,16 @@ impl<'d> Section<'d> {
         Some((texts, value.span()))
     }
 
+    /// `true` or `false`.
+    pub(super) fn flag(&mut self, report: &mut Report<'_>, key: &'static str, default: bool) -> bool {
+        let Some(value) = self.take(key) else { return default };
+        if let DeValue::Boolean(flag) = value.get_ref() {
+            return *flag;
+        }
+        report.wrong_type(value, self.path_of(key), "expected true or false");
+        default
+    }
+
     /// A whole number inside `range`, or `default`.
     pub(super) fn integer(
         &mut self,

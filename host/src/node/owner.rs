@@ -2,8 +2,8 @@
 
 use crate::config::NodeConfig;
 use crate::model::{
-    AdapterFault, Command, CommandReport, FaultKind, LogChannel, LogRange, LogSlice, NodeStatus, ObservedProcess,
-    ProcessId,
+    AdapterFault, Command, CommandReport, FaultKind, LogChannel, LogRange, LogSlice, NodeId, NodeStatus,
+    ObservedProcess, ProcessId,
 };
 use crate::node::error::NodeError;
 use crate::node::health::Health;
@@ -200,7 +200,7 @@ impl Owner {
             return Err(NodeError::PoolBusy { node: self.node.name.clone() });
         };
         let adapter = self.adapter()?;
-        let link = Arc::new(CallLink { link: Arc::clone(&self.link), deadline });
+        let link = Arc::new(CallLink { link: Arc::clone(&self.link), node: self.node.name.clone(), deadline });
         let result = work(adapter, link, deadline + ADAPTER_SLACK).await;
         drop(place);
         self.note(result.as_ref().err());
@@ -239,6 +239,7 @@ impl Owner {
 /// The link of one call, which cannot outlast the call's deadline for bytes.
 struct CallLink {
     link: Arc<Link>,
+    node: NodeId,
     deadline: Instant,
 }
 
@@ -249,6 +250,10 @@ impl Exchange for CallLink {
         deadline: Instant,
     ) -> BoxFuture<'a, Result<ExchangeResponse, ExchangeFailure>> {
         self.link.send(request, deadline.min(self.deadline))
+    }
+
+    fn node(&self) -> Option<&str> {
+        Some(self.node.as_str())
     }
 }
 

@@ -9,6 +9,7 @@ use crate::plugin::{Accounts, BoxFuture, Exchange, PluginClass, PluginCounters, 
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -33,11 +34,20 @@ pub(super) struct Callee<P> {
     pub linked: P,
     engine: Engine,
     ticker: Arc<Ticker>,
+    /// Once true, calls under way end at their next tick.
+    revoked: Arc<AtomicBool>,
     slots: Semaphore,
     /// What this room says of the plugin.
     told: Storm,
     /// What the plugin says itself.
     lines: Arc<Storm>,
+}
+
+/// What a generation shares with those who look after it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Ties {
+    pub counters: Arc<PluginCounters>,
+    pub revoked: Arc<AtomicBool>,
 }
 
 /// What one call is given besides its arguments.
@@ -58,12 +68,14 @@ impl<P: Send + Sync> Callee<P> {
         linked: P,
         engine: Engine,
         ticker: Arc<Ticker>,
+        ties: Ties,
     ) -> Self {
         let limits = granted.limits;
         let slots = Semaphore::new(limits.calls_max.min(Semaphore::MAX_PERMITS));
         let told = Storm::new(BREACH_LINES_MAX, WINDOW);
         let lines = Arc::new(Storm::new(PLUGIN_LINES_MAX, WINDOW));
-        Self { name, class, limits, granted, counters: Arc::default(), linked, engine, ticker, slots, told, lines }
+        let Ties { counters, revoked } = ties;
+        Self { name, class, limits, granted, counters, linked, engine, ticker, revoked, slots, told, lines }
     }
 
     /// Runs one call in an instance of its own and inside every limit; `accept` judges what it returned.
@@ -154,8 +166,9 @@ impl<P: Send + Sync> Callee<P> {
         store.set_hostcall_fuel(self.limits.hostcall_bytes);
         store.set_max_component_handles(HANDLES_MAX);
         store.set_epoch_deadline(1);
+        let revoked = Arc::clone(&self.revoked);
         store.epoch_deadline_callback(move |_| {
-            if Instant::now() >= until {
+            if Instant::now() >= until || revoked.load(Relaxed) {
                 return Err(Trap::Interrupt.into());
             }
             Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))

@@ -1,4 +1,5 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How a call can end, in the order of [`OUTCOMES`].
@@ -36,9 +37,16 @@ const OUTCOMES: [&str; 11] = [
     "busy",
 ];
 
-/// What a plugin has done since it was loaded.
+/// Upper bounds of the classes that calls are sorted into by their time, in microseconds, and by their fuel.
+const TIME_BOUNDS_US: [u64; 10] = [100, 500, 1_000, 5_000, 10_000, 50_000, 100_000, 500_000, 1_000_000, 5_000_000];
+const FUEL_BOUNDS: [u64; 7] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
+
+/// What a plugin has done since it was loaded. What one generation counts is counted for the plugin as a whole too.
 #[derive(Debug, Default)]
 pub struct PluginCounters {
+    totals: OnceLock<Arc<Self>>,
+    time_classes: [AtomicU64; TIME_BOUNDS_US.len() + 1],
+    fuel_classes: [AtomicU64; FUEL_BOUNDS.len() + 1],
     outcomes: [AtomicU64; OUTCOMES.len()],
     running: AtomicU64,
     fuel_total: AtomicU64,
@@ -68,6 +76,10 @@ pub struct CountersSnapshot {
     pub time_total: Duration,
     /// Log lines beyond the budget of their calls.
     pub log_lines_dropped: u64,
+    /// Calls by time: upper bounds in microseconds, rising, the last without one, each with the calls in its class.
+    pub time_classes: Vec<(u64, u64)>,
+    /// Calls by fuel, likewise.
+    pub fuel_classes: Vec<(u64, u64)>,
 }
 
 impl CountersSnapshot {
@@ -109,24 +121,46 @@ impl PluginCounters {
             memory_bytes_peak: self.memory_bytes_peak.load(Relaxed),
             time_total: Duration::from_micros(self.time_us_total.load(Relaxed)),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
+            time_classes: classes(&TIME_BOUNDS_US, &self.time_classes),
+            fuel_classes: classes(&FUEL_BOUNDS, &self.fuel_classes),
         }
+    }
+
+    /// Counts for `totals` too, from now on. The first one given stays.
+    pub(super) fn join(&self, totals: Arc<Self>) {
+        // A second one would count every call twice.
+        drop(self.totals.set(totals));
     }
 
     pub(super) fn begin(&self) {
         self.running.fetch_add(1, Relaxed);
+        if let Some(totals) = self.totals.get() {
+            totals.begin();
+        }
     }
 
     pub(super) fn end(&self) {
         self.running.fetch_sub(1, Relaxed);
+        if let Some(totals) = self.totals.get() {
+            totals.end();
+        }
     }
 
     pub(super) fn count(&self, outcome: Outcome) {
         if let Some(counter) = self.outcomes.get(outcome as usize) {
             counter.fetch_add(1, Relaxed);
         }
+        if let Some(totals) = self.totals.get() {
+            totals.count(outcome);
+        }
     }
 
     pub(super) fn add(&self, usage: Usage, took: Duration) {
+        sort(&TIME_BOUNDS_US, &self.time_classes, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        sort(&FUEL_BOUNDS, &self.fuel_classes, usage.fuel);
+        if let Some(totals) = self.totals.get() {
+            totals.add(usage, took);
+        }
         self.fuel_total.fetch_add(usage.fuel, Relaxed);
         self.fuel_last.store(usage.fuel, Relaxed);
         self.memory_bytes_last.store(usage.memory_bytes as u64, Relaxed);
@@ -136,9 +170,39 @@ impl PluginCounters {
     }
 }
 
+/// Counts a value in the first class whose bound it does not pass.
+fn sort(bounds: &[u64], classes: &[AtomicU64], value: u64) {
+    if let Some(class) = classes.get(bounds.partition_point(|bound| *bound < value)) {
+        class.fetch_add(1, Relaxed);
+    }
+}
+
+fn classes(bounds: &[u64], classes: &[AtomicU64]) -> Vec<(u64, u64)> {
+    let bounds = bounds.iter().copied().chain([u64::MAX]);
+    bounds.zip(classes).map(|(bound, count)| (bound, count.load(Relaxed))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_generation_counts_is_counted_for_the_plugin_too_and_each_call_in_one_class() {
+        let (totals, counters) = (Arc::<PluginCounters>::default(), PluginCounters::default());
+        counters.count(Outcome::Ok);
+        counters.join(Arc::clone(&totals));
+        counters.count(Outcome::Trapped);
+        let usage = Usage { fuel: 10_000, memory_bytes: 5, log_lines_dropped: 1 };
+        counters.add(usage, Duration::from_micros(101));
+        counters.add(Usage { fuel: u64::MAX, ..usage }, Duration::from_secs(60));
+        let (own, all) = (counters.snapshot(), totals.snapshot());
+        assert_eq!((own.calls(), all.calls(), all.outcome("trapped")), (2, 1, 1));
+        assert_eq!((own.time_classes.clone(), own.log_lines_dropped), (all.time_classes, 2));
+        let filled: Vec<_> = own.time_classes.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [(500, 1), (u64::MAX, 1)]);
+        let filled: Vec<_> = all.fuel_classes.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(filled, [(10_000, 1), (u64::MAX, 1)]);
+    }
 
     #[test]
     fn every_outcome_has_a_word_of_its_own() {

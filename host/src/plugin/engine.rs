@@ -11,15 +11,20 @@ pub(super) const CORE_INSTANCES_MAX: u32 = 16;
 pub(super) const MEMORIES_MAX: u32 = 1;
 pub(super) const TABLES_MAX: u32 = 8;
 
-/// Slots that the pool has beyond what the semaphores let through.
-const SPARE_SLOTS: usize = 4;
+/// Calls that all plugins of one class may have under way. Of a fixed size, because plugins come and go while an engine
+/// stays; a plugin's own `calls_max` is below it, so that one does not take every slot of the others by default.
+pub(super) const fn slots(class: PluginClass) -> usize {
+    match class {
+        PluginClass::Auth | PluginClass::Validate => 256,
+        PluginClass::Adapter => 512,
+    }
+}
 
-/// Makes the engine of one class, with room for so many calls under way.
+/// Makes the engine of one class, with room for so many calls.
 ///
 /// Where the address space is too small for a pool of that size, instances are allocated one by one: slower, with the
 /// same limits.
-pub(super) fn build(class: PluginClass, calls: usize) -> wasmtime::Result<Engine> {
-    let slots = calls.saturating_add(SPARE_SLOTS);
+pub(super) fn build(class: PluginClass, slots: usize) -> wasmtime::Result<Engine> {
     let mut pooled = base();
     pooled.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(slots)));
     match Engine::new(&pooled) {
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn a_pool_of_the_usual_size_fits() {
-        let engine = build(PluginClass::Auth, 128).expect("an engine");
+        let engine = build(PluginClass::Adapter, slots(PluginClass::Adapter)).expect("an engine");
         assert!(engine.pooling_allocator_metrics().is_some());
     }
 

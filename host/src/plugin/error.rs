@@ -182,6 +182,25 @@ pub enum LoadError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// The file is a component that was rolled back, and there is no other to serve in its place.
+    #[error(
+        "plugin `{plugin}`: the component {digest} was rolled back, and the one before it is not there any more; put \
+         another one in its place"
+    )]
+    Refused {
+        /// The plugin.
+        plugin: String,
+        /// The component.
+        digest: String,
+    },
+    /// What was swapped before is not known, or cannot be written down.
+    #[error("plugin `{plugin}`: its generations cannot be read or written down: {reason}")]
+    Record {
+        /// The plugin.
+        plugin: String,
+        /// What the store said.
+        reason: String,
+    },
     /// There is no engine to run plugins in.
     #[error(
         "no engine for plugins of class `{class}`: {reason}; raise the limits on address space and threads of this process"
@@ -215,10 +234,56 @@ impl LoadError {
             | Self::Compile { plugin, .. }
             | Self::Link { plugin, .. }
             | Self::Describe { plugin, .. }
-            | Self::Description { plugin, .. } => Some(plugin),
+            | Self::Description { plugin, .. }
+            | Self::Refused { plugin, .. }
+            | Self::Record { plugin, .. } => Some(plugin),
             Self::Engine { .. } => None,
         }
     }
+}
+
+/// Why a swap was not done. Nothing has changed then.
+#[derive(Debug, thiserror::Error)]
+pub enum SwapError {
+    /// The configuration names no such plugin.
+    #[error("no plugin `{plugin}` is configured; name it under `[plugins]` or as `adapter` of a `[[node]]`")]
+    Unknown {
+        /// The name.
+        plugin: String,
+    },
+    /// There is nothing to go back to.
+    #[error("plugin `{plugin}` has no generation before this one to go back to; install one instead")]
+    NoPrevious {
+        /// The plugin.
+        plugin: String,
+    },
+    /// So many swaps are waiting that this one was not accepted.
+    #[error("{limit} swaps of plugins are waiting, which is all that are allowed")]
+    QueueFull {
+        /// Swaps that may wait.
+        limit: usize,
+    },
+    /// The component cannot serve.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// Several cannot.
+    #[error("{} of the plugins cannot serve as configured: {}", .0.len(), listed(.0))]
+    Several(Vec<LoadError>),
+    /// The component or the record of it could not be written.
+    #[error("plugin `{plugin}`: {reason}")]
+    NotKept {
+        /// The plugin.
+        plugin: String,
+        /// What could not be written, and where.
+        reason: String,
+    },
+    /// The host is going down.
+    #[error("the server is shutting down")]
+    Stopped,
+}
+
+fn listed(errors: &[LoadError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 pub(super) fn quoted<T: AsRef<str>>(names: &[T]) -> String {

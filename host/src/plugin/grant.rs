@@ -1,6 +1,6 @@
 //! What one plugin may do: what its manifest asks for against what its operator grants.
 
-use crate::config::{CallLimits, LIMIT_KEYS, LimitOverrides, PluginConfig, PluginsConfig};
+use crate::config::{CallLimits, LIMIT_KEYS, LimitOverrides, PluginConfig};
 use crate::model::Secret;
 use crate::plugin::class::{HTTP_CLIENT, Match, SECRETS, compare};
 use crate::plugin::error::quoted;
@@ -69,15 +69,6 @@ pub(super) fn settle(asked: &Asked<'_>) -> Result<Granted, LoadError> {
         .then(|| Web::new(asked.plugin, origins(asked.config, &manifest), asked.services));
     let api_keys = asked.services.api_keys.clone();
     Ok(Granted { limits, settings: asked.config.settings.clone(), secrets, web, api_keys, manifest })
-}
-
-/// The calls that plugins of these names may have under way together: what their engine needs room for.
-pub(super) fn calls_at_once<'a>(
-    config: &PluginsConfig,
-    limits: &CallLimits,
-    plugins: impl Iterator<Item = &'a str>,
-) -> usize {
-    plugins.map(|plugin| config.grant(plugin).limits.over(limits).calls_max).fold(0, usize::saturating_add)
 }
 
 fn has_wishes(manifest: &Manifest, has: impl Fn(&crate::plugin::Wishes) -> bool) -> bool {

@@ -1,21 +1,22 @@
-use crate::config::{CallLimits, OnFailure, PluginConfig, PluginsConfig};
+use crate::config::{CallLimits, PluginsConfig};
 use crate::model::NodeId;
 use crate::plugin::auth::{AuthStrategy, Linked as LinkedStrategy};
 use crate::plugin::bindings::adapter::NodeAdapterPre;
-use crate::plugin::call::Callee;
-use crate::plugin::grant::{Asked, Granted, calls_at_once, settle};
+use crate::plugin::call::{Callee, Ties};
+use crate::plugin::grant::{Asked, Granted, settle};
 use crate::plugin::inspect::{COMPONENT_BYTES_MAX, inspect};
+use crate::plugin::kept::digest_of;
 use crate::plugin::node::NodeAdapter;
 use crate::plugin::state::CallState;
 use crate::plugin::text::clean;
 use crate::plugin::ticker::Ticker;
+use crate::plugin::serving::lenient;
 use crate::plugin::validate::{self, InputValidator};
 use crate::plugin::{
-    Adapter, LoadError, Manifest, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine,
-    imports,
+    Adapter, LoadError, Manifest, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine, imports,
 };
+use bytes::Bytes;
 use futures_util::StreamExt as _;
-use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -44,7 +45,7 @@ pub struct LoadedPlugin {
     pub digest: String,
     /// Bytes of the component.
     pub size_bytes: u64,
-    /// What it says of itself.
+    /// What it says of itself and asks for.
     pub manifest: Manifest,
     /// How long compiling it took.
     pub compile_time: Duration,
@@ -53,7 +54,8 @@ pub struct LoadedPlugin {
 }
 
 /// Loads the plugins that the configuration names and the `adapters` that its nodes name, each from
-/// `directory/NAME.wasm`: inspects, compiles, links, and asks each what it is.
+/// `directory/NAME.wasm`: inspects, compiles, links, and asks each what it is. They serve as they are, without swaps,
+/// quarantine or probation; those are [`Platform`](crate::plugin::Platform)'s.
 ///
 /// Compiling happens on blocking threads, as many at once as there are cores. All or nothing: with one fault there is
 /// no set.
@@ -68,48 +70,39 @@ pub async fn load(
     adapters: &BTreeSet<String>,
     services: Services,
 ) -> Result<LoadedPlugins, Vec<LoadError>> {
-    let wanted: Vec<(PluginClass, String)> = [
-        (PluginClass::Auth, config.auth.iter().collect::<Vec<_>>()),
-        (PluginClass::Validate, config.validate.iter().collect()),
-        (PluginClass::Adapter, adapters.iter().collect()),
-    ]
-    .into_iter()
-    .flat_map(|(class, names)| names.into_iter().map(move |name| (class, name.clone())))
-    .collect();
-    let loader = Loader::new(config, &wanted, services).map_err(|error| vec![error])?;
+    let loader = Loader::new(services).map_err(|error| vec![error])?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let loader = &loader;
-    let results: Vec<_> = futures_util::stream::iter(wanted)
-        .map(|(class, name)| async move { loader.load(class, &name).await })
+    let results: Vec<_> = futures_util::stream::iter(wanted(config, adapters))
+        .map(|(class, name)| async move {
+            let candidate = read_aside(&name, place(&config.directory, &name)?).await?;
+            let prepared = loader.prepare(config, class, &name, candidate).await?;
+            Ok((name, class, prepared))
+        })
         .buffered(cores)
         .collect()
         .await;
-    assemble(results, lenient(&config.grants))
-}
-
-/// The plugins whose failure does not refuse a request.
-fn lenient(grants: &BTreeMap<String, PluginConfig>) -> BTreeSet<String> {
-    let lenient = grants.iter().filter(|(_, grant)| grant.on_failure == OnFailure::Allow);
-    lenient.map(|(name, _)| name.clone()).collect()
+    assemble(config, results)
 }
 
 fn assemble(
-    results: Vec<Result<(LoadedPlugin, Ready), LoadError>>,
-    lenient: BTreeSet<String>,
+    config: &PluginsConfig,
+    results: Vec<Result<(String, PluginClass, Prepared), LoadError>>,
 ) -> Result<LoadedPlugins, Vec<LoadError>> {
-    let mut set = PluginSet { lenient, ..PluginSet::default() };
+    let mut set = PluginSet { lenient: lenient(config), ..PluginSet::default() };
     let (mut plugins, mut errors) = (Vec::new(), Vec::new());
     for result in results {
         match result {
-            Ok((plugin, ready)) => {
+            Ok((name, class, Prepared { ready, ties, compiled, granted })) => {
                 match ready {
                     Ready::Strategy(strategy) => set.strategies.push(strategy),
                     Ready::Validator(validator) => set.validators.push(validator),
-                    Ready::Adapter(adapter) => {
-                        set.adapters.insert(plugin.name.clone(), adapter);
-                    }
+                    Ready::Adapter(adapter) => drop(set.adapters.insert(name.clone(), adapter)),
                 }
-                plugins.push(plugin);
+                let Compiled { digest, size_bytes, compile_time, .. } = compiled;
+                let (digest, counters) = (digest.to_string(), ties.counters);
+                let manifest = granted.manifest.clone();
+                plugins.push(LoadedPlugin { name, class, digest, size_bytes, manifest, compile_time, counters });
             }
             Err(error) => errors.push(error),
         }
@@ -117,84 +110,125 @@ fn assemble(
     if errors.is_empty() { Ok(LoadedPlugins { set: Arc::new(set), plugins }) } else { Err(errors) }
 }
 
-enum Ready {
+/// A linked component that said what it is.
+#[derive(Clone)]
+pub(super) enum Ready {
     Strategy(Arc<dyn Strategy>),
     Validator(Arc<dyn Validator>),
     Adapter(Arc<dyn Adapter>),
 }
 
-/// What loading one plugin needs to know.
-struct Loader {
-    config: PluginsConfig,
-    engines: BTreeMap<PluginClass, (Engine, CallLimits)>,
+/// What makes plugins of files: one for a host, because the engines and their ticker are.
+pub(super) struct Loader {
+    engines: BTreeMap<PluginClass, Engine>,
     ticker: Arc<Ticker>,
     services: Services,
 }
 
-/// A component, compiled.
-struct Compiled {
+/// A component, compiled. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Compiled {
     component: Component,
-    granted: Arc<Granted>,
-    digest: String,
-    size_bytes: u64,
-    compile_time: Duration,
+    /// What it was compiled from, for its wishes are read again when its grants change.
+    bytes: Bytes,
+    pub digest: Arc<str>,
+    pub size_bytes: u64,
+    pub compile_time: Duration,
+}
+
+/// A component with its digest, before anything is known of it.
+#[derive(Clone)]
+pub(super) struct Candidate {
+    pub bytes: Bytes,
+    pub digest: String,
+}
+
+/// A plugin that could serve at once.
+pub(super) struct Prepared {
+    pub ready: Ready,
+    pub ties: Ties,
+    pub granted: Arc<Granted>,
+    pub compiled: Compiled,
 }
 
 impl Loader {
-    fn new(config: &PluginsConfig, wanted: &[(PluginClass, String)], services: Services) -> Result<Self, LoadError> {
+    pub(super) fn new(services: Services) -> Result<Self, LoadError> {
         let mut engines = BTreeMap::new();
         for class in PluginClass::ALL {
-            let limits = match class {
-                PluginClass::Auth => config.auth_limits,
-                PluginClass::Validate => config.validate_limits,
-                PluginClass::Adapter => config.adapter_limits,
-            };
-            let plugins = wanted.iter().filter(|(wanted, _)| *wanted == class).map(|(_, name)| name.as_str());
-            let calls = calls_at_once(config, &limits, plugins);
-            if calls > 0 {
-                let engine = engine::build(class, calls)
-                    .map_err(|error| LoadError::Engine { class, reason: format!("{error:#}") })?;
-                engines.insert(class, (engine, limits));
-            }
+            let engine = engine::build(class, engine::slots(class))
+                .map_err(|error| LoadError::Engine { class, reason: format!("{error:#}") })?;
+            engines.insert(class, engine);
         }
-        let ticking: Vec<Engine> = engines.values().map(|(engine, _)| engine.clone()).collect();
+        let ticking: Vec<Engine> = engines.values().cloned().collect();
         let ticker = Ticker::start(&ticking).map_err(|error| LoadError::Engine {
             class: PluginClass::Adapter,
             reason: format!("no thread to watch the time: {error}"),
         })?;
-        Ok(Self { config: config.clone(), engines, ticker: Arc::new(ticker), services })
+        Ok(Self { engines, ticker: Arc::new(ticker), services })
     }
 
-    async fn load(&self, class: PluginClass, name: &str) -> Result<(LoadedPlugin, Ready), LoadError> {
-        // The rule for a node's name leaves no way to leave the directory.
-        if NodeId::parse(name).is_err() {
-            return Err(LoadError::Name { plugin: clean(name, 64) });
-        }
-        let Some((engine, limits)) = self.engines.get(&class) else {
-            return Err(LoadError::Engine { class, reason: "it was never made".to_owned() });
-        };
-        let job = Job {
-            engine: engine.clone(),
-            class,
-            plugin: name.to_owned(),
-            path: self.config.directory.join(format!("{name}.wasm")),
-            config: self.config.grant(name),
-            limits: *limits,
-            services: self.services.clone(),
-        };
-        let compiled = job.run_aside().await?;
-        let linked = link(engine, class, name, &compiled)?;
-        let Compiled { granted, digest, size_bytes, compile_time, .. } = compiled;
-        let manifest = granted.manifest.clone();
-        let (ready, counters) = self.describe(class, name, granted, engine, linked).await?;
-        let version = manifest.version.as_ref().map(tracing::field::display);
+    /// Makes a plugin of a component: inspects, compiles, links, and asks it what it is.
+    pub(super) async fn prepare(
+        &self,
+        config: &PluginsConfig,
+        class: PluginClass,
+        name: &str,
+        candidate: Candidate,
+    ) -> Result<Prepared, LoadError> {
+        let granted = self.settle_aside(config, class, name, candidate.bytes.clone()).await?;
+        let compiled = compile_aside(self.engine(class)?.clone(), name.to_owned(), candidate).await?;
+        let prepared = self.link(class, name, compiled, granted).await?;
+        let Compiled { digest, size_bytes, compile_time, .. } = &prepared.compiled;
+        let version = prepared.granted.manifest.version.as_ref().map(tracing::field::display);
         tracing::info!(
             target: "omnivisor::plugin",
-            plugin = name, %class, version, digest, size_bytes, ?compile_time, "plugin loaded"
+            plugin = name, %class, version, %digest, size_bytes, ?compile_time, "plugin loaded"
         );
-        let name = name.to_owned();
-        let plugin = LoadedPlugin { name, class, digest, size_bytes, manifest, compile_time, counters };
-        Ok((plugin, ready))
+        Ok(prepared)
+    }
+
+    /// Makes a plugin of a component that was compiled before: settles what it may do now, links it and asks it what it
+    /// is.
+    pub(super) async fn link_anew(
+        &self,
+        config: &PluginsConfig,
+        class: PluginClass,
+        name: &str,
+        compiled: Compiled,
+    ) -> Result<Prepared, LoadError> {
+        let granted = self.settle_aside(config, class, name, compiled.bytes.clone()).await?;
+        self.link(class, name, compiled, granted).await
+    }
+
+    async fn link(
+        &self,
+        class: PluginClass,
+        name: &str,
+        compiled: Compiled,
+        granted: Arc<Granted>,
+    ) -> Result<Prepared, LoadError> {
+        let linked = link(self.engine(class)?, class, name, &compiled.component, &granted)?;
+        let ties = Ties::default();
+        let ready = self.describe(class, name, Arc::clone(&granted), linked, &ties).await?;
+        Ok(Prepared { ready, ties, granted, compiled })
+    }
+
+    /// Inspects a component and settles what it may do.
+    async fn settle_aside(
+        &self,
+        config: &PluginsConfig,
+        class: PluginClass,
+        name: &str,
+        component: Bytes,
+    ) -> Result<Arc<Granted>, LoadError> {
+        let (plugin, config, limits) = (name.to_owned(), config.grant(name), limits(config, class));
+        let services = self.services.clone();
+        aside(name, move || {
+            inspect(&plugin, class, &component)?;
+            let (component, config, limits, services) = (&*component, &config, &limits, &services);
+            settle(&Asked { plugin: &plugin, class, component, config, limits, services }).map(Arc::new)
+        })
+        .await
     }
 
     async fn describe(
@@ -202,79 +236,119 @@ impl Loader {
         class: PluginClass,
         name: &str,
         granted: Arc<Granted>,
-        engine: &Engine,
         linked: InstancePre<CallState>,
-    ) -> Result<(Ready, Arc<PluginCounters>), LoadError> {
+        ties: &Ties,
+    ) -> Result<Ready, LoadError> {
         let misfit = |error: wasmtime::Error| LoadError::Link {
             plugin: name.to_owned(),
             class,
             reason: clean(&format!("{error:#}"), 512),
         };
-        let (shared, engine, ticker) = (Arc::from(name), engine.clone(), Arc::clone(&self.ticker));
+        let callee = CalleeParts { name, class, granted, engine: self.engine(class)?, ticker: &self.ticker, ties };
         Ok(match class {
             PluginClass::Auth => {
-                let linked = LinkedStrategy::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, granted, linked, engine, ticker);
-                let counters = Arc::clone(&callee.counters);
-                let strategy = AuthStrategy::describe(callee, self.services.clone()).await?;
-                (Ready::Strategy(Arc::new(strategy)), counters)
+                let callee = callee.with(LinkedStrategy::new(linked).map_err(misfit)?);
+                Ready::Strategy(Arc::new(AuthStrategy::describe(callee, self.services.clone()).await?))
             }
             PluginClass::Validate => {
-                let linked = validate::Linked::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, granted, linked, engine, ticker);
-                let counters = Arc::clone(&callee.counters);
-                (Ready::Validator(Arc::new(InputValidator::describe(callee).await?)), counters)
+                let callee = callee.with(validate::Linked::new(linked).map_err(misfit)?);
+                Ready::Validator(Arc::new(InputValidator::describe(callee).await?))
             }
             PluginClass::Adapter => {
-                let linked = NodeAdapterPre::new(linked).map_err(misfit)?;
-                let callee = Callee::new(shared, class, granted, linked, engine, ticker);
-                let counters = Arc::clone(&callee.counters);
-                (Ready::Adapter(Arc::new(NodeAdapter::describe(callee).await?)), counters)
+                let callee = callee.with(NodeAdapterPre::new(linked).map_err(misfit)?);
+                Ready::Adapter(Arc::new(NodeAdapter::describe(callee).await?))
             }
         })
     }
+
+    fn engine(&self, class: PluginClass) -> Result<&Engine, LoadError> {
+        self.engines.get(&class).ok_or_else(|| LoadError::Engine { class, reason: "it was never made".to_owned() })
+    }
 }
 
-/// The part of loading that needs a thread of its own.
-struct Job {
-    engine: Engine,
+/// What a callee of any world is made of.
+struct CalleeParts<'a> {
+    name: &'a str,
     class: PluginClass,
-    plugin: String,
-    path: PathBuf,
-    config: PluginConfig,
-    limits: CallLimits,
-    services: Services,
+    granted: Arc<Granted>,
+    engine: &'a Engine,
+    ticker: &'a Arc<Ticker>,
+    ties: &'a Ties,
 }
 
-impl Job {
-    async fn run_aside(self) -> Result<Compiled, LoadError> {
-        let name = self.plugin.clone();
-        let work = tokio::task::spawn_blocking(move || self.run());
-        work.await.unwrap_or_else(|error| {
-            tracing::error!(target: "omnivisor::plugin", plugin = name, %error, "compiling did not end well");
-            Err(LoadError::Compile { plugin: name, reason: "the compiler failed".to_owned() })
-        })
-    }
-
-    fn run(self) -> Result<Compiled, LoadError> {
-        let Self { engine, class, plugin, path, config, limits, services } = self;
-        // Read once: what was inspected is what is compiled and what the digest is of, whatever becomes of the file.
-        let bytes = read(&plugin, &path)?;
-        inspect(&plugin, class, &bytes)?;
-        let (component, config, limits, services) = (&*bytes, &config, &limits, &services);
-        let granted = settle(&Asked { plugin: &plugin, class, component, config, limits, services })?;
-        let digest = digest(&bytes);
-        let started = Instant::now();
-        let component = Component::from_binary(&engine, &bytes)
-            .map_err(|error| LoadError::Compile { plugin, reason: clean(&format!("{error:#}"), 512) })?;
-        let (size_bytes, compile_time) = (bytes.len() as u64, started.elapsed());
-        Ok(Compiled { component, granted: Arc::new(granted), digest, size_bytes, compile_time })
+impl CalleeParts<'_> {
+    fn with<P: Send + Sync>(self, linked: P) -> Callee<P> {
+        let Self { name, class, granted, engine, ticker, ties } = self;
+        Callee::new(Arc::from(name), class, granted, linked, engine.clone(), Arc::clone(ticker), ties.clone())
     }
 }
 
-/// SHA-256 in hexadecimal.
-pub(super) fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+/// How far a call of a plugin of this kind may go.
+pub(super) fn limits(config: &PluginsConfig, class: PluginClass) -> CallLimits {
+    match class {
+        PluginClass::Auth => config.auth_limits,
+        PluginClass::Validate => config.validate_limits,
+        PluginClass::Adapter => config.adapter_limits,
+    }
+}
+
+/// The plugins that a configuration wants, in the order strategies, validators, adapters.
+pub(super) fn wanted(config: &PluginsConfig, adapters: &BTreeSet<String>) -> Vec<(PluginClass, String)> {
+    [
+        (PluginClass::Auth, config.auth.iter().collect::<Vec<_>>()),
+        (PluginClass::Validate, config.validate.iter().collect()),
+        (PluginClass::Adapter, adapters.iter().collect()),
+    ]
+    .into_iter()
+    .flat_map(|(class, names)| names.into_iter().map(move |name| (class, name.clone())))
+    .collect()
+}
+
+/// Where a plugin's file is looked for.
+pub(super) fn place(directory: &Path, name: &str) -> Result<PathBuf, LoadError> {
+    // The rule for a node's name leaves no way to leave the directory.
+    NodeId::parse(name).map_err(|_| LoadError::Name { plugin: clean(name, 64) })?;
+    Ok(directory.join(format!("{name}.wasm")))
+}
+
+/// Reads a plugin's file, once: what is inspected is what is compiled and what the digest is of, whatever becomes of
+/// the file.
+pub(super) async fn read_aside(plugin: &str, path: PathBuf) -> Result<Candidate, LoadError> {
+    let name = plugin.to_owned();
+    aside(plugin, move || read(&name, &path).map(Candidate::new)).await
+}
+
+impl Candidate {
+    /// Blocks for as long as the digest takes.
+    pub(super) fn new(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        Self { digest: digest_of(&bytes), bytes }
+    }
+}
+
+/// Does blocking work for a plugin on a thread where nobody waits behind it.
+pub(super) async fn aside<T: Send + 'static>(
+    plugin: &str,
+    work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
+) -> Result<T, LoadError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        tracing::error!(target: "omnivisor::plugin", plugin, %error, "work for a plugin did not end well");
+        Err(LoadError::Compile { plugin: plugin.to_owned(), reason: "the compiler failed".to_owned() })
+    })
+}
+
+async fn compile_aside(engine: Engine, plugin: String, candidate: Candidate) -> Result<Compiled, LoadError> {
+    let name = plugin.clone();
+    aside(&name, move || compile(&engine, &plugin, candidate)).await
+}
+
+fn compile(engine: &Engine, plugin: &str, candidate: Candidate) -> Result<Compiled, LoadError> {
+    let Candidate { bytes, digest } = candidate;
+    let started = Instant::now();
+    let component = Component::from_binary(engine, &bytes)
+        .map_err(|error| LoadError::Compile { plugin: plugin.to_owned(), reason: clean(&format!("{error:#}"), 512) })?;
+    let (digest, size_bytes) = (Arc::from(digest), bytes.len() as u64);
+    Ok(Compiled { component, bytes, digest, size_bytes, compile_time: started.elapsed() })
 }
 
 /// Reads a component's file, one byte more than it may have at most.
@@ -301,13 +375,11 @@ fn link(
     engine: &Engine,
     class: PluginClass,
     plugin: &str,
-    compiled: &Compiled,
+    component: &Component,
+    granted: &Granted,
 ) -> Result<InstancePre<CallState>, LoadError> {
     let mut linker = Linker::new(engine);
-    imports::offer(&mut linker, class, &compiled.granted)
-        .and_then(|()| linker.instantiate_pre(&compiled.component))
-        .map_err(|error| {
-            let reason = clean(&format!("{error:#}"), 512);
-            LoadError::Link { plugin: plugin.to_owned(), class, reason }
-        })
+    imports::offer(&mut linker, class, granted).and_then(|()| linker.instantiate_pre(component)).map_err(|error| {
+        LoadError::Link { plugin: plugin.to_owned(), class, reason: clean(&format!("{error:#}"), 512) }
+    })
 }

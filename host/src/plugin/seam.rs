@@ -26,6 +26,11 @@ pub trait Exchange: Send + Sync + 'static {
         request: ExchangeRequest,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<ExchangeResponse, ExchangeFailure>>;
+
+    /// The node's name, where it is known: calls that fail for one node alone are held against that node alone.
+    fn node(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// A request to a node.
@@ -391,6 +396,12 @@ pub struct Returned {
 pub trait Validator: Send + Sync + 'static {
     /// The plugin's name.
     fn name(&self) -> &str;
+
+    /// Whether it wants to see requests of this name. Of others it is not asked.
+    fn sees(&self, operation: &str) -> bool {
+        let _ = operation;
+        true
+    }
 
     /// Judges a request inside the limits of its class. An empty list lets it go on.
     fn validate(&self, request: Arc<OperationRequest>) -> BoxFuture<'_, Result<Vec<Violation>, JudgeError>>;

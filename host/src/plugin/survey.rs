@@ -2,7 +2,8 @@
 
 use crate::plugin::class::{Match, compare};
 use crate::plugin::inspect::read_surface;
-use crate::plugin::load::{digest, read};
+use crate::plugin::kept::digest_of;
+use crate::plugin::load::read;
 use crate::plugin::structure::Surface;
 use crate::plugin::text::clean;
 use crate::plugin::{LoadError, PluginClass};
@@ -68,7 +69,7 @@ pub fn survey(plugin: &str, path: &Path) -> Result<Survey, LoadError> {
     let (core, manifest) = walk(&bytes).map_err(malformed)?;
     Ok(Survey {
         size_bytes: bytes.len() as u64,
-        digest: digest(&bytes),
+        digest: digest_of(&bytes),
         class: class.map(|(class, _)| class),
         contract: class.and_then(|(_, export)| export.split_once('@')).map(|(_, version)| version.to_owned()),
         imports: surface.imports.iter().map(|name| import(name, class.map(|(class, _)| class))).collect(),

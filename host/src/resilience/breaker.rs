@@ -67,6 +67,12 @@ impl Breaker {
         Self { settings, state: State::Closed { failures: 0 } }
     }
 
+    /// True while every call is let through.
+    #[must_use]
+    pub const fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
     /// Whether to call now. Who is admitted records the outcome.
     pub fn admit(&mut self, now: Instant) -> Admit {
         match self.state {

@@ -1,8 +1,12 @@
-//! A pure machine that says whether to call: the breaker.
+//! Pure machines that say whether to call: the breaker, the quarantine of a plugin, the probation of a new one.
 //!
 //! Knows nothing of sockets, tasks or clocks: every moment is handed in as a value, so a test decides what time it is.
-//! Entry point: [`Breaker::admit`].
+//! Entry points: [`Breaker::admit`], [`Quarantine::admit`], [`Probation::record`].
 
 mod breaker;
+mod probation;
+mod quarantine;
 
 pub use breaker::{Admit, Breaker, BreakerSettings, CallOutcome};
+pub use probation::{Budget, Probation, Standing};
+pub use quarantine::{Quarantine, Reach};

@@ -1,9 +1,10 @@
 use crate::store::audit::{AuditKey, AuditRecord, encode_audit};
+use crate::store::generation::encode_generations;
 use crate::store::keys::KeyChange;
 use crate::store::record::{decode_account, decode_session, encode_account, encode_session};
-use crate::store::tables::{ACCOUNTS, API_KEYS, AUDIT, SESSIONS};
+use crate::store::tables::{ACCOUNTS, API_KEYS, AUDIT, GENERATIONS, SESSIONS};
 use crate::store::writer::Write;
-use crate::store::{Account, Session, SessionId, StoreError};
+use crate::store::{Account, Generations, Session, SessionId, StoreError};
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use std::time::{Duration, SystemTime};
 
@@ -34,6 +35,10 @@ pub(super) enum Change {
         idle_timeout: Duration,
     },
     Key(KeyChange),
+    PutGenerations {
+        plugin: String,
+        generations: Generations,
+    },
 }
 
 /// Each caller's own answer: how many records its change touched, or why it was not made.
@@ -78,6 +83,7 @@ struct Tables<'txn> {
     accounts: Table<'txn, &'static str, &'static [u8]>,
     sessions: Table<'txn, [u8; 32], &'static [u8]>,
     api_keys: Table<'txn, &'static str, &'static [u8]>,
+    generations: Table<'txn, &'static str, &'static [u8]>,
     audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
     last: AuditKey,
 }
@@ -90,6 +96,7 @@ impl<'txn> Tables<'txn> {
             accounts: txn.open_table(ACCOUNTS)?,
             sessions: txn.open_table(SESSIONS)?,
             api_keys: txn.open_table(API_KEYS)?,
+            generations: txn.open_table(GENERATIONS)?,
             audit,
             last,
         })
@@ -113,6 +120,10 @@ impl<'txn> Tables<'txn> {
             Change::TouchSession { id, used } => self.touch(*id, *used),
             Change::PurgeSessions { now, idle_timeout } => self.purge(*now, *idle_timeout),
             Change::Key(change) => change.apply(&mut self.api_keys),
+            Change::PutGenerations { plugin, generations } => {
+                self.generations.insert(plugin.as_str(), encode_generations(generations)?.as_slice())?;
+                Ok(Ok(1))
+            }
         }
     }
 

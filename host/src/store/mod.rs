@@ -11,6 +11,7 @@ mod apply;
 mod audit;
 mod disk;
 mod error;
+mod generation;
 mod keys;
 mod overlay;
 mod reader;
@@ -23,6 +24,7 @@ mod writer;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditRecord};
 pub use error::StoreError;
+pub use generation::Generations;
 pub use keys::{KEYS_MAX, KEYS_OF_ACCOUNT_MAX};
 pub use reader::AUDIT_READ_MAX;
 pub use record::{Account, IssuedKey, Session, SessionId};

@@ -11,6 +11,8 @@ pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::n
 pub(super) const SESSIONS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("sessions");
 /// Public id to API key. Since schema 2.
 pub(super) const API_KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("api_keys");
+/// Plugin to what is known of its generations. Made when it is first written to, so it may be missing.
+pub(super) const GENERATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("generations");
 /// Time and number to record.
 pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = TableDefinition::new("audit");
 

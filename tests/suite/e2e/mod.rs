@@ -15,6 +15,8 @@ mod processes;
 mod secrets;
 mod served;
 mod strategies;
+#[cfg(feature = "hostile")]
+mod swap;
 mod terminal;
 mod validators;
 

@@ -5,6 +5,7 @@ pub(super) mod logins;
 pub(super) mod logs;
 pub(super) mod nodes;
 pub(super) mod orders;
+pub(super) mod plugins;
 pub(super) mod probes;
 pub(super) mod sessions;
 

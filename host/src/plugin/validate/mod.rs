@@ -92,8 +92,12 @@ impl Validator for InputValidator {
         &self.callee.name
     }
 
+    fn sees(&self, operation: &str) -> bool {
+        self.patterns.iter().any(|pattern| is_match(pattern, operation))
+    }
+
     fn validate(&self, request: Arc<OperationRequest>) -> BoxFuture<'_, Result<Vec<Violation>, JudgeError>> {
-        if !self.patterns.iter().any(|pattern| is_match(pattern, &request.name)) {
+        if !self.sees(&request.name) {
             return Box::pin(async { Ok(Vec::new()) });
         }
         let call = self.callee.call(
