@@ -1,7 +1,9 @@
 //! The binary: reads the arguments and hands over to whoever does the work.
 
 use omnivisor::app::{self, RunError, ServeOptions};
-use omnivisor::cli::args::{Cli, Command, ConfigCommand, InitArgs, LogFormatArg, PluginCommand, ServeArgs};
+use omnivisor::cli::args::{
+    Cli, ClientCommand, Command, ConfigCommand, InitArgs, LogFormatArg, PluginCommand, ServeArgs,
+};
 use omnivisor::cli::{self, exit};
 use std::io::Write;
 use std::process::ExitCode;
@@ -19,6 +21,7 @@ fn dispatch(cli: Cli) -> u8 {
                 .map(|(path, config)| format!("{}: no faults, {} nodes\n", path.display(), config.nodes.len())),
         ),
         Command::Plugin(PluginCommand::Author(command)) => app::author(command, cli.client.json),
+        Command::Plugin(PluginCommand::Server(command)) => cli::run(&cli.client, &ClientCommand::Plugin(command)),
         Command::Completions { shell } => print(&Cli::completions(shell)),
         Command::Client(command) => cli::run(&cli.client, &command),
     }

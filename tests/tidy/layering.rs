@@ -17,7 +17,10 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("author", &["model", "config", "plugin"]),
     ("api", &["model", "config", "store", "plugin", "hub", "node", "auth"]),
     ("cli", &["model", "api::wire"]),
-    ("app", &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "fetch", "author", "api", "cli"]),
+    (
+        "app",
+        &["model", "resilience", "config", "store", "plugin", "hub", "node", "auth", "fetch", "author", "api", "cli"],
+    ),
 ];
 
 /// Crates that only some places may name: a room, or the start of a path below `host/src`.

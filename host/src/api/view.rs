@@ -1,8 +1,8 @@
 //! From what the host knows to what the API says.
 
 use crate::api::wire::{
-    ApiKeyView, CommandResult, FieldProblem, GenerationView, LogView, NodeView, PluginCountersView, PluginFailureView, PluginView,
-    PrincipalView, ProcessView,
+    ApiKeyView, CommandResult, FieldProblem, GenerationView, LogView, NodeView, PluginCountersView, PluginFailureView,
+    PluginView, PrincipalView, ProcessView,
 };
 use crate::model::{
     CommandReport, LogChannel, LogSlice, NodeId, NodeStatus, ObservedProcess, Operation, Principal, ProcessId,

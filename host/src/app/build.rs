@@ -10,7 +10,7 @@ use crate::hub::{Hub, HubLimits};
 use crate::node::Pool;
 use crate::plugin::{Platform, PlatformParts, PluginSet, Services, Strategy, WebCache};
 use crate::store::Store;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};

@@ -74,7 +74,7 @@ pub fn build(options: &BuildOptions) -> Result<Built, AuthorError> {
     }
     write_whole(&path, &packed.bytes).map_err(AuthorError::write(&path))?;
     Ok(Built {
-        name: package.name,
+        name: package.name.clone(),
         path,
         size_bytes: packed.bytes.len() as u64,
         core_bytes: packed.core_bytes as u64,

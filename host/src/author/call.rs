@@ -4,8 +4,9 @@ use crate::author::check::describes;
 use crate::author::script::Script;
 use crate::author::vectors::{self, Call, Channel, Credential as Offered};
 use crate::model::{
-    AdapterFault, Credential, Field, Identity, IdentitySource, LogChannel, LogRange, LogSlice, Observation, Operation,
-    OperationRequest, PeerFacts, Process, ProcessId, Secret, Verdict, Violation,
+    AdapterFault, Credential, Field, Identity, IdentitySource, LogChannel, LogRange, LogSlice, NodeId, Observation,
+    Operation, OperationRequest, PeerFacts, Process, ProcessId, Requester, Role, Secret, Target, Verdict, Violation,
+    is_mutating,
 };
 use crate::plugin::{
     Adapter, AdapterError, JudgeError, LoadedPlugins, PluginClass, PluginFailure, Returned, Strategy, StreamRequest,
@@ -14,7 +15,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::Instant;
 
 /// What came of a call.
@@ -56,9 +57,10 @@ impl Subject<'_> {
                 Some(adapter) => self.adapt(adapter.as_ref(), call).await,
                 None => missing(),
             },
-            Call::Validate(request) => match set.validators.first() {
-                Some(validator) => judged(validator.validate(Arc::new(operation(request))).await, violations),
-                None => missing(),
+            Call::Validate(request) => match (set.validators.first(), operation(request)) {
+                (Some(validator), Ok(request)) => judged(validator.validate(Arc::new(request)).await, violations),
+                (Some(_), Err(reason)) => Ended::Impossible(reason),
+                (None, _) => missing(),
             },
             Call::Authenticate(_) | Call::Begin(_) | Call::Complete(_) => match set.strategies.first() {
                 Some(strategy) => decide(strategy.as_ref(), call).await,
@@ -185,13 +187,26 @@ impl Ended {
     }
 }
 
-fn operation(request: vectors::Request) -> OperationRequest {
+fn operation(request: vectors::Request) -> Result<OperationRequest, String> {
     let field = |field: vectors::Field| Field { pointer: field.pointer, value: field.value };
-    OperationRequest {
-        name: request.name,
-        principal: request.principal,
+    let requester = |principal: vectors::Principal| {
+        let role = Role::parse(&principal.role).ok_or_else(|| format!("`{}` is not a role", principal.role))?;
+        let (name, strategy, permissions) = (principal.name, principal.strategy, principal.permissions);
+        Ok::<_, String>(Requester { name, role, strategy, permissions })
+    };
+    let target = |target: vectors::Target| {
+        let node = NodeId::parse(&target.node).map_err(|error| error.to_string())?;
+        let process = target.process.as_deref().map(ProcessId::parse).transpose().map_err(|error| error.to_string())?;
+        Ok::<_, String>(Target { node, environment: target.environment, process })
+    };
+    Ok(OperationRequest {
+        is_mutating: is_mutating(&request.name),
+        requester: request.principal.map(requester).transpose()?,
+        targets: request.targets.into_iter().map(target).collect::<Result<_, _>>()?,
         fields: request.fields.into_iter().map(field).collect(),
-    }
+        at: request.at_ms.map_or_else(SystemTime::now, |ms| UNIX_EPOCH + Duration::from_millis(ms)),
+        name: request.name,
+    })
 }
 
 fn violations(violations: Vec<Violation>) -> Value {

@@ -6,7 +6,7 @@ use crate::author::vectors::{Answer, Case, Expected, Failure, Key, Step};
 use crate::model::Secret;
 use crate::plugin::{
     Accounts, ApiKey, ApiKeys, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, HttpClient,
-    PasswordCheck, Services, WebRequest,
+    PasswordCheck, Services, WebCache, WebRequest,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -43,7 +43,12 @@ pub(super) struct Played {
 
 impl Script {
     pub(super) fn services(self: Arc<Self>) -> Services {
-        Services { accounts: self, api_keys: None, http: None, web_cache: WebCache::default() }
+        Services {
+            accounts: Arc::<Self>::clone(&self),
+            api_keys: Some(Arc::<Self>::clone(&self)),
+            http: Some(self),
+            web_cache: WebCache::default(),
+        }
     }
 
     /// Makes it the script of a case.

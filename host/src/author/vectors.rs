@@ -177,9 +177,36 @@ pub(super) struct Piece {
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
     pub name: String,
-    pub principal: Option<String>,
+    pub principal: Option<Principal>,
+    /// When the host took it, ms since 1970; now if it is not given.
+    pub at_ms: Option<u64>,
+    #[serde(default)]
+    pub targets: Vec<Target>,
     #[serde(default)]
     pub fields: Vec<Field>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Principal {
+    pub name: String,
+    /// `viewer`, `operator` or `admin`.
+    pub role: String,
+    #[serde(default)]
+    pub strategy: String,
+    #[serde(default)]
+    pub permissions: Vec<String>,
+}
+
+/// What the request is about.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Target {
+    pub node: String,
+    pub environment: Option<String>,
+    /// As `group:name`.
+    pub process: Option<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]

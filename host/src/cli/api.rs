@@ -105,7 +105,7 @@ impl Api {
 
     pub(crate) async fn revoke_key(&self, id: &str) -> Result<(), CliError> {
         let target = self.target(&["api-keys", id], "");
-        let call = Call { method: Method::DELETE, target, accept: "application/json", body: None };
+        let call = Call { method: Method::DELETE, target, accept: "application/json", body: None, media_type: JSON };
         self.succeed(self.http.exchange(&call, CALL_TIMEOUT).await?).map(drop)
     }
 

@@ -3,7 +3,7 @@
 use super::authoring::AuthorCommand;
 use super::exit;
 use super::password::PasswordArgs;
-use super::plugin::PluginCommand;
+use super::plugin::ServerPluginCommand;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -53,7 +53,7 @@ pub enum Command {
     /// Check a configuration
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Write, build, check and test plugins
+    /// Write, build, check and test plugins; show, swap and roll back those of a server
     #[command(subcommand)]
     Plugin(PluginCommand),
     /// Print a completion script for a shell
@@ -126,11 +126,17 @@ pub enum PluginCommand {
     /// What needs no server.
     #[command(flatten)]
     Author(AuthorCommand),
+    /// What a running server does.
+    #[command(flatten)]
+    Server(ServerPluginCommand),
 }
 
 /// What the client can do.
 #[derive(Debug, Clone, Subcommand)]
 pub enum ClientCommand {
+    /// Show, swap and roll back plugins; typed as a part of `omnivisor plugin`.
+    #[command(skip)]
+    Plugin(ServerPluginCommand),
     /// Log in to a server and keep the session
     #[command(after_help = "The token is kept below the XDG state directory (omnivisor/session.json, mode 600). \
         The variable OMNIVISOR_TOKEN overrides it; it may hold an API key too.\n\nExamples:\n  omnivisor login --server http://10.0.0.2:8642 --username ann\n  \
@@ -167,9 +173,6 @@ pub enum ClientCommand {
     /// Have processes left alone by their supervisor, whatever becomes of them
     #[command(after_help = WATCH_HELP)]
     Unmonitor(OrderArgs),
-    /// Show, swap and roll back a server's plugins
-    #[command(subcommand)]
-    Plugin(PluginCommand),
     /// Print the end of a process's log
     #[command(
         after_help = "On a terminal, control characters are shown escaped unless --raw is given. In a pipe the bytes are unchanged. \
@@ -333,7 +336,7 @@ impl Cli {
         let matches = Self::command().try_get_matches_from(arguments)?;
         let cli = Self::from_arg_matches(&matches)?;
         match cli.command {
-            Command::Client(_) => Ok(cli),
+            Command::Client(_) | Command::Plugin(PluginCommand::Server(_)) => Ok(cli),
             Command::Plugin(PluginCommand::Author(_)) => {
                 refuse_options(&matches, &[("server", "--server"), ("no_color", "--no-color")])?;
                 Ok(cli)

@@ -34,7 +34,7 @@ mod tests;
 
 pub use error::CliError;
 pub use password::PasswordArgs;
-pub use plugin::PluginCommand;
+pub use plugin::ServerPluginCommand;
 
 use crate::model::Operation;
 use api::Api;

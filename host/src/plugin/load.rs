@@ -7,13 +7,14 @@ use crate::plugin::grant::{Asked, Granted, settle};
 use crate::plugin::inspect::{COMPONENT_BYTES_MAX, inspect};
 use crate::plugin::kept::digest_of;
 use crate::plugin::node::NodeAdapter;
+use crate::plugin::serving::lenient;
 use crate::plugin::state::CallState;
 use crate::plugin::text::clean;
 use crate::plugin::ticker::Ticker;
-use crate::plugin::serving::lenient;
 use crate::plugin::validate::{self, InputValidator};
 use crate::plugin::{
-    Adapter, LoadError, Manifest, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine, imports,
+    Adapter, LoadError, Manifest, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine,
+    imports,
 };
 use bytes::Bytes;
 use futures_util::StreamExt as _;

@@ -18,8 +18,8 @@ mod exchange;
 mod fault;
 #[cfg(test)]
 mod frozen;
-mod grant;
 mod generation;
+mod grant;
 mod imports;
 mod inspect;
 mod keeper;
@@ -63,5 +63,5 @@ pub use seam::{
 };
 pub use slot::{FailureNote, SwapResult};
 pub use storm::Storm;
-pub use web_cache::WebCache;
 pub use survey::{CoreFacts, ImportFact, Survey, survey};
+pub use web_cache::WebCache;

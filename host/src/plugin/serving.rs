@@ -145,7 +145,7 @@ impl Validator for ServingValidator {
 
     fn validate(&self, request: Arc<OperationRequest>) -> BoxFuture<'_, Result<Vec<Violation>, JudgeError>> {
         // Who is not known yet counts as one caller: with names of their own choice, one could pass for many.
-        let caller = Caller::named("principal", &request.principal);
+        let caller = Caller::named("principal", &request.requester.as_ref().map(|requester| requester.name.clone()));
         Box::pin(async move {
             // What a validator does not want to see says nothing about how it does.
             let pinned = self.slot.pin(caller)?;

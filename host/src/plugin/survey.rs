@@ -81,7 +81,8 @@ pub fn survey(plugin: &str, path: &Path) -> Result<Survey, LoadError> {
 
 fn class_of(surface: &Surface) -> Option<(PluginClass, &str)> {
     PluginClass::ALL.into_iter().find_map(|class| {
-        let export = surface.exports.iter().find(|export| compare(export, class.export()) == Match::Compatible)?;
+        let is_its = |export: &&String| class.exports().iter().any(|own| compare(export, own) == Match::Compatible);
+        let export = surface.exports.iter().find(is_its)?;
         Some((class, export.as_str()))
     })
 }

@@ -158,6 +158,9 @@ mod tests {
     fn a_module_without_a_contract_makes_no_plugin() {
         assert_eq!(pack(b"\0asm\x01\0\0\0", None), Err(PackError::NoExport));
         let long = "#".repeat(MANIFEST_BYTES_MAX + 1);
-        assert_eq!(pack(b"\0asm\x01\0\0\0", Some(ManifestFile { plugin: "x", text: &long })), Err(PackError::ManifestTooLarge(long.len())));
+        assert_eq!(
+            pack(b"\0asm\x01\0\0\0", Some(ManifestFile { plugin: "x", text: &long })),
+            Err(PackError::ManifestTooLarge(long.len()))
+        );
     }
 }

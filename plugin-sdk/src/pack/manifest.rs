@@ -23,8 +23,9 @@ impl Wishes {
     /// Reads a manifest against the exports of its component.
     pub(super) fn read(file: ManifestFile<'_>, exports: &[String]) -> Result<Self, String> {
         let manifest: Table = toml::from_str(file.text).map_err(|why| why.to_string())?;
-        let word =
-            |key: &str| manifest.get(key).and_then(Value::as_str).ok_or_else(|| format!("`{key} = \"...\"` is missing"));
+        let word = |key: &str| {
+            manifest.get(key).and_then(Value::as_str).ok_or_else(|| format!("`{key} = \"...\"` is missing"))
+        };
         let (name, _version, of) = (word("name")?, word("version")?, word("world")?);
         if name != file.plugin {
             return Err(format!("its `name` is `{name}`, and the host loads a plugin of that name from `{name}.wasm`"));
@@ -37,7 +38,8 @@ impl Wishes {
             return Err(format!("its `world` is `{of}`, and the component exports {}", list(exports)));
         }
         let asks = |key: &str| {
-            let tables = ["wants", "optional"].into_iter().filter_map(|table| manifest.get(table)?.get(key)?.as_array());
+            let tables =
+                ["wants", "optional"].into_iter().filter_map(|table| manifest.get(table)?.get(key)?.as_array());
             tables.into_iter().any(|wishes| !wishes.is_empty())
         };
         Ok(Self { has_http: asks("http"), has_secrets: asks("secrets") })

@@ -1,10 +1,9 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
-use crate::api::input::{Input, Segments, json};
+use crate::api::input::{Asked, Input, Segments, json};
 use crate::api::view;
 use crate::api::wire::{ApiKeyCreated, ApiKeyList, ApiKeyRequest, Problem};
 use crate::auth::{Action, KeyWish};
-use crate::model::Field;
 use crate::store::AuditOutcome;
 use axum::Json;
 use axum::body::Body;
@@ -101,9 +100,9 @@ async fn permit(
     facts: &Facts,
     action: Action,
     (name, target): (&str, &str),
-    fields: Vec<Field>,
+    asked: Asked,
 ) -> Result<(), ApiError> {
-    let Err(error) = edge.admit(caller, action, name, fields).await else { return Ok(()) };
+    let Err(error) = edge.admit(caller, action, name, asked).await else { return Ok(()) };
     edge.record(caller, facts, name, target, AuditOutcome::Refused, error.code()).await?;
     Err(error)
 }

@@ -11,9 +11,9 @@ use crate::api::wire::{PluginView, SwapView};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
-/// `omnivisor plugin`
+/// The part of `omnivisor plugin` that talks to a server
 #[derive(Debug, Clone, Subcommand)]
-pub enum PluginCommand {
+pub enum ServerPluginCommand {
     /// Show a server's plugins
     #[command(after_help = "Examples:\n  omnivisor plugin list\n  omnivisor plugin list --json | jq '.items[].state'")]
     List,
@@ -48,11 +48,11 @@ pub struct RollbackArgs {
     pub name: String,
 }
 
-pub(crate) async fn run(api: &Api, console: &mut Console, command: &PluginCommand) -> Result<(), CliError> {
+pub(crate) async fn run(api: &Api, console: &mut Console, command: &ServerPluginCommand) -> Result<(), CliError> {
     match command {
-        PluginCommand::List => list::run(api, console).await,
-        PluginCommand::Install(args) => install::run(api, console, args).await,
-        PluginCommand::Rollback(args) => tell(console, &api.roll_plugin_back(&args.name).await?),
+        ServerPluginCommand::List => list::run(api, console).await,
+        ServerPluginCommand::Install(args) => install::run(api, console, args).await,
+        ServerPluginCommand::Rollback(args) => tell(console, &api.roll_plugin_back(&args.name).await?),
     }
 }
 

@@ -153,24 +153,6 @@ fn wishes_lower_limits_and_only_the_operator_raises_them() {
 }
 
 #[test]
-fn an_engine_has_room_for_what_each_of_its_plugins_may_do() {
-    let more = PluginConfig {
-        limits: LimitOverrides { calls_max: Some(100), ..LimitOverrides::default() },
-        ..PluginConfig::default()
-    };
-    let plugins = PluginsConfig {
-        directory: "/plugins".into(),
-        auth: vec![],
-        validate: vec![],
-        auth_limits: LIMITS,
-        validate_limits: LIMITS,
-        adapter_limits: LIMITS,
-        grants: BTreeMap::from([("more".to_owned(), more)]),
-    };
-    assert_eq!(calls_at_once(&plugins, &LIMITS, ["more", "usual"].into_iter()), 108);
-}
-
-#[test]
 fn secrets_are_taken_out_of_texts() {
     let wants = "[wants]\nhttp = [\"https://a\"]\nsecrets = [\"client\"]";
     let granted = strategy(wants, &config(&["https://a"], &["client"])).expect("granted");

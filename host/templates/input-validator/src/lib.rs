@@ -13,9 +13,9 @@ pub struct Validator;
 const KEPT: &str = "keep-";
 
 impl InputValidator for Validator {
-    fn describe() -> ValidatorInfo {
+    fn describe() -> Result<ValidatorInfo, Fault> {
         let operations = vec!["process.stop".to_owned(), "process.restart".to_owned()];
-        ValidatorInfo { operations, extra: Vec::new() }
+        Ok(ValidatorInfo { operations, extra: Vec::new() })
     }
 
     fn validate(operation: Operation) -> Result<Vec<Violation>, Fault> {

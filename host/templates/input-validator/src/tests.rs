@@ -5,7 +5,15 @@ use plugin_sdk::validator::Field;
 
 fn stop(process: &str) -> Vec<Violation> {
     let fields = vec![Field { pointer: "/path/process".to_owned(), value: process.to_owned() }];
-    let operation = Operation { name: "process.stop".to_owned(), principal: None, fields, extra: Vec::new() };
+    let operation = Operation {
+        name: "process.stop".to_owned(),
+        is_mutating: true,
+        principal: None,
+        targets: Vec::new(),
+        fields,
+        at_ms: 0,
+        extra: Vec::new(),
+    };
     Validator::validate(operation).expect("a verdict")
 }
 
