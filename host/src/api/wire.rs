@@ -96,23 +96,6 @@ pub struct ProcessList {
     pub items: Vec<ProcessView>,
 }
 
-/// What a process can be asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum OperationName {
-    /// Bring it up. One that runs already is left alone (`unchanged`).
-    Start,
-    /// Bring it down. A slow stop is `in-progress`, not a failure.
-    Stop,
-    /// Down and up again, by the supervisor's own means where it has them, else as a stop, a look, and a start, which is
-    /// sent even if the caller leaves in between.
-    Restart,
-    /// Have its supervisor watch it and bring it up again when it ends.
-    Monitor,
-    /// Have its supervisor leave it alone, whatever becomes of it.
-    Unmonitor,
-}
-
 /// How an order is to be carried out. The body may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]

@@ -21,12 +21,6 @@ impl Operation {
     /// Every operation, in the order above.
     pub const ALL: [Self; 5] = [Self::Start, Self::Stop, Self::Restart, Self::Monitor, Self::Unmonitor];
 
-    /// The operation of this word.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|operation| operation.as_str() == word)
-    }
-
     /// The word used on the wire, in logs and in the terminal.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -88,8 +88,10 @@ async fn every_order_has_its_effect_and_is_seen_on_the_feed() -> anyhow::Result<
     host.order("mona", "web:web", "stop").await?.problem(409, "process.not_monitored")?;
     assert_eq!(outcome("unmonitor").await?.0, "unchanged");
     assert_eq!(outcome("monitor").await?.0, "done");
-    monitored(&mut feed, "web:web", "true").await?;
-    assert_eq!(feed.process_state("mona", "web:web", "running", SOON).await?["process"]["pid"], second);
+    feed.event("it is watched and runs, as it did all the time", SOON, |event| {
+        event["process"]["pid"] == second && event["process"]["attributes"]["monitored"] == "true"
+    })
+    .await?;
 
     let (stopped, result) = outcome("stop").await?;
     assert_eq!(stopped, "done", "{result}");
@@ -103,7 +105,7 @@ async fn an_order_during_a_slow_one_is_refused_and_the_slow_one_goes_on() -> any
     let (node, host) = one(vec![Service::quiet("slow").stop("sleep 3\nkill \"$(cat \"$1.pid\")\"\n")]).await?;
     host.until_process("mona", "slow:slow", "running", SOON).await?;
     let path = "/api/v1/nodes/mona/processes/slow:slow";
-    let reply = host.admin.post(&format!("{path}/stop"), &json!({ "wait_ms": 0 })).await?;
+    let reply = host.admin.post(&format!("{path}/stop"), &json!({ "wait_ms": 500 })).await?;
     let result = reply.expect_status(202)?.json()?;
     assert_eq!((&result["outcome"], &result["state"]), (&json!("in-progress"), &json!("stopping")), "{result}");
     let refused = host.admin.post(&format!("{path}/start"), &json!({})).await?;

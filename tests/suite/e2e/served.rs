@@ -10,6 +10,8 @@ const ROUTES: &[(&str, &str)] = &[
     ("post", "/api/v1/nodes/{node}/processes/{process}/start"),
     ("post", "/api/v1/nodes/{node}/processes/{process}/stop"),
     ("post", "/api/v1/nodes/{node}/processes/{process}/restart"),
+    ("post", "/api/v1/nodes/{node}/processes/{process}/monitor"),
+    ("post", "/api/v1/nodes/{node}/processes/{process}/unmonitor"),
     ("get", "/api/v1/nodes/{node}/processes/{process}/logs/{channel}"),
     ("get", "/api/v1/plugins"),
     ("get", "/api/v1/plugins/{plugin}"),

@@ -4,7 +4,7 @@ use crate::api::error::node_code;
 use crate::api::handlers::{checked, process_id};
 use crate::api::input::{Input, Segments, optional_json};
 use crate::api::view;
-use crate::api::wire::{CommandRequest, CommandResult, OperationName, Problem};
+use crate::api::wire::{CommandRequest, CommandResult, Problem};
 use crate::auth::Action;
 use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome};
 use crate::node::NodeError;
@@ -25,26 +25,65 @@ const OVERRIDE_BYTES_MAX: usize = 256;
 /// What the audit calls an override that was asked for and admitted.
 const OVERRIDE: &str = "change.override";
 
-/// What an order is given, in the order in which axum takes it apart.
-type Asked =
-    (State<Arc<Edge>>, Extension<Caller>, Extension<Facts>, Segments<(String, String, String)>, Uri, HeaderMap);
+/// What every order is given, in the order in which axum takes it apart.
+type Asked = (State<Arc<Edge>>, Extension<Caller>, Extension<Facts>, Segments<(String, String)>, Uri, HeaderMap);
 
-/// Gives a process an order
-///
-/// Sent to the supervisor at most once. A process that is as asked already is left alone (`unchanged`). What the node's
-/// `operations` do not list is refused with `operation.unsupported`, and nothing is sent.
-#[utoipa::path(post, path = "/api/v1/nodes/{node}/processes/{process}/{operation}", tag = "processes",
-    params(("node" = String, Path, description = "The node's name"),
-        ("process" = String, Path, description = "The process, as `group:name`"),
-        ("operation" = OperationName, Path, description = "What it is asked to do")),
-    request_body(content = Option<CommandRequest>, content_type = "application/json"),
-    responses((status = 200, body = CommandResult), (status = 202, body = CommandResult, description = "Still on its way"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
-pub(in crate::api) async fn order(asked: Asked, body: Body) -> Result<Response, ApiError> {
-    let (State(edge), Extension(caller), Extension(facts), Segments((node, process, operation)), uri, headers) = asked;
-    // Another word names no route, as if each operation had one of its own.
-    let operation = Operation::parse(&operation).ok_or(ApiError::NoRoute)?;
+/// The handler of one operation. They differ in their address and in what they say of themselves.
+macro_rules! order {
+    ($(#[$said:meta])* $name:ident, $path:literal, $operation:expr) => {
+        $(#[$said])*
+        #[utoipa::path(post, path = $path, tag = "processes",
+            params(("node" = String, Path, description = "The node's name"),
+                ("process" = String, Path, description = "The process, as `group:name`")),
+            request_body(content = Option<CommandRequest>, content_type = "application/json"),
+            responses((status = 200, body = CommandResult),
+                (status = 202, body = CommandResult, description = "Still on its way"),
+                (status = "4XX", body = Problem, content_type = "application/problem+json"),
+                (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+        pub(in crate::api) async fn $name(asked: Asked, body: Body) -> Result<Response, ApiError> {
+            carry_out($operation, asked, body).await
+        }
+    };
+}
+
+order! {
+    /// Starts a process
+    ///
+    /// Sent to the supervisor at most once. A process that runs already is left alone (`unchanged`).
+    start, "/api/v1/nodes/{node}/processes/{process}/start", Operation::Start
+}
+
+order! {
+    /// Stops a process
+    ///
+    /// A slow stop is `in-progress`, not a failure. A process that is stopped already is left alone (`unchanged`).
+    stop, "/api/v1/nodes/{node}/processes/{process}/stop", Operation::Stop
+}
+
+order! {
+    /// Restarts a process
+    ///
+    /// By the supervisor's own means where it has them. Else stops it, sees it stopped, starts it; the start is sent even
+    /// if the caller leaves in between.
+    restart, "/api/v1/nodes/{node}/processes/{process}/restart", Operation::Restart
+}
+
+order! {
+    /// Has a process watched
+    ///
+    /// Its supervisor brings it up again when it ends. Only where the node's `operations` list it.
+    monitor, "/api/v1/nodes/{node}/processes/{process}/monitor", Operation::Monitor
+}
+
+order! {
+    /// Has a process left alone
+    ///
+    /// Its supervisor does nothing about it, whatever becomes of it. Only where the node's `operations` list it.
+    unmonitor, "/api/v1/nodes/{node}/processes/{process}/unmonitor", Operation::Unmonitor
+}
+
+async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Response, ApiError> {
+    let (State(edge), Extension(caller), Extension(facts), Segments((node, process)), uri, headers) = asked;
     let name = format!("process.{operation}");
     let mut input = Input::new(&uri);
     input.path("node", &node);
