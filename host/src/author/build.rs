@@ -66,7 +66,7 @@ pub fn build(options: &BuildOptions) -> Result<Built, AuthorError> {
     }
     let core = folder.join(GUEST_TARGET).join(GUEST_PROFILE).join(format!("{}.wasm", package.library));
     let core = fs::read(&core).map_err(AuthorError::read(&core))?;
-    let packed = pack(&core, plugin_toml.as_deref())?;
+    let packed = pack(&core, &package.name, plugin_toml.as_deref())?;
     let path = options.output.clone().unwrap_or_else(|| own.join(format!("{}.wasm", package.name)));
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(AuthorError::write(folder))?;

@@ -78,7 +78,8 @@ fn pack_file(arguments: impl Iterator<Item = String>) -> Result<String, Failure>
     let core = fs::read(&input).map_err(|why| Failure::Read(input.clone(), why))?;
     let manifest =
         manifest.map(|path| fs::read_to_string(&path).map_err(|why| Failure::Read(path, why))).transpose()?;
-    let packed = pack(&core, manifest.as_deref()).map_err(|why| Failure::Pack(input, why))?;
+    let name = output.file_stem().unwrap_or_default().to_string_lossy();
+    let packed = pack(&core, &name, manifest.as_deref()).map_err(|why| Failure::Pack(input, why))?;
     write_whole(&output, &packed.bytes).map_err(|why| Failure::Write(output.clone(), why))?;
     Ok(format!("{}: {packed}", output.display()))
 }

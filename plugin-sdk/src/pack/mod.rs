@@ -2,6 +2,7 @@
 //! share. Only with the feature `pack`; never part of a guest.
 
 mod component;
+mod manifest;
 mod toolchain;
 
 pub use component::{MANIFEST_BYTES_MAX, MANIFEST_SECTION, PackError, Packed, pack, write_whole};
