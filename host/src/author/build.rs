@@ -1,5 +1,5 @@
 use crate::author::AuthorError;
-use plugin_sdk::pack::{GUEST_PROFILE, GUEST_TARGET, ManifestFile, Toolchain, pack, write_whole};
+use plugin_sdk::pack::{GUEST_PROFILE, GUEST_TARGET, Toolchain, pack, write_whole};
 use serde::Serialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,8 +66,7 @@ pub fn build(options: &BuildOptions) -> Result<Built, AuthorError> {
     }
     let core = folder.join(GUEST_TARGET).join(GUEST_PROFILE).join(format!("{}.wasm", package.library));
     let core = fs::read(&core).map_err(AuthorError::read(&core))?;
-    let plugin_toml = plugin_toml.as_deref().map(|text| ManifestFile { plugin: &package.name, text });
-    let packed = pack(&core, plugin_toml)?;
+    let packed = pack(&core, &package.name, plugin_toml.as_deref())?;
     let path = options.output.clone().unwrap_or_else(|| own.join(format!("{}.wasm", package.name)));
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         fs::create_dir_all(folder).map_err(AuthorError::write(folder))?;

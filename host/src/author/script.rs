@@ -149,7 +149,9 @@ fn reply(answer: Answer) -> Result<ExchangeResponse, ExchangeFailure> {
             let body = match body {
                 Value::Null => Vec::new(),
                 Value::String(text) => text.into_bytes(),
-                json => json.to_string().into_bytes(),
+                json @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
+                    json.to_string().into_bytes()
+                }
             };
             Ok(ExchangeResponse { status, headers: headers.into_iter().collect(), body })
         }

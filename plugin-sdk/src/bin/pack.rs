@@ -1,7 +1,7 @@
 //! Makes components of core modules, and runs the cargo that makes core modules. `omnivisor plugin build` does both for
 //! one crate; this is for the repository's own plugins and for build systems. Exit codes are those of sysexits.
 
-use plugin_sdk::pack::{ManifestFile, PackError, Toolchain, ToolchainError, pack, write_whole};
+use plugin_sdk::pack::{PackError, Toolchain, ToolchainError, pack, write_whole};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -78,9 +78,8 @@ fn pack_file(arguments: impl Iterator<Item = String>) -> Result<String, Failure>
     let core = fs::read(&input).map_err(|why| Failure::Read(input.clone(), why))?;
     let manifest =
         manifest.map(|path| fs::read_to_string(&path).map_err(|why| Failure::Read(path, why))).transpose()?;
-    let plugin = output.file_stem().unwrap_or_default().to_string_lossy();
-    let manifest = manifest.as_deref().map(|text| ManifestFile { plugin: &plugin, text });
-    let packed = pack(&core, manifest).map_err(|why| Failure::Pack(input, why))?;
+    let name = output.file_stem().unwrap_or_default().to_string_lossy();
+    let packed = pack(&core, &name, manifest.as_deref()).map_err(|why| Failure::Pack(input, why))?;
     write_whole(&output, &packed.bytes).map_err(|why| Failure::Write(output.clone(), why))?;
     Ok(format!("{}: {packed}", output.display()))
 }
@@ -104,9 +103,6 @@ fn read_arguments(mut arguments: impl Iterator<Item = String>) -> Result<Argumen
         if let Some(first) = place.replace(PathBuf::from(&value)) {
             return Err(Failure::Usage(format!("`{}` and `{value}` stand for the same thing", first.display())));
         }
-        let input = input.ok_or_else(|| Failure::Usage("the core module is missing".to_owned()))?;
-        let output = output.ok_or_else(|| Failure::Usage("`-o OUT.wasm` is missing".to_owned()))?;
-        Ok(Self { input, manifest, output })
     }
     let input = input.ok_or_else(|| Failure::Usage("the core module is missing".to_owned()))?;
     let output = output.ok_or_else(|| Failure::Usage("`-o OUT.wasm` is missing".to_owned()))?;

@@ -1,6 +1,6 @@
 //! A core module with the SDK's metadata becomes a component.
 
-use crate::pack::manifest::{ManifestFile, Wishes};
+use crate::pack::manifest::{check, check_wishes};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -53,7 +53,7 @@ pub enum PackError {
     NoExport,
     /// The manifest has more bytes than [`MANIFEST_BYTES_MAX`].
     ManifestTooLarge(usize),
-    /// The manifest does not fit the component.
+    /// The manifest is wrong, or another plugin's, or does not ask for what the component imports.
     Manifest(String),
 }
 
@@ -76,26 +76,27 @@ impl fmt::Display for PackError {
                 "it exports no contract; name the plugin's type once with `plugin_sdk::export_node_adapter!`, \
                  `export_auth_strategy!` or `export_input_validator!`",
             ),
-            Self::Manifest(why) => write!(f, "its manifest does not fit it: {why}"),
             Self::ManifestTooLarge(bytes) => {
                 write!(f, "its manifest has {bytes} bytes, at most {MANIFEST_BYTES_MAX} are allowed")
             }
+            Self::Manifest(why) => write!(f, "its manifest, `plugin.toml`, does not fit: {why}"),
         }
     }
 }
 
-/// Makes a component of a core module, with the text of its manifest in a section of its own.
+/// Makes a component of a core module, with the text of its manifest in a section of its own. `name` is the plugin's, for
+/// which the host looks as `NAME.wasm`.
 ///
 /// The component is validated, and one that asks for anything but the host's own interfaces is refused here, so that an
 /// author hears it before an operator does.
 ///
 /// # Errors
 /// [`PackError`].
-pub fn pack(core: &[u8], manifest: Option<ManifestFile<'_>>) -> Result<Packed, PackError> {
+pub fn pack(core: &[u8], name: &str, manifest: Option<&str>) -> Result<Packed, PackError> {
     if !core.starts_with(b"\0asm\x01\0\0\0") {
         return Err(PackError::NotCore);
     }
-    if let Some(bytes) = manifest.map(|manifest| manifest.text.len()).filter(|bytes| *bytes > MANIFEST_BYTES_MAX) {
+    if let Some(bytes) = manifest.map(str::len).filter(|bytes| *bytes > MANIFEST_BYTES_MAX) {
         return Err(PackError::ManifestTooLarge(bytes));
     }
     let mut bytes = encode(core).map_err(PackError::Encode)?;
@@ -108,10 +109,13 @@ pub fn pack(core: &[u8], manifest: Option<ManifestFile<'_>>) -> Result<Packed, P
     if exports.is_empty() {
         return Err(PackError::NoExport);
     }
-    let wishes = manifest.map(|manifest| Wishes::read(manifest, &exports)).transpose();
-    wishes.and_then(|wishes| wishes.unwrap_or_default().cover(&imports)).map_err(PackError::Manifest)?;
-    if let Some(manifest) = manifest {
-        let section = CustomSection { name: MANIFEST_SECTION.into(), data: manifest.text.as_bytes().into() };
+    let checked = match manifest {
+        Some(text) => check(text, name, &imports, &exports),
+        None => check_wishes(&imports, |_| false),
+    };
+    checked.map_err(PackError::Manifest)?;
+    if let Some(text) = manifest {
+        let section = CustomSection { name: MANIFEST_SECTION.into(), data: text.as_bytes().into() };
         section.append_to_component(&mut bytes);
     }
     Ok(Packed { bytes, core_bytes: core.len(), imports, exports })
@@ -150,17 +154,14 @@ mod tests {
     #[test]
     fn what_is_no_core_module_is_told_so() {
         for bytes in [&b""[..], b"(module)", b"\0asm\x0d\0\x01\0"] {
-            assert_eq!(pack(bytes, None), Err(PackError::NotCore));
+            assert_eq!(pack(bytes, "x", None), Err(PackError::NotCore));
         }
     }
 
     #[test]
     fn a_module_without_a_contract_makes_no_plugin() {
-        assert_eq!(pack(b"\0asm\x01\0\0\0", None), Err(PackError::NoExport));
+        assert_eq!(pack(b"\0asm\x01\0\0\0", "x", None), Err(PackError::NoExport));
         let long = "#".repeat(MANIFEST_BYTES_MAX + 1);
-        assert_eq!(
-            pack(b"\0asm\x01\0\0\0", Some(ManifestFile { plugin: "x", text: &long })),
-            Err(PackError::ManifestTooLarge(long.len()))
-        );
+        assert_eq!(pack(b"\0asm\x01\0\0\0", "x", Some(&long)), Err(PackError::ManifestTooLarge(long.len())));
     }
 }

@@ -6,5 +6,4 @@ mod manifest;
 mod toolchain;
 
 pub use component::{MANIFEST_BYTES_MAX, MANIFEST_SECTION, PackError, Packed, pack, write_whole};
-pub use manifest::ManifestFile;
 pub use toolchain::{GUEST_PROFILE, GUEST_TARGET, Toolchain, ToolchainError};
