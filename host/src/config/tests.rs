@@ -309,6 +309,7 @@ fn every_documented_key_is_read() {
         }
         let other = match (key.as_str(), range.split_once(" to ")) {
             ("listen", _) => "\"127.0.0.1:1\"".to_owned(),
+            ("external_url", _) => "\"https://omnivisor.example\"".to_owned(),
             ("level", _) => "\"warn\"".to_owned(),
             ("watch", _) => "false".to_owned(),
             ("format", _) => "\"json\"".to_owned(),
