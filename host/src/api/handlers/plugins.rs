@@ -124,8 +124,11 @@ async fn swap(
     // Answered before the audit is asked for an intent that cannot be carried out.
     edge.platform.report(&plugin)?;
     edge.record(&caller, &facts, name, &plugin, AuditOutcome::Intended, "").await?;
-    let author =
-        Author { who: caller.principal().name.clone(), request_id: facts.request_id.clone(), address: Some(facts.address) };
+    let author = Author {
+        who: caller.principal().name.clone(),
+        request_id: facts.request_id.clone(),
+        address: Some(facts.address),
+    };
     // The platform finishes what it took, and writes down how it ended, whether or not the caller waits for it.
     let swapped = match asked {
         Asked::Install(component) => edge.platform.install(&plugin, component, author).await,
