@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -31,21 +31,25 @@ struct Memory {
     is_full: AtomicBool,
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Memory {
     fn record(&self) -> GenerationRecord {
-        self.records.lock().expect("nobody panicked").get(NAME).cloned().unwrap_or_default()
+        lock(&self.records).get(NAME).cloned().unwrap_or_default()
     }
 
     /// What the audit says: what, whether it was done, and why.
     fn told(&self) -> Vec<(String, bool, String)> {
-        let entries = self.entries.lock().expect("nobody panicked");
+        let entries = lock(&self.entries);
         entries.iter().map(|entry| (entry.what.to_owned(), entry.is_done, entry.reason.clone())).collect()
     }
 }
 
 impl GenerationLog for Memory {
     fn read(&self) -> Result<BTreeMap<String, GenerationRecord>, String> {
-        Ok(self.records.lock().expect("nobody panicked").clone())
+        Ok(lock(&self.records).clone())
     }
 
     fn commit(&self, record: GenerationRecord, entry: SwapEntry) -> BoxFuture<'_, Result<(), String>> {
@@ -53,14 +57,14 @@ impl GenerationLog for Memory {
             if self.is_full.load(SeqCst) {
                 return Err("the disk is full".to_owned());
             }
-            self.records.lock().expect("nobody panicked").insert(entry.plugin.clone(), record);
+            lock(&self.records).insert(entry.plugin.clone(), record);
             self.note(entry).await
         })
     }
 
     fn note(&self, entry: SwapEntry) -> BoxFuture<'_, Result<(), String>> {
         Box::pin(async move {
-            self.entries.lock().expect("nobody panicked").push(entry);
+            lock(&self.entries).push(entry);
             Ok(())
         })
     }
@@ -136,13 +140,14 @@ impl Rig {
         Self::run(self.place, self.kept, self.memory).await
     }
 
-    fn validator(&self) -> Arc<dyn Validator> {
-        Arc::clone(self.set.borrow().validators.first().expect("one validator"))
+    fn validator(&self) -> Option<Arc<dyn Validator>> {
+        self.set.borrow().validators.first().cloned()
     }
 
     /// What the validator says of a request of this caller.
     async fn ask(&self, who: &str) -> Result<String, JudgeError> {
-        ask(&self.validator(), who).await
+        let none = || PluginFailure::Trapped { plugin: NAME.to_owned(), what: "there is no validator".to_owned() };
+        ask(&self.validator().ok_or_else(none)?, who).await
     }
 
     async fn install(&self, bytes: &[u8]) -> Result<SwapResult, SwapError> {
@@ -196,7 +201,7 @@ fn digest(bytes: &[u8]) -> String {
 #[tokio::test]
 async fn a_swap_serves_at_once_also_those_who_hold_an_older_set_and_is_written_down() -> anyhow::Result<()> {
     let mut rig = Rig::start(&says("one")?).await?;
-    let old = rig.validator();
+    let old = rig.validator().expect("one validator");
     assert_eq!(rig.ask("ann").await?, "one");
     assert_eq!(rig.install(&says("two")?).await?, SwapResult::Activated);
     assert_eq!((ask(&old, "ann").await?, rig.ask("ann").await?), ("two".to_owned(), "two".to_owned()));
@@ -466,7 +471,7 @@ async fn calls_under_way_finish_in_their_generation_and_those_that_do_not_are_en
         config.validate_limits.time = Duration::from_secs(1);
     })
     .await?;
-    let validator = rig.validator();
+    let validator = rig.validator().expect("one validator");
     let (begun, running) = (tokio::time::Instant::now(), TaskTracker::new());
     let call = running.spawn(async move { ask(&validator, "ann").await });
     rig.until("the call runs", |report| report.active.in_flight == 1).await?;
@@ -508,7 +513,7 @@ impl Dice {
 const TRAPS: usize = 3;
 
 async fn check(rig: &Rig, model: &Model, digests: &[String], step: &str) -> anyhow::Result<()> {
-    let named = |index: &usize| digests[*index].clone();
+    let named = |index: &usize| digests.get(*index).cloned().unwrap_or_default();
     let expected = (named(&model.active), model.previous.as_ref().map(named));
     let refused: BTreeSet<String> = model.refused.iter().map(named).collect();
     // What a call gave up is written down a moment later.
@@ -533,7 +538,8 @@ async fn walk(seed: u64) -> anyhow::Result<()> {
     components.push(traps()?);
     let digests: Vec<String> = components.iter().map(|bytes| digest(bytes)).collect();
     let mut dice = Dice(seed);
-    let mut rig = Rig::start(&components[0]).await?;
+    let component = |index: usize| components.get(index).map(Vec::as_slice).unwrap_or_default();
+    let mut rig = Rig::start(component(0)).await?;
     let mut model = Model { active: 0, previous: None, has_way_back: false, refused: BTreeSet::new(), failures: 0 };
     for number in 0..60 {
         let roll = dice.roll(12);
@@ -541,7 +547,7 @@ async fn walk(seed: u64) -> anyhow::Result<()> {
         match roll {
             0..=3 => {
                 let index = usize::try_from(dice.roll(4))?;
-                let result = rig.install(&components[index]).await?;
+                let result = rig.install(component(index)).await?;
                 if index == model.active {
                     assert_eq!(result, SwapResult::Unchanged, "{step}");
                 } else {
@@ -552,7 +558,7 @@ async fn walk(seed: u64) -> anyhow::Result<()> {
                 }
             }
             4 => {
-                let broken = &components[1][..components[1].len() / 2];
+                let (broken, _) = component(1).split_at(component(1).len() / 2);
                 assert!(matches!(rig.install(broken).await, Err(SwapError::Load(_))), "{step}");
             }
             5 => match (rig.roll_back().await, model.previous) {

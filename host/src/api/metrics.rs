@@ -304,7 +304,10 @@ impl Collector for CallClasses {
 }
 
 fn classes(counted: &[(u64, u64)], scale: impl Fn(u64) -> f64) -> Vec<(f64, u64)> {
-    counted.iter().map(|(bound, count)| (if *bound == u64::MAX { f64::MAX } else { scale(*bound) }, *count)).collect()
+    counted
+        .iter()
+        .map(|(bound, count)| (if *bound == u64::MAX { f64::INFINITY } else { scale(*bound) }, *count))
+        .collect()
 }
 
 fn observed(

@@ -61,7 +61,7 @@ impl AuthStrategy {
     pub(super) async fn describe(callee: Callee<Linked>, services: Services) -> Result<Self, LoadError> {
         let said = callee
             .call(
-                Given::default(),
+                Given::to_describe(),
                 |linked, store| {
                     Box::pin(async move {
                         let plugin = linked.strategy.instantiate_async(&mut *store).await?;

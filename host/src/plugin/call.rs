@@ -58,6 +58,16 @@ pub(super) struct Given {
     /// The caller's own deadline, where it has one.
     pub deadline: Option<Instant>,
     pub request_id: Option<String>,
+    /// At least so much time, whatever the plugin's limit is.
+    pub time_least: Duration,
+}
+
+impl Given {
+    /// For asking a plugin what it is. Nobody waits for it as they wait for a verdict, and a machine that is busy for a
+    /// moment is no reason to turn a component down; fuel bounds it as ever.
+    pub(super) fn to_describe() -> Self {
+        Self { time_least: Duration::from_secs(2), ..Self::default() }
+    }
 }
 
 impl<P: Send + Sync> Callee<P> {
@@ -117,7 +127,7 @@ impl<P: Send + Sync> Callee<P> {
         run: impl for<'s> FnOnce(&'s P, &'s mut Store<CallState>) -> BoxFuture<'s, wasmtime::Result<R>>,
         accept: impl FnOnce(R) -> Result<T, Refused>,
     ) -> Result<T, Ending> {
-        let until = started + self.limits.time;
+        let until = started + self.limits.time.max(given.time_least);
         let until = given.deadline.map_or(until, |deadline| deadline.min(until));
         let time = until.saturating_duration_since(started);
         if time.is_zero() {

@@ -25,7 +25,7 @@ impl NodeAdapter {
     pub(super) async fn describe(callee: Callee<Linked>) -> Result<Self, LoadError> {
         let said = callee
             .call(
-                Given::default(),
+                Given::to_describe(),
                 |linked, store| {
                     Box::pin(async move {
                         let plugin = linked.instantiate_async(&mut *store).await?;

@@ -39,6 +39,8 @@ fn settings(judge: &[u8]) -> anyhow::Result<Settings> {
     Ok(settings
         .with("plugins", "directory", &format!("{folder:?}"))
         .with("plugins", "validate", "[\"validate-strict\", \"judge\"]")
+        // What is counted here are swaps, not how busy the machine is.
+        .with("plugins.validate_limits", "time_ms", "10000")
         .with("log", "level", "\"info\""))
 }
 
@@ -97,7 +99,7 @@ async fn a_thousand_swaps_under_load_fail_no_request() -> anyhow::Result<()> {
     }
     let served = served.load(SeqCst);
     println!("{SWAPS} swaps, {served} requests of {CLIENTS} clients meanwhile, {} failed", failed.len());
-    assert!(failed.is_empty(), "{} failed, first {:?}", failed.len(), failed.first());
+    assert!(failed.is_empty(), "{} failed, among them {:#?}", failed.len(), failed.get(..failed.len().min(5)));
     assert!(served >= 1_000, "that was no load: {served} requests");
     let plugin = until_judge(&host.admin, "drained", |plugin| plugin["previous"]["state"] == "retired").await?;
     assert_eq!(plugin["generation"], json!(SWAPS + 1));
