@@ -121,7 +121,7 @@ impl Rig {
         let parts = PlatformParts {
             config: place.config.clone(),
             adapters: BTreeSet::new(),
-            services: Services { accounts },
+            services: Services { accounts, api_keys: None, http: None, web_cache: WebCache::default() },
             log: Arc::clone(&memory) as Arc<dyn GenerationLog>,
             kept: kept.clone(),
             publish,
@@ -188,8 +188,16 @@ impl Rig {
 }
 
 async fn ask(validator: &Arc<dyn Validator>, who: &str) -> Result<String, JudgeError> {
-    let request =
-        OperationRequest { name: "process.start".to_owned(), principal: Some(who.to_owned()), fields: vec![] };
+    let requester =
+        Requester { name: who.to_owned(), role: Role::Operator, strategy: "test".to_owned(), permissions: vec![] };
+    let request = OperationRequest {
+        name: "process.start".to_owned(),
+        is_mutating: true,
+        requester: Some(requester),
+        targets: vec![],
+        fields: vec![],
+        at: std::time::UNIX_EPOCH,
+    };
     let found = validator.validate(Arc::new(request)).await?;
     Ok(found.into_iter().map(|violation| violation.code).collect())
 }

@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::plugin::{Accounts, BoxFuture, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Strategy};
 use crate::store::{Account, AuditEntry, AuditOutcome, AuditRecord, Store};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -161,7 +162,7 @@ impl House {
     }
 
     fn serve(&self, strategies: Vec<Arc<dyn Strategy>>) {
-        let set = PluginSet { strategies, validators: Vec::new(), adapters: BTreeMap::new() };
+        let set = PluginSet { strategies, ..PluginSet::default() };
         self.plugins.send_replace(Arc::new(set));
     }
 

@@ -71,20 +71,9 @@ impl InputValidator {
     pub(super) async fn describe(callee: Callee<Linked>) -> Result<Self, LoadError> {
         let said = callee
             .call(
-<<<<<<< HEAD:host/src/plugin/validate/mod.rs
-                Given::default(),
+                Given::to_describe(),
                 |linked, store| Box::pin(async move { linked.describe(store).await }),
                 |said| said.map_err(accepted),
-=======
-                Given::to_describe(),
-                |linked, store| {
-                    Box::pin(async move {
-                        let plugin = linked.instantiate_async(&mut *store).await?;
-                        plugin.omnivisor_validate_validator().call_describe(store).await
-                    })
-                },
-                Ok,
->>>>>>> engine:host/src/plugin/validate.rs
             )
             .await;
         let plugin = || callee.name.to_string();
