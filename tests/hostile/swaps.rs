@@ -4,11 +4,11 @@ use crate::component::{World, build, good};
 use crate::place::Place;
 use bytes::Bytes;
 use omnivisor::config::PluginsConfig;
-use omnivisor::model::OperationRequest;
+use omnivisor::model::{OperationRequest, Requester, Role};
 use omnivisor::plugin::{
     Accounts, Author, BoxFuture, GenerationLog, GenerationRecord, GenerationState, JudgeError, LoadError, Platform,
     PlatformParts, PluginEvent, PluginEventKind, PluginFailure, PluginReport, PluginSet, QuarantineReach, Services,
-    SwapEntry, SwapError, SwapResult, Validator,
+    SwapEntry, SwapError, SwapResult, Validator, WebCache,
 };
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};

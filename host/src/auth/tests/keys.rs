@@ -107,11 +107,9 @@ async fn the_last_use_is_written_down_now_and_then() {
 #[tokio::test]
 async fn a_key_may_and_lasts_no_more_than_what_makes_it() {
     let house = House::new().await;
-    let codes = |refusal: AuthRefusal| match refusal {
-        AuthRefusal::KeyWish(faults) => {
-            faults.iter().map(|f| format!("{} {}", f.field(), f.code())).collect::<Vec<_>>()
-        }
-        other => panic!("{other:?}"),
+    let codes = |refusal: AuthRefusal| {
+        let AuthRefusal::KeyWish(faults) = refusal else { panic!("{refusal:?}") };
+        faults.iter().map(|fault| format!("{} {}", fault.field(), fault.code())).collect::<Vec<_>>()
     };
     let bob = house.session_of("bob").await;
     let bad =
