@@ -1,9 +1,7 @@
 //! The binary: reads the arguments and hands over to whoever does the work.
 
-use omnivisor::app::{self, RunError, ServeOptions};
-use omnivisor::cli::args::{
-    Cli, ClientCommand, Command, ConfigCommand, InitArgs, LogFormatArg, PluginCommand, ServeArgs,
-};
+use omnivisor::app::{self, RunError};
+use omnivisor::cli::args::{Cli, ClientCommand, Command, ConfigCommand, InitArgs, PluginCommand};
 use omnivisor::cli::{self, exit};
 use std::io::Write;
 use std::process::ExitCode;
@@ -14,7 +12,7 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> u8 {
     match cli.command {
-        Command::Serve(args) => ended(serve(args).map(|()| String::new())),
+        Command::Serve(args) => ended(app::serve(args.into()).map(|()| String::new())),
         Command::Init(args) => init(args),
         Command::Config(ConfigCommand::Check { file }) => ended(
             app::check_config(file)
@@ -25,14 +23,6 @@ fn dispatch(cli: Cli) -> u8 {
         Command::Completions { shell } => print(&Cli::completions(shell)),
         Command::Client(command) => cli::run(&cli.client, &command),
     }
-}
-
-fn serve(args: ServeArgs) -> Result<(), RunError> {
-    let log_format = args.log_format.map(|format| match format {
-        LogFormatArg::Text => omnivisor::config::LogFormat::Text,
-        LogFormatArg::Json => omnivisor::config::LogFormat::Json,
-    });
-    app::serve(ServeOptions { config: args.config, log_level: args.log_level, log_format })
 }
 
 fn init(args: InitArgs) -> u8 {

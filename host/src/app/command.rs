@@ -5,6 +5,7 @@ use crate::app::exit::RunError;
 use crate::app::shutdown::Ended;
 use crate::app::{logging, paths};
 use crate::auth::{Passwords, create_first_administrator};
+use crate::cli::args::{LogFormatArg, ServeArgs};
 use crate::config::{self, Config, Defaults, LoadError, LogFormat, MachineSecrets, StorageConfig};
 use crate::model::Secret;
 use crate::store::{AuditOutcome, AuditRecord, Store};
@@ -25,6 +26,16 @@ pub struct ServeOptions {
     pub log_level: Option<String>,
     /// Instead of `log.format`.
     pub log_format: Option<LogFormat>,
+}
+
+impl From<ServeArgs> for ServeOptions {
+    fn from(args: ServeArgs) -> Self {
+        let log_format = args.log_format.map(|format| match format {
+            LogFormatArg::Text => LogFormat::Text,
+            LogFormatArg::Json => LogFormat::Json,
+        });
+        Self { config: args.config, log_level: args.log_level, log_format }
+    }
 }
 
 /// Runs a server until SIGINT or SIGTERM. A second signal ends it at once. SIGHUP reads the configuration again.

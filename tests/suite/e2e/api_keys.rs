@@ -1,3 +1,4 @@
+use omnivisor::auth::Action;
 use serde_json::{Value, json};
 use tests::{ADMIN, CommandLine, Host, Settings};
 
@@ -34,7 +35,7 @@ async fn a_key_is_shown_once_listed_and_revoked() -> anyhow::Result<()> {
 #[tokio::test]
 async fn bad_wishes_name_each_field_and_nothing_is_made() -> anyhow::Result<()> {
     let host = Host::start(Settings::new()?).await?;
-    let many: Vec<&str> = vec!["node.read"; 9];
+    let many: Vec<&str> = vec!["node.read"; Action::ALL.len() + 1];
     for (wish, pointers) in [
         (json!({}), vec!["/body"]),
         (json!({ "label": "", "scopes": ["node.read", "root"] }), vec!["/body/label", "/body/scopes/1"]),

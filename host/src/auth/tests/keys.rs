@@ -116,7 +116,7 @@ async fn a_key_may_and_lasts_no_more_than_what_makes_it() {
         KeyWish { label: "a\nb".into(), expires: Some(at(1)), ..wish(&["process.read", "process.control", "root"]) };
     let faults = codes(house.key(&bob, bad).await.unwrap_err());
     assert_eq!(faults, ["label label", "scopes/1 exceeds", "scopes/2 unknown_scope", "expires_in_s past"]);
-    let many = wish(&["node.read"; 9]);
+    let many = wish(&["node.read"; Action::ALL.len() + 1]);
     assert_eq!(codes(house.key(&bob, many).await.unwrap_err()), ["scopes too_many"]);
 
     // A key that makes a key: no more actions, no longer life.
