@@ -1,7 +1,7 @@
 //! What a plugin's author does: write a crate, build it, check, inspect and test the component.
 //!
 //! Knows the plugin room's seams and the limits of the configuration, and nothing of servers, stores or the command
-//! line. Entry points: [`create`], [`build`], [`check`], [`inspect`], [`test`].
+//! line. Entry points: [`create`], [`build`], [`check`], [`inspect`], [`test()`].
 
 mod build;
 mod call;
