@@ -104,7 +104,7 @@ impl Running {
             adapters,
             services,
             log,
-            kept: config.storage.path.with_file_name("plugins"),
+            kept: config.storage.path.with_file_name("plugin-generations"),
             publish,
             events: swaps,
             stop: stop_owners.clone(),

@@ -37,7 +37,8 @@ impl Kept {
         Err(io::Error::new(io::ErrorKind::InvalidData, "the kept file is damaged"))
     }
 
-    /// Removes every copy that is not among these.
+    /// Removes every copy that is not among these. What has another name than a copy's is somebody else's and stays: the
+    /// folder may be one that the operator uses too.
     pub(super) fn prune(&self, keep: &BTreeSet<String>) -> io::Result<()> {
         let entries = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -45,8 +46,11 @@ impl Kept {
         };
         for entry in entries {
             let path = entry?.path();
-            let is_kept = path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| keep.contains(stem));
-            if !is_kept && path.extension().is_some_and(|extension| extension == "wasm" || extension == "part") {
+            let Some(stem) = path.file_stem().and_then(|stem| stem.to_str()).filter(|stem| is_digest(stem)) else {
+                continue;
+            };
+            let is_ours = path.extension().is_some_and(|extension| extension == "wasm" || extension == "part");
+            if is_ours && !keep.contains(stem) {
                 fs::remove_file(&path)?;
             }
         }
@@ -56,6 +60,11 @@ impl Kept {
     pub(super) fn path(&self, digest: &str) -> PathBuf {
         self.directory.join(format!("{digest}.wasm"))
     }
+}
+
+/// Whether a name is that of a copy: 64 hexadecimal digits in lower case.
+fn is_digest(stem: &str) -> bool {
+    stem.len() == 64 && stem.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Puts a file in the place of another in one step: a reader sees the old one or the new one, never a part.
@@ -103,8 +112,11 @@ mod tests {
         kept.keep(&digest, b"component").expect("a damaged copy is written again");
         assert_eq!(kept.find(&digest, 100).expect("whole"), b"component");
         kept.keep(&digest_of(b"other"), b"other").expect("room");
+        let operators = place.path().join("plugins/validate-strict.wasm");
+        fs::write(&operators, b"component").expect("room");
         kept.prune(&BTreeSet::from([digest.clone()])).expect("our folder");
-        assert_eq!(fs::read_dir(place.path().join("plugins")).expect("our folder").count(), 1);
+        assert!(operators.exists(), "a file that is not ours stays, wherever it lies");
+        assert_eq!(fs::read_dir(place.path().join("plugins")).expect("our folder").count(), 2);
         assert!(kept.find(&digest, 100).is_ok());
     }
 }
