@@ -71,7 +71,7 @@ if command -v cargo-nextest >/dev/null; then
 else
     step tests cargo test --workspace --lib --bins --tests --locked
 fi
-step packing cargo test --quiet --locked -p plugin-sdk --features pack --bins
+step packing cargo test --quiet --locked -p plugin-sdk --features pack --lib --bins
 step examples cargo test --quiet --doc --workspace --locked
 step demo env OMNIVISOR_BINARY="${CARGO_TARGET_DIR:-target}/debug/omnivisor" scripts/demo-smoke.sh
 if command -v cargo-deny >/dev/null; then
