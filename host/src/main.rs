@@ -1,9 +1,8 @@
 //! The binary: reads the arguments and hands over to whoever does the work.
 
-use omnivisor::app::{self, RunError, ServeOptions};
-use omnivisor::cli::args::{Cli, Command, ConfigCommand, InitArgs, LogFormatArg, ServeArgs};
+use omnivisor::app::{self, RunError};
+use omnivisor::cli::args::{Cli, Command, ConfigCommand, InitArgs};
 use omnivisor::cli::{self, exit};
-use omnivisor::config::LogFormat;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -13,23 +12,16 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> u8 {
     match cli.command {
-        Command::Serve(args) => ended(serve(args).map(|()| String::new())),
+        Command::Serve(args) => ended(app::serve(args.into()).map(|()| String::new())),
         Command::Init(args) => init(args),
         Command::Config(ConfigCommand::Check { file }) => ended(
             app::check_config(file)
                 .map(|(path, config)| format!("{}: no faults, {} nodes\n", path.display(), config.nodes.len())),
         ),
         Command::Completions { shell } => print(&Cli::completions(shell)),
+        Command::PluginCompiler(args) => app::compile_plugin(&args),
         Command::Client(command) => cli::run(&cli.client, &command),
     }
-}
-
-fn serve(args: ServeArgs) -> Result<(), RunError> {
-    let log_format = args.log_format.map(|format| match format {
-        LogFormatArg::Text => LogFormat::Text,
-        LogFormatArg::Json => LogFormat::Json,
-    });
-    app::serve(ServeOptions { config: args.config, log_level: args.log_level, log_format })
 }
 
 fn init(args: InitArgs) -> u8 {

@@ -28,11 +28,12 @@ impl Settings {
     pub fn new() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("omnivisor-host-").tempdir()?;
         let this = Self { folder, sections: BTreeMap::new(), nodes: String::new() };
-        let database = this.path("omnivisor.redb");
+        let (database, cache) = (this.path("omnivisor.redb"), this.path("cache"));
         Ok(this
             .with("server", "listen", "\"127.0.0.1:0\"")
             .with("storage", "path", &format!("{database:?}"))
             .with("plugins", "directory", &format!("{:?}", places::plugins()?))
+            .with("plugins", "cache_directory", &format!("{cache:?}"))
             .with("log", "level", "\"trace\""))
     }
 

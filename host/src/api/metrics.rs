@@ -5,7 +5,7 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::model::ProcessState;
-use crate::plugin::LoadedPlugin;
+use crate::plugin::{LoadedPlugin, Toolchain, ToolchainCounts};
 use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -78,19 +78,26 @@ struct PluginOutcomeLabels {
     outcome: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
 /// Counters of the edge.
 #[derive(Debug)]
 pub struct Metrics {
     plugins: Vec<LoadedPlugin>,
+    toolchain: Toolchain,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
 }
 
 impl Metrics {
-    /// Counters at zero, beside those that the plugins keep themselves.
+    /// Counters at zero, beside those that the plugins and their toolchain keep themselves.
     #[must_use]
-    pub fn new(plugins: Vec<LoadedPlugin>) -> Self {
-        Self { plugins, requests: Family::default(), seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)) }
+    pub fn new(plugins: Vec<LoadedPlugin>, toolchain: Toolchain) -> Self {
+        let seconds: Family<_, _, fn() -> Histogram> = Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        Self { plugins, toolchain, requests: Family::default(), seconds }
     }
 
     pub(super) fn request(&self, route: &str, method: &Method, status: u16, took: Duration) {
@@ -111,6 +118,7 @@ impl Metrics {
         host(&mut registry, edge);
         feed(&mut registry, edge);
         plugins(&mut registry, &self.plugins);
+        artefacts(&mut registry, self.toolchain.counts());
         let mut text = String::new();
         encode(&mut text, &registry).map_err(|error| ApiError::Internal { what: format!("metrics: {error}") })?;
         Ok(text)
@@ -193,6 +201,7 @@ fn plugins(registry: &mut Registry, loaded: &[LoadedPlugin]) {
     let seconds = Family::<PluginLabel, Counter<f64, AtomicU64>>::default();
     let running = Family::<PluginLabel, Gauge>::default();
     let memory = Family::<PluginLabel, Gauge>::default();
+    let dropped = Family::<PluginLabel, Counter>::default();
     for plugin in loaded {
         let figures = plugin.counters.snapshot();
         let label = PluginLabel { plugin: plugin.name.clone() };
@@ -203,12 +212,23 @@ fn plugins(registry: &mut Registry, loaded: &[LoadedPlugin]) {
         seconds.get_or_create(&label).inc_by(figures.time_total.as_secs_f64());
         running.get_or_create(&label).set(i64::try_from(figures.running).unwrap_or(i64::MAX));
         memory.get_or_create(&label).set(i64::try_from(figures.memory_bytes_peak).unwrap_or(i64::MAX));
+        dropped.get_or_create(&label).inc_by(figures.log_lines_dropped);
     }
     registry.register("plugin_calls", "Calls of plugins, by outcome", calls);
     registry.register("plugin_fuel", "Fuel used", fuel);
     registry.register("plugin_call_seconds", "Time spent in calls, waits included", seconds);
     registry.register("plugin_calls_running", "Calls under way", running);
     registry.register("plugin_memory_bytes_peak", "Most linear memory one call had", memory);
+    registry.register("plugin_log_lines_dropped", "Log lines beyond the budget", dropped);
+}
+
+fn artefacts(registry: &mut Registry, counts: ToolchainCounts) {
+    let artefacts = Family::<ResultLabel, Counter>::default();
+    let ToolchainCounts { cached, compiled, unfit, failed } = counts;
+    for (result, count) in [("cached", cached), ("compiled", compiled), ("unfit", unfit), ("failed", failed)] {
+        artefacts.get_or_create(&ResultLabel { result }).inc_by(count);
+    }
+    registry.register("plugin_artefacts", "Compiled code of plugins, by where it came from", artefacts);
 }
 
 /// Callers invent methods; labels have to be few.

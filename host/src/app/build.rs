@@ -6,7 +6,7 @@ use crate::auth::{Auth, AuthParts, Passwords};
 use crate::config::Config;
 use crate::hub::{Hub, HubLimits};
 use crate::node::Pool;
-use crate::plugin::{self, Services};
+use crate::plugin::{self, Compiler, Services, Toolchain};
 use crate::store::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -20,14 +20,19 @@ const RELAY_EVENTS_MAX: usize = 4_096;
 
 /// Runs a host on `listener` until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
 ///
-/// Requests are taken before the first node is connected. A host without accounts prints a setup token to standard
+/// Plugins are compiled by `compiler`. Requests are taken before the first node is connected. A host without accounts prints a setup token to standard
 /// error, once.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start. Nothing is left running then.
-pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<Ended, RunError> {
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    stop: CancellationToken,
+    compiler: Compiler,
+) -> Result<Ended, RunError> {
     let store = Store::open(&config.storage)?;
-    let running = match Running::start(&config, listener, store.clone(), stop.clone()).await {
+    let running = match Running::start(&config, listener, store.clone(), stop.clone(), compiler).await {
         Ok(running) => running,
         Err(error) => {
             store.close().await?;
@@ -52,11 +57,17 @@ impl Running {
         listener: TcpListener,
         store: Store,
         stop: CancellationToken,
+        compiler: Compiler,
     ) -> Result<Self, RunError> {
         let (connections, owners) = (TaskTracker::new(), TaskTracker::new());
         let stop_owners = CancellationToken::new();
         let (publish, plugins) = watch::channel(Arc::default());
         let passwords = Arc::new(Passwords::new(store.clone(), connections.clone()));
+        // Without the key a start is slow, and not wrong.
+        let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
+        let key = store.artefact_key().await.map_err(unsealed).ok();
+        let toolchain =
+            Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|e| RunError::Plugins(vec![e]))?;
         let auth = Auth::new(AuthParts {
             store,
             passwords: Arc::clone(&passwords),
@@ -66,9 +77,8 @@ impl Running {
             timeout: config.server.session_timeout,
         });
         let adapters: BTreeSet<String> = config.nodes.iter().map(|node| node.adapter.clone()).collect();
-        let loaded = plugin::load(&config.plugins, &adapters, Services { accounts: passwords })
-            .await
-            .map_err(RunError::Plugins)?;
+        let services = Services { accounts: passwords, toolchain: toolchain.clone() };
+        let loaded = plugin::load(&config.plugins, &adapters, services).await.map_err(RunError::Plugins)?;
         publish.send_replace(Arc::clone(&loaded.set));
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
@@ -82,7 +92,7 @@ impl Running {
             hub,
             plugins,
             config: config.server.clone(),
-            metrics: Metrics::new(loaded.plugins),
+            metrics: Metrics::new(loaded.plugins, toolchain),
             stop: stop.clone(),
             tracker: connections.clone(),
             openapi: api::openapi()?.into(),

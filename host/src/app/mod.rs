@@ -12,6 +12,6 @@ mod relay;
 mod shutdown;
 
 pub use build::run;
-pub use command::{ServeOptions, check_config, init, init_storage, serve};
+pub use command::{ServeOptions, check_config, compile_plugin, init, init_storage, serve};
 pub use exit::RunError;
 pub use shutdown::Ended;

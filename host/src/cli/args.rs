@@ -57,6 +57,9 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Compile a component from standard input to machine code on standard output; the server starts it
+    #[command(hide = true)]
+    PluginCompiler(PluginCompilerArgs),
     /// The client's commands.
     #[command(flatten)]
     Client(ClientCommand),
@@ -74,6 +77,20 @@ pub struct ServeArgs {
     /// Overrides the configuration
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormatArg>,
+}
+
+/// `omnivisor plugin-compiler`
+#[derive(Debug, Clone, Args)]
+pub struct PluginCompilerArgs {
+    /// Address space it may use
+    #[arg(long, value_name = "BYTES")]
+    pub memory_bytes: u64,
+    /// Processor time it may use
+    #[arg(long, value_name = "SECONDS")]
+    pub cpu_seconds: u64,
+    /// The largest component it takes
+    #[arg(long, value_name = "BYTES")]
+    pub component_bytes_max: u64,
 }
 
 /// The form of the server's log lines.
@@ -267,7 +284,11 @@ impl Cli {
         let cli = Self::from_arg_matches(&matches)?;
         match cli.command {
             Command::Client(_) => Ok(cli),
-            Command::Serve(_) | Command::Init(_) | Command::Config(_) | Command::Completions { .. } => {
+            Command::Serve(_)
+            | Command::Init(_)
+            | Command::Config(_)
+            | Command::Completions { .. }
+            | Command::PluginCompiler(_) => {
                 refuse_client_options(&matches)?;
                 Ok(cli)
             }
@@ -328,6 +349,12 @@ mod tests {
             assert!(read(line).expect_err(line).use_stderr(), "{line}");
         }
         assert!(!read("omnivisor help").expect_err("help is shown instead").use_stderr());
+    }
+
+    #[test]
+    fn the_compiler_is_not_for_people() {
+        assert!(read("omnivisor plugin-compiler --memory-bytes 1 --cpu-seconds 2 --component-bytes-max 3").is_ok());
+        assert!(!Cli::command().render_long_help().to_string().contains("plugin-compiler"));
     }
 
     #[test]

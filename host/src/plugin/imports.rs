@@ -9,7 +9,7 @@ use crate::plugin::class::{ACCOUNTS, EXCHANGE, LOG};
 use crate::plugin::exchange::{check, reply};
 use crate::plugin::state::{CallState, LogBook};
 use crate::plugin::text::clean;
-use crate::plugin::{PasswordCheck, PluginClass};
+use crate::plugin::{PasswordCheck, PluginClass, wasi};
 use std::fmt::Write as _;
 use tokio::time::Instant;
 use wasmtime::component::{Linker, LinkerInstance};
@@ -18,14 +18,15 @@ use wasmtime::{StoreContextMut, Trap};
 /// Fuel that a call of the host costs, besides one unit a byte.
 const CALL_FUEL: u64 = 1_000;
 /// Bytes of a log line, message and fields together.
-const LINE_BYTES_MAX: usize = 4_096;
+pub(super) const LINE_BYTES_MAX: usize = 4_096;
 const USERNAME_BYTES_MAX: usize = 255;
 const PASSWORD_BYTES_MAX: usize = 1_024;
 
 type Fields = Vec<(String, String)>;
 
-/// Links exactly what the class's world names, and nothing else.
+/// Links exactly what the class's world names, WASI as far as it is harmless, and nothing else.
 pub(super) fn offer(linker: &mut Linker<CallState>, class: PluginClass) -> wasmtime::Result<()> {
+    wasi::offer(linker)?;
     add_log(&mut linker.instance(LOG)?)?;
     match class {
         PluginClass::Auth => add_accounts(&mut linker.instance(ACCOUNTS)?),
@@ -101,7 +102,7 @@ fn add_exchange(host: &mut LinkerInstance<'_, CallState>) -> wasmtime::Result<()
 }
 
 /// Takes the price of a call that moved so many bytes from the plugin's fuel and from its bytes.
-fn charge(cx: &mut StoreContextMut<'_, CallState>, bytes: usize) -> wasmtime::Result<()> {
+pub(super) fn charge(cx: &mut StoreContextMut<'_, CallState>, bytes: usize) -> wasmtime::Result<()> {
     let bytes_left = cx.data().bytes_left.saturating_sub(bytes);
     cx.data_mut().bytes_left = bytes_left;
     // The engine's own budget is one for each call of the host; this makes it one for the whole call of the plugin.
@@ -121,7 +122,7 @@ fn rearm(cx: &mut StoreContextMut<'_, CallState>) {
     cx.set_epoch_deadline(1);
 }
 
-fn write_line(log: &LogBook, level: &Level, message: &str, fields: &Fields) {
+pub(super) fn write_line(log: &LogBook, level: &Level, message: &str, fields: &Fields) {
     let message = clean(message, LINE_BYTES_MAX);
     let mut rest = String::new();
     for (key, value) in fields {

@@ -5,14 +5,15 @@ use crate::plugin::bindings::adapter::NodeAdapterPre;
 use crate::plugin::bindings::auth::AuthStrategyPre;
 use crate::plugin::bindings::validate::InputValidatorPre;
 use crate::plugin::call::Callee;
-use crate::plugin::inspect::{COMPONENT_BYTES_MAX, inspect};
+use crate::plugin::inspect::inspect;
 use crate::plugin::node::NodeAdapter;
 use crate::plugin::state::CallState;
 use crate::plugin::text::clean;
 use crate::plugin::ticker::Ticker;
 use crate::plugin::validate::InputValidator;
 use crate::plugin::{
-    Adapter, LoadError, PluginClass, PluginCounters, PluginSet, Services, Strategy, Validator, engine, imports,
+    Adapter, LoadError, PluginClass, PluginCounters, PluginSet, Services, Strategy, Toolchain, Validator, engine,
+    imports,
 };
 use futures_util::StreamExt as _;
 use sha2::{Digest as _, Sha256};
@@ -44,7 +45,7 @@ pub struct LoadedPlugin {
     pub digest: String,
     /// Bytes of the component.
     pub size_bytes: u64,
-    /// How long compiling it took.
+    /// How long compiling it took, or reading what was compiled before.
     pub compile_time: Duration,
     /// What it has done since.
     pub counters: Arc<PluginCounters>,
@@ -53,14 +54,14 @@ pub struct LoadedPlugin {
 /// Loads the plugins that the configuration names and the `adapters` that its nodes name, each from
 /// `directory/NAME.wasm`: inspects, compiles, links, and asks each what it is.
 ///
-/// Compiling happens on blocking threads, as many at once as there are cores. All or nothing: with one fault there is
-/// no set.
+/// Files are read and inspected on blocking threads; compiling is the toolchain's. All or nothing: with one fault there
+/// is no set.
 ///
 /// # Errors
 /// One [`LoadError`] for each plugin that cannot serve, so that all are told at once.
 ///
 /// # Cancel safety
-/// Dropping the future leaves nothing but a compilation under way, which ends by itself.
+/// Dropping the future ends a compilation under way in a child; one in this process ends by itself.
 pub async fn load(
     config: &PluginsConfig,
     adapters: &BTreeSet<String>,
@@ -161,7 +162,7 @@ impl Loader {
             return Err(LoadError::Engine { class, reason: "it was never made".to_owned() });
         };
         let path = self.directory.join(format!("{name}.wasm"));
-        let compiled = compile_aside(engine.clone(), class, name.to_owned(), path).await?;
+        let compiled = compile_aside(&self.services.toolchain, engine, class, name, path).await?;
         let linked = link(engine, class, name, &compiled.component)?;
         let (ready, counters) = self.describe(class, name, limits, engine, linked).await?;
         let Compiled { digest, size_bytes, compile_time, .. } = compiled;
@@ -212,31 +213,30 @@ impl Loader {
 }
 
 async fn compile_aside(
-    engine: Engine,
+    toolchain: &Toolchain,
+    engine: &Engine,
     class: PluginClass,
-    plugin: String,
+    plugin: &str,
     path: PathBuf,
 ) -> Result<Compiled, LoadError> {
-    let name = plugin.clone();
-    let work = tokio::task::spawn_blocking(move || compile(&engine, class, &plugin, &path));
-    work.await.unwrap_or_else(|error| {
-        tracing::error!(target: "omnivisor::plugin", plugin = name, %error, "compiling did not end well");
-        Err(LoadError::Compile { plugin: name, reason: "the compiler failed".to_owned() })
-    })
+    let (name, bytes_max) = (plugin.to_owned(), toolchain.component_bytes_max());
+    let read = tokio::task::spawn_blocking(move || {
+        // Read once: what was inspected is what is compiled and what the digest is of, whatever becomes of the file.
+        let bytes = read(&name, &path, bytes_max)?;
+        inspect(&name, class, &bytes)?;
+        let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok((Arc::<[u8]>::from(bytes), digest))
+    });
+    let (bytes, digest) = read.await.unwrap_or_else(|error| {
+        tracing::error!(target: "omnivisor::plugin", plugin, %error, "inspecting did not end well");
+        Err(LoadError::Compile { plugin: plugin.to_owned(), reason: "the host failed while inspecting it".to_owned() })
+    })?;
+    let (size_bytes, started) = (bytes.len() as u64, Instant::now());
+    let component = toolchain.make(engine, plugin, bytes, &digest).await?;
+    Ok(Compiled { component, digest, size_bytes, compile_time: started.elapsed() })
 }
 
-fn compile(engine: &Engine, class: PluginClass, plugin: &str, path: &Path) -> Result<Compiled, LoadError> {
-    // Read once: what was inspected is what is compiled and what the digest is of, whatever becomes of the file.
-    let bytes = read(plugin, path)?;
-    inspect(plugin, class, &bytes)?;
-    let digest = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let started = Instant::now();
-    let component = Component::from_binary(engine, &bytes)
-        .map_err(|error| LoadError::Compile { plugin: plugin.to_owned(), reason: clean(&format!("{error:#}"), 512) })?;
-    Ok(Compiled { component, digest, size_bytes: bytes.len() as u64, compile_time: started.elapsed() })
-}
-
-fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
+fn read(plugin: &str, path: &Path, bytes_max: usize) -> Result<Vec<u8>, LoadError> {
     let failed = |source: io::Error| {
         let (plugin, path) = (plugin.to_owned(), path.to_owned());
         if source.kind() == io::ErrorKind::NotFound {
@@ -251,7 +251,10 @@ fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > bytes_max {
+        return Err(LoadError::TooLarge { plugin: plugin.to_owned(), bytes_max: bytes_max as u64 });
+    }
     Ok(bytes)
 }
 

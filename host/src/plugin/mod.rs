@@ -3,10 +3,14 @@
 //! The only room that names wasmtime. Knows nothing of sockets, of the store or of who is asking: bytes to a node and
 //! password checks go through the seams [`Exchange`] and [`Accounts`]. Entry point: [`load`].
 
+mod artefact;
 mod auth;
 mod bindings;
+mod cache;
 mod call;
 mod class;
+mod compile;
+mod compiler;
 mod counters;
 mod ending;
 mod engine;
@@ -24,9 +28,13 @@ mod storm;
 mod structure;
 mod text;
 mod ticker;
+mod toolchain;
 mod validate;
+mod wasi;
 
 pub use class::PluginClass;
+pub use compile::Compiler;
+pub use compiler::{CompilerError, CompilerLimits, REFUSED, compile_stream};
 pub use counters::{CountersSnapshot, PluginCounters};
 pub use error::LoadError;
 pub use load::{LoadedPlugin, LoadedPlugins, load};
@@ -35,3 +43,4 @@ pub use seam::{
     ExchangeResponse, HintsRead, HttpClient, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Services,
     Strategy, StreamRequest, Validator, WebRequest,
 };
+pub use toolchain::{Toolchain, ToolchainCounts};

@@ -2,6 +2,7 @@ use crate::model::{
     AdapterFault, AdapterInfo, Credential, LogChannel, LogRange, LogSlice, Observation, Operation, OperationRequest,
     PeerFacts, Process, ProcessId, Redirection, Secret, StrategyInfo, Verdict, Violation,
 };
+use crate::plugin::Toolchain;
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -141,11 +142,13 @@ pub struct WebRequest {
     pub response_bytes_max: usize,
 }
 
-/// What the host lends to its plugins.
+/// What the host lends to its plugins, and what makes them ready.
 #[derive(Clone)]
 pub struct Services {
     /// Password checks.
     pub accounts: Arc<dyn Accounts>,
+    /// Compiles them.
+    pub toolchain: Toolchain,
 }
 
 /// How to open a hint stream.

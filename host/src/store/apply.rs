@@ -1,6 +1,7 @@
+use crate::model::Secret;
 use crate::store::audit::{AuditKey, AuditRecord, encode_audit};
 use crate::store::record::{decode_account, decode_session, encode_account, encode_session};
-use crate::store::tables::{ACCOUNTS, AUDIT, SESSIONS};
+use crate::store::tables::{ACCOUNTS, ARTEFACT_KEY, AUDIT, META, SESSIONS};
 use crate::store::writer::Write;
 use crate::store::{Account, Session, SessionId, StoreError};
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
@@ -31,6 +32,10 @@ pub(super) enum Change {
     PurgeSessions {
         now: SystemTime,
         idle_timeout: Duration,
+    },
+    /// Kept only if there is none: who asks at the same time gets the same one.
+    MakeArtefactKey {
+        key: Secret,
     },
 }
 
@@ -73,6 +78,7 @@ fn apply(txn: &WriteTransaction, batch: &[Write]) -> Result<(Results, bool), red
 }
 
 struct Tables<'txn> {
+    meta: Table<'txn, &'static str, &'static [u8]>,
     accounts: Table<'txn, &'static str, &'static [u8]>,
     sessions: Table<'txn, [u8; 32], &'static [u8]>,
     audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
@@ -83,7 +89,8 @@ impl<'txn> Tables<'txn> {
     fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::Error> {
         let audit = txn.open_table(AUDIT)?;
         let last = audit.last()?.map_or(AuditKey::ORIGIN, |(key, _)| AuditKey::from_bytes(key.value()));
-        Ok(Self { accounts: txn.open_table(ACCOUNTS)?, sessions: txn.open_table(SESSIONS)?, audit, last })
+        let (meta, accounts) = (txn.open_table(META)?, txn.open_table(ACCOUNTS)?);
+        Ok(Self { meta, accounts, sessions: txn.open_table(SESSIONS)?, audit, last })
     }
 
     fn append(&mut self, record: &AuditRecord) -> Result<(), redb::Error> {
@@ -103,7 +110,16 @@ impl<'txn> Tables<'txn> {
             Change::DeleteSession { id } => Ok(Ok(u64::from(self.sessions.remove(id.0)?.is_some()))),
             Change::TouchSession { id, used } => self.touch(*id, *used),
             Change::PurgeSessions { now, idle_timeout } => self.purge(*now, *idle_timeout),
+            Change::MakeArtefactKey { key } => self.make_artefact_key(key),
         }
+    }
+
+    fn make_artefact_key(&mut self, key: &Secret) -> Result<Result<u64, StoreError>, redb::Error> {
+        if self.meta.get(ARTEFACT_KEY)?.is_some() {
+            return Ok(Ok(0));
+        }
+        self.meta.insert(ARTEFACT_KEY, key.reveal().as_bytes())?;
+        Ok(Ok(1))
     }
 
     fn create_account(&mut self, account: &Account, is_first: bool) -> Result<Result<u64, StoreError>, redb::Error> {
