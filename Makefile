@@ -1,7 +1,7 @@
 # Short names for what is done often. The work is done by cargo and by the scripts, which can be run by themselves.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long bench plugins lint setup
+.PHONY: help demo test test-long fuzz bench plugins lint setup
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -12,8 +12,13 @@ demo: ## three supervisords and a server to play with; Ctrl-C ends and removes a
 test: ## everything that CI runs
 	@exec scripts/test.sh
 
-test-long: ## more cases of every property, then everything that CI runs
-	@PROPTEST_CASES=20000 exec scripts/test.sh
+test-long: ## more cases of every property, half an hour of fuzzing, and everything that CI runs
+	@PROPTEST_CASES=20000 OMNIVISOR_FUZZ_SECONDS=1800 exec scripts/test.sh
+
+fuzz: ## half an hour of components that nobody wrote, or OMNIVISOR_FUZZ_SECONDS of them
+	@scripts/setup.sh build plugins
+	@scripts/build-plugins.sh
+	@OMNIVISOR_FUZZ_SECONDS=$${OMNIVISOR_FUZZ_SECONDS:-1800} cargo test --locked -p tests --test hostile -- --nocapture fuzz
 
 bench: ## the figures of docs/benchmarks.md
 	@scripts/setup.sh build plugins supervisord

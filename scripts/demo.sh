@@ -207,6 +207,7 @@ path = "$folder/omnivisor.redb"
 
 [plugins]
 directory = "$plugins"
+cache_directory = "$folder/cache"
 TOML
 say "starting supervisord for ${nodes[*]}"
 for node in "${nodes[@]}"; do start_node "$node"; done

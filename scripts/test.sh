@@ -47,6 +47,10 @@ skip() {
     steps+=("$(printf '%6s    %s (skipped: %s)' '-' "$1" "$2")")
 }
 
+# For the step of that name alone: among the other tests ten seconds are enough.
+fuzz_seconds=${OMNIVISOR_FUZZ_SECONDS:-60}
+unset OMNIVISOR_FUZZ_SECONDS
+
 begin=0
 profile=default
 [ -z "${CI:-}" ] || profile=ci
@@ -72,6 +76,8 @@ else
     step tests cargo test --workspace --lib --bins --tests --locked
 fi
 step packing cargo test --quiet --locked -p plugin-sdk --features pack --lib --bins
+step fuzz env OMNIVISOR_FUZZ_SECONDS="$fuzz_seconds" \
+    cargo test --quiet --locked -p tests --test hostile -- --nocapture fuzz
 step examples cargo test --quiet --doc --workspace --locked
 step demo env OMNIVISOR_BINARY="${CARGO_TARGET_DIR:-target}/debug/omnivisor" scripts/demo-smoke.sh
 if command -v cargo-deny >/dev/null; then

@@ -21,6 +21,7 @@ fn dispatch(cli: Cli) -> u8 {
         Command::Plugin(PluginCommand::Author(command)) => app::author(command, cli.client.json),
         Command::Plugin(PluginCommand::Server(command)) => cli::run(&cli.client, &ClientCommand::Plugin(command)),
         Command::Completions { shell } => print(&Cli::completions(shell)),
+        Command::PluginCompiler(args) => app::compile_plugin(&args),
         Command::Client(command) => cli::run(&cli.client, &command),
     }
 }

@@ -11,15 +11,17 @@ mod component;
 mod place;
 
 use component::{World, from_fixture, good};
+use futures_util::StreamExt as _;
 use omnivisor::config::CallLimits;
-use omnivisor::model::{Field, OperationRequest};
-use omnivisor::plugin::{Adapter, LoadedPlugins};
+use omnivisor::model::{Field, OperationRequest, Secret};
+use omnivisor::plugin::{Adapter, Compiler, LoadedPlugins};
 use place::{LIMITS, Node, Place};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
+use wasm_encoder::{ComponentSection as _, CustomSection};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, Store};
 
@@ -45,13 +47,74 @@ fn main() -> anyhow::Result<()> {
     }
     hashing(&runtime)?;
     let warm = warm(&runtime, &good(World::Validate)?).map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    row("warm instance, call only, no work", &warm);
+    row("warm instance, call only, no work (the host keeps none)", &warm);
     stops(&runtime)?;
     for threads in [1, 2] {
         let calls = throughput(&adapter, threads)?;
-        println!("{:<58} {calls:>10.0}/s", format!("fresh calls on {threads} thread(s)"));
+        println!("{:<58} {calls:>10.0}/s", format!("instances, each with one call, on {threads} thread(s)"));
+    }
+    idle(&runtime)?;
+    starts(&runtime)
+}
+
+/// What instances cost that do nothing: a thousand calls that wait for their node.
+fn idle(runtime: &Runtime) -> anyhow::Result<()> {
+    const CALLS: usize = 1_000;
+    let limits = CallLimits { calls_max: CALLS, time: Duration::from_secs(60), ..LIMITS };
+    let loaded = load_adapter(runtime, &from_fixture(World::Adapter, "asks-its-node")?, limits)?;
+    let adapter = one_adapter(&loaded)?;
+    let wait = |time| {
+        runtime.block_on(async {
+            let deadline = Instant::now() + time;
+            let call = || adapter.observe(Arc::new(Node::Forgetful), deadline);
+            let mut calls: futures_util::stream::FuturesUnordered<_> = (0..CALLS).map(|_| call()).collect();
+            // Polled until each of them waits.
+            let before = resident();
+            let ended = tokio::time::timeout(time / 2, calls.next()).await;
+            anyhow::ensure!(ended.is_err(), "a call ended: {ended:?}");
+            Ok(resident().saturating_sub(before))
+        })
+    };
+    let bytes = wait(Duration::from_secs(4))?;
+    println!("{:<58} {:>9} KiB", "memory of an idle instance, of 1,000", bytes / CALLS as u64 / 1024);
+    Ok(())
+}
+
+/// How long a start with twenty plugins takes, all of which have to be compiled, or none.
+fn starts(runtime: &Runtime) -> anyhow::Result<()> {
+    const PLUGINS: usize = 20;
+    let path = tests::plugins()?.join("node-supervisord.wasm");
+    let component = std::fs::read(path)?;
+    let mut place = Place::new()?;
+    for number in 0..PLUGINS {
+        // The same code twenty times, and twenty digests.
+        let mut bytes = component.clone();
+        let name = format!("number {number}");
+        CustomSection { name: name.into(), data: b"".into() }.append_to_component(&mut bytes);
+        place = place.adapter(&format!("node-{number}"), &bytes)?;
+    }
+    place.config.adapter_limits = CallLimits { fuel: 500_000_000, ..LIMITS };
+    place.key = Some(Secret::new("bench".to_owned()));
+    place.compiler = tests::omnivisor().map_or(Compiler::InProcess, |program| Compiler::Child { program });
+    let form = if place.compiler == Compiler::InProcess { "in process" } else { "in a child each" };
+    for (label, cached) in [(format!("cold, compiled {form}"), false), ("warm".to_owned(), true)] {
+        let toolchain = place.toolchain()?;
+        let started = Instant::now();
+        let loaded = runtime.block_on(place.load_with(toolchain.clone()));
+        let (took, counts) = (started.elapsed(), toolchain.counts());
+        loaded.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
+        let expected = if cached { counts.cached } else { counts.compiled };
+        anyhow::ensure!(expected == PLUGINS as u64, "not {label}: {counts:?}");
+        let label = format!("start of 20 plugins of {} KiB, {label}", component.len() >> 10);
+        println!("{label:<58} {:>12}", show(took));
     }
     Ok(())
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).map_or(0, |pages| pages * 4_096)
 }
 
 /// A validator that reads all of a value, beside the same loop in this process.
@@ -167,7 +230,7 @@ fn observe(runtime: &Runtime, adapter: &Arc<dyn Adapter>) -> anyhow::Result<()> 
 }
 
 fn runtime() -> anyhow::Result<Runtime> {
-    Ok(tokio::runtime::Builder::new_current_thread().enable_time().build()?)
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
 }
 
 fn load(runtime: &Runtime, place: &Place) -> anyhow::Result<LoadedPlugins> {

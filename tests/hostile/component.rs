@@ -73,7 +73,7 @@ const ANSWERS: [(u32, &[u32]); 10] = [
 ];
 const TEXTS: [(u32, &str); 5] = [(2048, "test"), (2100, "gp"), (2320, "password"), (2328, "*"), (2340, "ann")];
 
-const FRAME: &str = r#"
+const REALLOC: &str = r#"
   (func $cabi_realloc (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
     (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
     (global.set $heap (i32.add (local.get $at) (local.get 3)))
@@ -173,15 +173,38 @@ pub(crate) fn good(world: World) -> anyhow::Result<Vec<u8>> {
     build(world, "")
 }
 
+/// An adapter with the fields of a fixture, as a toolchain makes it that knows WASI.
+pub(crate) fn guest(fixture: &str) -> anyhow::Result<Vec<u8>> {
+    const WASI: [&str; 6] = ["io", "cli", "clocks", "random", "filesystem", "sockets"];
+    let folders = WASI.iter().map(|package| format!("tests/fixtures/wit/{package}"));
+    let folders = folders.chain(["wit/adapter/0.1.0".to_owned()]);
+    let module = wat::parse_str(module(World::Adapter, &text(fixture)?)?)?;
+    lift(module, folders, "tests/fixtures/wit/guest", "omnivisor:guest/node-adapter")
+        .with_context(|| format!("building {fixture}"))
+}
+
 /// A component of `world` with these fields of a core module.
 pub(crate) fn build(world: World, fields: &str) -> anyhow::Result<Vec<u8>> {
-    let mut module = wat::parse_str(module(world, fields)?)?;
+    from_module(world, wat::parse_str(module(world, fields)?)?)
+}
+
+/// A component of `world` from a whole core module.
+pub(crate) fn from_module(world: World, module: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+    lift(module, std::iter::empty(), &format!("wit/{}", world.folder()), world.name())
+}
+
+fn lift(
+    mut module: Vec<u8>,
+    folders: impl Iterator<Item = String>,
+    package: &str,
+    world: &str,
+) -> anyhow::Result<Vec<u8>> {
     let mut resolve = Resolve::default();
-    for folder in ["wit/types/0.1.0", "wit/host/0.1.0"] {
-        resolve.push_path(project(folder))?;
+    for folder in ["wit/types/0.1.0", "wit/host/0.1.0"].map(str::to_owned).into_iter().chain(folders) {
+        resolve.push_path(project(&folder))?;
     }
-    let (package, _) = resolve.push_path(project("wit").join(world.folder()))?;
-    let world = resolve.select_world(&[package], Some(world.name()))?;
+    let (package, _) = resolve.push_path(project(package))?;
+    let world = resolve.select_world(&[package], Some(world))?;
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
     ComponentEncoder::default().validate(true).module(&module)?.encode()
 }
@@ -226,9 +249,12 @@ pub(crate) fn extended(world: World, fields: &str) -> anyhow::Result<Vec<u8>> {
     Ok(wat::parse_str(format!("{open}{fields})"))?)
 }
 
-fn module(world: World, fields: &str) -> anyhow::Result<String> {
+/// The text of a core module of `world` with these fields. Lines with imports go first, as the format wants it.
+pub(crate) fn module(world: World, fields: &str) -> anyhow::Result<String> {
+    let (imports, fields): (Vec<&str>, Vec<&str>) = fields.lines().partition(|line| line.starts_with("(import "));
+    let fields = &fields.join("\n");
     let mut text = String::from("(module\n");
-    writeln!(text, "{}", world.imports())?;
+    writeln!(text, "{}\n{}", world.imports(), imports.join("\n"))?;
     writeln!(text, r#"(import "omnivisor:host/log@0.1.0" "write" (func $log (param i32 i32 i32 i32 i32 i32 i32)))"#)?;
     for (symbol, import) in HOST {
         // What a fixture does not call it does not import: each interface is a wish of its own.
@@ -239,7 +265,10 @@ fn module(world: World, fields: &str) -> anyhow::Result<String> {
     if !fields.contains("(memory (") {
         writeln!(text, r#"(memory (export "memory") 2)"#)?;
     }
-    writeln!(text, "(global $heap (mut i32) (i32.const 65536)) {FRAME}")?;
+    writeln!(text, "(global $heap (mut i32) (i32.const 65536))")?;
+    if !fields.contains("(func $cabi_realloc ") {
+        text.push_str(REALLOC);
+    }
     for (at, words) in ANSWERS {
         let bytes: String =
             words.iter().flat_map(|word| word.to_le_bytes()).map(|byte| format!("\\{byte:02x}")).collect();

@@ -4,8 +4,8 @@ use omnivisor::config::{CallLimits, PluginConfig, PluginsConfig};
 use omnivisor::fetch::Fetch;
 use omnivisor::model::Secret;
 use omnivisor::plugin::{
-    Accounts, ApiKey, ApiKeys, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, LoadError,
-    LoadedPlugins, PasswordCheck, Services, WebCache, load,
+    Accounts, ApiKey, ApiKeys, BoxFuture, Compiler, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse,
+    LoadError, LoadedPlugins, PasswordCheck, Services, Toolchain, WebCache, load,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -16,9 +16,13 @@ use tokio::time::Instant;
 
 /// Where the plugins of one test lie.
 pub(crate) struct Place {
-    directory: TempDir,
+    _directory: TempDir,
     /// What the test's host would have read from its file.
     pub(crate) config: PluginsConfig,
+    /// Where its plugins are compiled.
+    pub(crate) compiler: Compiler,
+    /// With one, compiled code is kept.
+    pub(crate) key: Option<Secret>,
     adapters: BTreeSet<String>,
     /// What strategies check passwords against.
     pub(crate) accounts: Arc<OneAccount>,
@@ -39,7 +43,11 @@ impl Place {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
         let config = PluginsConfig {
-            directory: directory.path().to_owned(),
+            directory: directory.path().join("plugins"),
+            cache_directory: directory.path().join("cache"),
+            component_bytes_max: 8 << 20,
+            compile_timeout: Duration::from_secs(30),
+            compile_memory_bytes: 2 << 30,
             auth: vec![],
             validate: vec![],
             watch: false,
@@ -49,13 +57,21 @@ impl Place {
             adapter_limits: LIMITS,
             grants: BTreeMap::new(),
         };
-        let web_cache = WebCache::default();
-        Ok(Self { directory, config, adapters: BTreeSet::new(), accounts: Arc::default(), web_cache })
+        std::fs::create_dir(&config.directory)?;
+        Ok(Self {
+            _directory: directory,
+            config,
+            compiler: Compiler::InProcess,
+            key: None,
+            adapters: BTreeSet::new(),
+            accounts: Arc::default(),
+            web_cache: WebCache::default(),
+        })
     }
 
     /// Puts a file where the plugin of that name is looked for.
     pub(crate) fn put(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
-        Ok(std::fs::write(self.directory.path().join(format!("{name}.wasm")), bytes)?)
+        Ok(std::fs::write(self.config.directory.join(format!("{name}.wasm")), bytes)?)
     }
 
     pub(crate) fn adapter(mut self, name: &str, bytes: &[u8]) -> anyhow::Result<Self> {
@@ -83,12 +99,22 @@ impl Place {
     }
 
     pub(crate) async fn load(&self) -> Result<LoadedPlugins, Vec<LoadError>> {
+        self.load_with(self.toolchain().map_err(|error| vec![error])?).await
+    }
+
+    /// Compiles as this place is configured.
+    pub(crate) fn toolchain(&self) -> Result<Toolchain, LoadError> {
+        Toolchain::new(&self.config, self.compiler.clone(), self.key.as_ref())
+    }
+
+    pub(crate) async fn load_with(&self, toolchain: Toolchain) -> Result<LoadedPlugins, Vec<LoadError>> {
         let accounts: Arc<dyn Accounts> = Arc::<OneAccount>::clone(&self.accounts);
         let services = Services {
             accounts,
             api_keys: Some(Arc::new(OneKey)),
             http: Some(Arc::new(Fetch::new())),
             web_cache: self.web_cache.clone(),
+            toolchain,
         };
         load(&self.config, &self.adapters, services).await
     }

@@ -118,10 +118,11 @@ impl Rig {
         let (sender, events) = mpsc::channel(1_000);
         let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
         let accounts: Arc<dyn Accounts> = Arc::clone(&place.accounts) as Arc<dyn Accounts>;
+        let toolchain = place.toolchain().map_err(|error| vec![error])?;
         let parts = PlatformParts {
             config: place.config.clone(),
             adapters: BTreeSet::new(),
-            services: Services { accounts, api_keys: None, http: None, web_cache: WebCache::default() },
+            services: Services { accounts, api_keys: None, http: None, web_cache: WebCache::default(), toolchain },
             log: Arc::clone(&memory) as Arc<dyn GenerationLog>,
             kept: kept.clone(),
             publish,

@@ -1,10 +1,12 @@
 use crate::client::Client;
 use crate::feed::Feed;
+use crate::places;
 use crate::settings::{ADMIN, ADMIN_PASSWORD, Settings};
 use crate::until;
 use anyhow::Context as _;
 use omnivisor::app::Ended;
 use omnivisor::config::{Defaults, MachineSecrets};
+use omnivisor::plugin::Compiler;
 use serde_json::Value;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -33,14 +35,18 @@ impl Host {
     /// It refuses the configuration or is not ready in time.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let path = settings.init().await?;
-        let defaults =
-            Defaults { storage_path: settings.path("unused.redb"), plugins_directory: settings.path("unused") };
+        let defaults = Defaults {
+            storage_path: settings.path("unused.redb"),
+            plugins_directory: settings.path("unused"),
+            cache_directory: settings.path("cache"),
+        };
         let config = omnivisor::config::load(&path, &MachineSecrets, &defaults)?;
         let listener = tokio::net::TcpListener::bind(config.server.listen).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let tracker = TaskTracker::new();
-        let run = omnivisor::app::run(config, listener, stop.clone());
+        let compiler = Compiler::Child { program: places::omnivisor()? };
+        let run = omnivisor::app::run(config, listener, stop.clone(), compiler);
         let task = tracker.spawn(async move { run.await.map_err(anyhow::Error::from) });
         let client = Client::new(address);
         until("the host is ready", READY_WITHIN, async || {

@@ -31,7 +31,7 @@ impl Settings {
     pub fn new() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("omnivisor-host-").tempdir()?;
         let this = Self { folder, sections: BTreeMap::new(), nodes: String::new() };
-        let database = this.path("omnivisor.redb");
+        let (database, cache) = (this.path("omnivisor.redb"), this.path("cache"));
         Ok(this
             .with("server", "listen", "\"127.0.0.1:0\"")
             .with("storage", "path", &format!("{database:?}"))
@@ -39,6 +39,7 @@ impl Settings {
             // A machine that builds beside the suite may keep a call waiting for longer than the usual 50 ms; what
             // becomes of a call that is too slow is what other tests are about.
             .with("plugins.validate_limits", "time_ms", "5000")
+            .with("plugins", "cache_directory", &format!("{cache:?}"))
             .with("log", "level", "\"trace\""))
     }
 

@@ -5,7 +5,7 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::model::ProcessState;
-use crate::plugin::{JudgeError, PluginReport, QuarantineReach, Storm};
+use crate::plugin::{JudgeError, PluginReport, QuarantineReach, Storm, Toolchain, ToolchainCounts};
 use http::Method;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
@@ -85,6 +85,11 @@ struct PluginOutcomeLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PluginReachLabels {
     plugin: String,
     reach: &'static str,
@@ -99,6 +104,7 @@ struct PluginSwapLabels {
 /// Counters of the edge.
 #[derive(Debug)]
 pub struct Metrics {
+    toolchain: Toolchain,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
     /// Requests that a validator's failure did not stop.
@@ -106,17 +112,12 @@ pub struct Metrics {
     told: Storm,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Metrics {
-    /// Counters at zero, beside those that the plugins keep themselves.
+    /// Counters at zero, beside those that the plugins and their toolchain keep themselves.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(toolchain: Toolchain) -> Self {
         Self {
+            toolchain,
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             let_through: Family::default(),
@@ -158,6 +159,7 @@ impl Metrics {
         host(&mut registry, edge);
         feed(&mut registry, edge);
         plugins(&mut registry, edge);
+        artefacts(&mut registry, self.toolchain.counts());
         let help = "Requests that went on although this validator failed";
         registry.register("validator_failures_allowed", help, self.let_through.clone());
         let mut text = String::new();
@@ -245,9 +247,11 @@ fn plugins(registry: &mut Registry, edge: &Edge) {
     let generation = Family::<PluginLabel, Gauge>::default();
     let quarantine = Family::<PluginReachLabels, Gauge>::default();
     let swaps = Family::<PluginSwapLabels, Counter>::default();
+    let dropped = Family::<PluginLabel, Counter>::default();
     for report in &reports {
         let (figures, plugin) = (&report.totals, report.name.clone());
         let label = PluginLabel { plugin: plugin.clone() };
+        dropped.get_or_create(&label).inc_by(figures.log_lines_dropped);
         for (outcome, count) in figures.outcomes {
             calls.get_or_create(&PluginOutcomeLabels { plugin: plugin.clone(), outcome }).inc_by(count);
         }
@@ -272,9 +276,19 @@ fn plugins(registry: &mut Registry, edge: &Edge) {
     registry.register("plugin_generation", "The generation that serves", generation);
     registry.register("plugin_quarantined", "1 while one caller, or all, are refused because calls failed", quarantine);
     registry.register("plugin_swaps", "Swaps of plugins, by how they ended", swaps);
+    registry.register("plugin_log_lines_dropped", "Log lines beyond the budget", dropped);
     let waiting = i64::try_from(edge.platform.swaps_waiting()).unwrap_or(i64::MAX);
     registry.register("plugin_swaps_waiting", "Swaps that wait for the one under way", ConstGauge::new(waiting));
     registry.register_collector(Box::new(CallClasses { reports }));
+}
+
+fn artefacts(registry: &mut Registry, counts: ToolchainCounts) {
+    let artefacts = Family::<ResultLabel, Counter>::default();
+    let ToolchainCounts { cached, compiled, unfit, failed } = counts;
+    for (result, count) in [("cached", cached), ("compiled", compiled), ("unfit", unfit), ("failed", failed)] {
+        artefacts.get_or_create(&ResultLabel { result }).inc_by(count);
+    }
+    registry.register("plugin_artefacts", "Compiled code of plugins, by where it came from", artefacts);
 }
 
 /// How long calls of plugins took and how much fuel they used, as histograms.

@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
 use crate::node::Pool;
-use crate::plugin::{Platform, PlatformParts, PluginSet, Services, Strategy, WebCache};
+use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::store::Store;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -25,14 +25,19 @@ const PLUGIN_EVENTS_MAX: usize = 64;
 
 /// Runs a host on `listener` until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
 ///
-/// Requests are taken before the first node is connected. A host without accounts prints a setup token to standard
+/// Plugins are compiled by `compiler`. Requests are taken before the first node is connected. A host without accounts prints a setup token to standard
 /// error, once.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start. Nothing is left running then.
-pub async fn run(config: Config, listener: TcpListener, stop: CancellationToken) -> Result<Ended, RunError> {
+pub async fn run(
+    config: Config,
+    listener: TcpListener,
+    stop: CancellationToken,
+    compiler: Compiler,
+) -> Result<Ended, RunError> {
     let (_, reloads) = mpsc::channel(1);
-    run_with_reloads(config, listener, stop, reloads).await
+    run_with_reloads(config, listener, stop, compiler, reloads).await
 }
 
 /// The same, and applies what can be applied of each configuration that comes through `reloads`.
@@ -43,10 +48,11 @@ pub async fn run_with_reloads(
     config: Config,
     listener: TcpListener,
     stop: CancellationToken,
+    compiler: Compiler,
     reloads: mpsc::Receiver<Config>,
 ) -> Result<Ended, RunError> {
     let store = Store::open(&config.storage)?;
-    let running = match Running::start(&config, listener, store.clone(), stop.clone(), reloads).await {
+    let running = match Running::start(&config, listener, store.clone(), stop.clone(), compiler, reloads).await {
         Ok(running) => running,
         Err(error) => {
             store.close().await?;
@@ -71,6 +77,7 @@ impl Running {
         listener: TcpListener,
         store: Store,
         stop: CancellationToken,
+        compiler: Compiler,
         reloads: mpsc::Receiver<Config>,
     ) -> Result<Self, RunError> {
         let (connections, owners) = (TaskTracker::new(), TaskTracker::new());
@@ -80,6 +87,11 @@ impl Running {
         let keys = Arc::new(Keys::new(store.clone()));
         let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
         let log = Arc::new(StoredGenerations(store.clone()));
+        // Without the key a start is slow, and not wrong.
+        let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
+        let key = store.artefact_key().await.map_err(unsealed).ok();
+        let toolchain =
+            Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|e| RunError::Plugins(vec![e]))?;
         let auth = Auth::new(AuthParts {
             store,
             passwords: Arc::clone(&passwords),
@@ -97,6 +109,7 @@ impl Running {
             api_keys: Some(keys),
             http: Some(Arc::new(Fetch::new())),
             web_cache: WebCache::default(),
+            toolchain: toolchain.clone(),
         };
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = PlatformParts {
@@ -125,7 +138,7 @@ impl Running {
             plugins,
             platform,
             config: config.server.clone(),
-            metrics: Metrics::new(),
+            metrics: Metrics::new(toolchain),
             stop: stop.clone(),
             tracker: connections.clone(),
             documents: Documents::default(),

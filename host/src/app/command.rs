@@ -5,9 +5,11 @@ use crate::app::exit::RunError;
 use crate::app::shutdown::Ended;
 use crate::app::{logging, paths};
 use crate::auth::{Passwords, create_first_administrator};
-use crate::cli::args::{LogFormatArg, ServeArgs};
+use crate::cli::args::{LogFormatArg, PluginCompilerArgs, ServeArgs};
+use crate::cli::exit;
 use crate::config::{self, Config, Defaults, LoadError, LogFormat, MachineSecrets, StorageConfig};
 use crate::model::Secret;
+use crate::plugin::{self, Compiler, CompilerError, CompilerLimits};
 use crate::store::{AuditOutcome, AuditRecord, Store};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -56,7 +58,7 @@ pub fn serve(options: ServeOptions) -> Result<(), RunError> {
         let bound = listener.local_addr().unwrap_or(address);
         tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "starting");
         let ended = tokio::select! {
-            ended = run_with_reloads(config, listener, stop, reloads) => ended?,
+            ended = run_with_reloads(config, listener, stop, this_compiler()?, reloads) => ended?,
             () = signals => Ended::Forced,
             () = read_again(&options, hangups, reload) => Ended::Forced,
         };
@@ -149,6 +151,36 @@ pub fn check_config(path: Option<PathBuf>) -> Result<(PathBuf, Config), RunError
     let path = place(path)?;
     let config = config::load(&path, &MachineSecrets, &defaults()?)?;
     Ok((path, config))
+}
+
+/// Compiles one component from standard input to standard output, with the limits set on this very process, and
+/// answers the exit code. For the server, which starts it as a child.
+#[must_use]
+#[expect(clippy::print_stderr, reason = "how the child tells its parent why; there is no log")]
+pub fn compile_plugin(args: &PluginCompilerArgs) -> u8 {
+    let limits = CompilerLimits {
+        memory_bytes: args.memory_bytes,
+        cpu_seconds: args.cpu_seconds,
+        component_bytes_max: args.component_bytes_max,
+    };
+    let Err(error) = plugin::compile_stream(&limits, std::io::stdin().lock(), std::io::stdout().lock()) else {
+        return exit::OK;
+    };
+    eprintln!("{error}");
+    match error {
+        CompilerError::Refused(_) => plugin::REFUSED,
+        CompilerError::TooLarge(_) => exit::USAGE,
+        CompilerError::Limits(_) => exit::SOFTWARE,
+        CompilerError::Stream(_) => exit::IO,
+    }
+}
+
+/// This very program, also after its file was replaced by a later version: that one would compile for itself.
+fn this_compiler() -> Result<Compiler, RunError> {
+    let running = PathBuf::from("/proc/self/exe");
+    let program = if running.exists() { Ok(running) } else { std::env::current_exe() };
+    let unknown = |error| RunError::Machine(format!("the place of this binary is not known: {error}"));
+    Ok(Compiler::Child { program: program.map_err(unknown)? })
 }
 
 fn load(path: Option<PathBuf>) -> Result<Config, RunError> {

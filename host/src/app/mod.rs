@@ -16,6 +16,6 @@ mod shutdown;
 
 pub use authoring::author;
 pub use build::{run, run_with_reloads};
-pub use command::{ServeOptions, check_config, init, init_storage, serve};
+pub use command::{ServeOptions, check_config, compile_plugin, init, init_storage, serve};
 pub use exit::RunError;
 pub use shutdown::Ended;

@@ -62,7 +62,11 @@ mod tests {
     use std::path::Path;
 
     fn config(text: &str) -> Config {
-        let defaults = Defaults { storage_path: "/x.redb".into(), plugins_directory: "/plugins".into() };
+        let defaults = Defaults {
+            storage_path: "/x.redb".into(),
+            plugins_directory: "/plugins".into(),
+            cache_directory: "/cache".into(),
+        };
         check(text, &MachineSecrets, Path::new("/"), &defaults).expect("legal")
     }
 

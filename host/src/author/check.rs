@@ -44,7 +44,7 @@ pub async fn check(file: &Path, limits: LimitOptions) -> Result<Checked, AuthorE
     let facts = Facts::read(file)?;
     let class = facts.known_class()?;
     let place = Place { class, plugin: facts.plugin.clone(), folder: facts.folder(), limits };
-    let loaded = place.load(PluginConfig::default(), Arc::new(Script::default()).services()).await?;
+    let loaded = place.load(PluginConfig::default(), Arc::new(Script::default())).await?;
     let (compile_time, describe_fuel) = loaded
         .plugins
         .first()

@@ -1,11 +1,13 @@
 //! The limits of a call: those that a server sets for plugins of this kind, with what the author says in their place.
 
 use crate::author::AuthorError;
+use crate::author::script::Script;
 use crate::config::{self, Defaults, MachineSecrets, PluginConfig, PluginsConfig};
-use crate::plugin::{LoadedPlugins, PluginClass, Services, load};
+use crate::plugin::{Compiler, LoadedPlugins, PluginClass, Toolchain, load};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Limits in place of those of the kind. What may be set is what a configuration may say.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,14 +33,16 @@ pub(super) struct Place {
 
 impl Place {
     /// Loads the component the way a server does: inspects, compiles, links, asks it what it is.
-    pub(super) async fn load(&self, grant: PluginConfig, services: Services) -> Result<LoadedPlugins, AuthorError> {
+    pub(super) async fn load(&self, grant: PluginConfig, script: Arc<Script>) -> Result<LoadedPlugins, AuthorError> {
         let mut config = self.config()?;
         config.grants = BTreeMap::from([(self.plugin.clone(), grant)]);
         let adapters = match self.class {
             PluginClass::Adapter => BTreeSet::from([self.plugin.clone()]),
             PluginClass::Auth | PluginClass::Validate => BTreeSet::new(),
         };
-        load(&config, &adapters, services).await.map_err(|errors| {
+        // Its author's own, on its author's machine: the bounds on its structure are enough.
+        let toolchain = Toolchain::new(&config, Compiler::InProcess, None).map_err(AuthorError::Load)?;
+        load(&config, &adapters, script.services(toolchain)).await.map_err(|errors| {
             let first = errors.into_iter().next();
             first.map_or_else(|| AuthorError::Limits("nothing was loaded".to_owned()), AuthorError::Load)
         })
@@ -57,7 +61,11 @@ impl Place {
     /// A configuration that names this plugin alone. The limits go through the same check as an operator's.
     fn config(&self) -> Result<PluginsConfig, AuthorError> {
         let text = format!("[plugins.{}_limits]\n{}", self.class, self.limits.lines());
-        let defaults = Defaults { storage_path: PathBuf::new(), plugins_directory: self.folder.clone() };
+        let defaults = Defaults {
+            storage_path: PathBuf::new(),
+            plugins_directory: self.folder.clone(),
+            cache_directory: PathBuf::new(),
+        };
         let checked = config::check(&text, &MachineSecrets, Path::new("."), &defaults);
         let plugins = checked.map_err(|faults| {
             let faults = faults.iter().map(|fault| format!("{}: {}; {}", fault.key, fault.problem, fault.advice));

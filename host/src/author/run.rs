@@ -148,7 +148,7 @@ impl Bench {
         let loaded = match self.loaded.take() {
             Some((same, loaded)) if same == grant => loaded,
             // Plugins are told their settings when they are loaded.
-            Some(_) | None => self.place.load(grant.configured(), Arc::clone(&self.script).services()).await?,
+            Some(_) | None => self.place.load(grant.configured(), Arc::clone(&self.script)).await?,
         };
         self.script.begin(&case);
         let counters = loaded.plugins.first().map(|plugin| Arc::clone(&plugin.counters)).unwrap_or_default();

@@ -6,7 +6,7 @@ use crate::author::vectors::{Answer, Case, Expected, Failure, Key, Step};
 use crate::model::Secret;
 use crate::plugin::{
     Accounts, ApiKey, ApiKeys, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, HttpClient,
-    PasswordCheck, Services, WebCache, WebRequest,
+    PasswordCheck, Services, Toolchain, WebCache, WebRequest,
 };
 use serde_json::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -42,12 +42,13 @@ pub(super) struct Played {
 }
 
 impl Script {
-    pub(super) fn services(self: Arc<Self>) -> Services {
+    pub(super) fn services(self: Arc<Self>, toolchain: Toolchain) -> Services {
         Services {
             accounts: Arc::<Self>::clone(&self),
             api_keys: Some(Arc::<Self>::clone(&self)),
             http: Some(self),
             web_cache: WebCache::default(),
+            toolchain,
         }
     }
 

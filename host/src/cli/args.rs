@@ -62,6 +62,9 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+    /// Compile a component from standard input to machine code on standard output; the server starts it
+    #[command(hide = true)]
+    PluginCompiler(PluginCompilerArgs),
     /// The client's commands.
     #[command(flatten)]
     Client(ClientCommand),
@@ -79,6 +82,20 @@ pub struct ServeArgs {
     /// Overrides the configuration
     #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormatArg>,
+}
+
+/// `omnivisor plugin-compiler`
+#[derive(Debug, Clone, Args)]
+pub struct PluginCompilerArgs {
+    /// Address space it may use
+    #[arg(long, value_name = "BYTES")]
+    pub memory_bytes: u64,
+    /// Processor time it may use
+    #[arg(long, value_name = "SECONDS")]
+    pub cpu_seconds: u64,
+    /// The largest component it takes
+    #[arg(long, value_name = "BYTES")]
+    pub component_bytes_max: u64,
 }
 
 /// The form of the server's log lines.
@@ -341,7 +358,11 @@ impl Cli {
                 refuse_options(&matches, &[("server", "--server"), ("no_color", "--no-color")])?;
                 Ok(cli)
             }
-            Command::Serve(_) | Command::Init(_) | Command::Config(_) | Command::Completions { .. } => {
+            Command::Serve(_)
+            | Command::Init(_)
+            | Command::Config(_)
+            | Command::Completions { .. }
+            | Command::PluginCompiler(_) => {
                 refuse_options(&matches, &[("server", "--server"), ("json", "--json"), ("no_color", "--no-color")])?;
                 Ok(cli)
             }
@@ -415,6 +436,12 @@ mod tests {
             assert!(read(line).expect_err(line).use_stderr(), "{line}");
         }
         assert!(!read("omnivisor help").expect_err("help is shown instead").use_stderr());
+    }
+
+    #[test]
+    fn the_compiler_is_not_for_people() {
+        assert!(read("omnivisor plugin-compiler --memory-bytes 1 --cpu-seconds 2 --component-bytes-max 3").is_ok());
+        assert!(!Cli::command().render_long_help().to_string().contains("plugin-compiler"));
     }
 
     #[test]

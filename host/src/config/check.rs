@@ -16,6 +16,7 @@ use toml::de::DeTable;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 60 * MINUTE_MS;
 const PLUGINS_MAX: usize = 16;
@@ -27,6 +28,8 @@ pub struct Defaults {
     pub storage_path: PathBuf,
     /// For `plugins.directory`.
     pub plugins_directory: PathBuf,
+    /// For `plugins.cache_directory`.
+    pub cache_directory: PathBuf,
 }
 
 /// Checks a configuration and makes it a snapshot, with the secrets that it names.
@@ -135,12 +138,17 @@ fn check_storage(mut section: Section<'_>, report: &mut Report<'_>, base: &Path,
 fn check_plugins(mut section: Section<'_>, report: &mut Report<'_>, base: &Path, defaults: &Defaults) -> PluginsConfig {
     let directory =
         check_path(&mut section, report, "directory", base).unwrap_or_else(|| defaults.plugins_directory.clone());
+    let cache_directory = check_cache_directory(&mut section, report, base, defaults, &directory);
     let mut limits = |key, default| check_limits(section.section(report, key), report, default);
     let auth_limits = limits("auth_limits", [150_000_000, 2_000, 16 * MIB, 256 * KIB, 32]);
     let validate_limits = limits("validate_limits", [20_000_000, 50, 32 * MIB, MIB, 64]);
     let adapter_limits = limits("adapter_limits", [500_000_000, 5_000, 64 * MIB, 16 * MIB, 256]);
     let plugins = PluginsConfig {
         directory,
+        cache_directory,
+        component_bytes_max: section.size(report, "component_bytes_max", 8 * MIB, 64 * KIB..=64 * MIB),
+        compile_timeout: section.millis(report, "compile_timeout_ms", 30_000, 1_000..=600_000),
+        compile_memory_bytes: section.size(report, "compile_memory_bytes", 2 * GIB, 512 * MIB..=64 * GIB),
         auth: check_plugin_names(&mut section, report, "auth", "auth-local"),
         validate: check_plugin_names(&mut section, report, "validate", "validate-strict"),
         watch: section.flag(report, "watch", true),
@@ -152,6 +160,25 @@ fn check_plugins(mut section: Section<'_>, report: &mut Report<'_>, base: &Path,
     };
     section.finish(report, &[]);
     plugins
+}
+
+/// Compiled code must never be loaded from where plugins are put: who may replace a plugin could place code there.
+fn check_cache_directory(
+    section: &mut Section<'_>,
+    report: &mut Report<'_>,
+    base: &Path,
+    defaults: &Defaults,
+    plugins: &Path,
+) -> PathBuf {
+    let cache =
+        check_path(section, report, "cache_directory", base).unwrap_or_else(|| defaults.cache_directory.clone());
+    if cache.starts_with(plugins) {
+        let span = section.span_of("cache_directory").unwrap_or_else(|| section.span().clone());
+        let problem = "it lies inside the plugins' `directory`";
+        let path = section.path_of("cache_directory");
+        report.fault(&span, path, problem, "expected a directory that only this server writes to");
+    }
+    cache
 }
 
 /// The limits of a call with their ranges, in the order of [`CallLimits`].

@@ -95,7 +95,11 @@ mod tests {
     }
 
     fn load_path(path: &Path) -> Result<Config, LoadError> {
-        let defaults = Defaults { storage_path: "/state/x.redb".into(), plugins_directory: "/plugins".into() };
+        let defaults = Defaults {
+            storage_path: "/state/x.redb".into(),
+            plugins_directory: "/plugins".into(),
+            cache_directory: "/cache".into(),
+        };
         load(path, &MachineSecrets, &defaults)
     }
 

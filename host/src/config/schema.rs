@@ -57,6 +57,15 @@ pub struct StorageConfig {
 pub struct PluginsConfig {
     /// `directory`, default `plugins` beside the binary: where `NAME.wasm` is looked for.
     pub directory: PathBuf,
+    /// `cache_directory`, default `omnivisor/plugins` below the XDG cache directory: where compiled code is kept. Never
+    /// inside `directory`.
+    pub cache_directory: PathBuf,
+    /// `component_bytes_max`, default 8 MiB, 64 KiB to 64 MiB: a larger component is not loaded.
+    pub component_bytes_max: usize,
+    /// `compile_timeout_ms`, default 30,000, 1,000 to 600,000: compiling one component ends within it, or is ended.
+    pub compile_timeout: Duration,
+    /// `compile_memory_bytes`, default 2 GiB, 512 MiB to 64 GiB: address space of the process that compiles.
+    pub compile_memory_bytes: usize,
     /// `auth`, default `["auth-local"]`: 1 to 16 strategies in the order in which they are asked.
     pub auth: Vec<String>,
     /// `validate`, default `["validate-strict"]`: 1 to 16 validators, all of which see every request.

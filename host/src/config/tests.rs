@@ -22,7 +22,11 @@ impl SecretSource for FewSecrets {
 }
 
 fn checked(text: &str) -> Result<Config, Vec<ConfigFault>> {
-    let defaults = Defaults { storage_path: "/state/o.redb".into(), plugins_directory: "/bin/plugins".into() };
+    let defaults = Defaults {
+        storage_path: "/state/o.redb".into(),
+        plugins_directory: "/bin/plugins".into(),
+        cache_directory: "/cache/plugins".into(),
+    };
     check(text, &FewSecrets, Path::new("/etc/omnivisor"), &defaults)
 }
 
@@ -55,6 +59,20 @@ fn defaults_hold_where_nothing_is_said() {
         (vec!["auth-local".into()], vec!["validate-strict".into()])
     );
     assert_eq!(config.nodes, Vec::new());
+}
+
+#[test]
+fn compiled_code_is_never_kept_where_plugins_are_put() {
+    for text in [
+        "plugins.directory = \"/p\"\nplugins.cache_directory = \"/p/cache\"",
+        "plugins.directory = \"/p\"\nplugins.cache_directory = \"/p\"",
+        "plugins.directory = \"/cache\"",
+    ] {
+        let told = faults(text);
+        assert!(told.len() == 1 && told[0].contains("plugins.cache_directory: it lies inside"), "{told:?}");
+    }
+    let config = checked("plugins.directory = \"/p\"\nplugins.cache_directory = \"/p-cache\"").expect("beside it");
+    assert_eq!(config.plugins.cache_directory, Path::new("/p-cache"));
 }
 
 #[test]

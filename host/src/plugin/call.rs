@@ -5,6 +5,7 @@ use crate::plugin::grant::Granted;
 use crate::plugin::state::{CallState, Limiter, LogBook};
 use crate::plugin::storm::Storm;
 use crate::plugin::ticker::Ticker;
+use crate::plugin::wasi;
 use crate::plugin::{Accounts, BoxFuture, Exchange, PluginClass, PluginCounters, PluginFailure};
 use futures_util::FutureExt as _;
 use std::panic::AssertUnwindSafe;
@@ -138,7 +139,7 @@ impl<P: Send + Sync> Callee<P> {
         let underway = Underway::begin(&self.counters);
         let ended = timeout_at(until, AssertUnwindSafe(run(&self.linked, &mut store)).catch_unwind()).await;
         underway.end();
-        self.settle(&store, started);
+        self.settle(&mut store, started);
         let result = match ended {
             Err(_) => return Err(ending::timed_out(&self.name, store.data(), time)),
             Ok(Err(_panic)) => return Err(self.trapped("the host failed in a call of this plugin")),
@@ -175,6 +176,7 @@ impl<P: Send + Sync> Callee<P> {
         store.set_fuel(self.limits.fuel)?;
         store.set_hostcall_fuel(self.limits.hostcall_bytes);
         store.set_max_component_handles(HANDLES_MAX);
+        store.call_hook(wasi::charge_calls);
         store.set_epoch_deadline(1);
         let revoked = Arc::clone(&self.revoked);
         store.epoch_deadline_callback(move |_| {
@@ -187,10 +189,14 @@ impl<P: Send + Sync> Callee<P> {
     }
 
     /// Notes what the call used, however it ended.
-    fn settle(&self, store: &Store<CallState>, started: Instant) {
-        let state = store.data();
+    fn settle(&self, store: &mut Store<CallState>, started: Instant) {
+        let fuel_left = store.get_fuel().unwrap_or(0);
+        let state = store.data_mut();
+        if let Some(wasi) = &mut state.wasi {
+            wasi.finish(&mut state.log, &state.granted);
+        }
         let usage = Usage {
-            fuel: self.limits.fuel.saturating_sub(store.get_fuel().unwrap_or(0)),
+            fuel: self.limits.fuel.saturating_sub(fuel_left),
             memory_bytes: state.limiter.memory_bytes_peak,
             log_lines_dropped: state.log.lines_dropped,
         };

@@ -92,6 +92,7 @@ pub(super) fn failed(
     if state.limiter.has_refused
         || text.contains("store handle limit exceeded")
         || text.contains("resource limit exceeded")
+        || text.contains("resource table has no free keys")
     {
         return memory(plugin);
     }

@@ -43,6 +43,14 @@ pub(super) fn build(class: PluginClass, slots: usize) -> wasmtime::Result<Engine
     }
 }
 
+/// Makes an engine that compiles what those of all classes run: it differs in how instances are allocated, which is no
+/// matter of the code, and needs no address space for them.
+pub(super) fn for_compiling() -> wasmtime::Result<Engine> {
+    let mut config = base();
+    config.allocation_strategy(InstanceAllocationStrategy::OnDemand);
+    Engine::new(&config)
+}
+
 fn base() -> Config {
     let mut config = Config::new();
     // Fuel is the repeatable bound on work, the epoch the bound on time: neither does the other's.
@@ -82,11 +90,30 @@ fn pool(slots: usize) -> PoolingAllocationConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plugin::artefact::Artefact;
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
     #[test]
     fn a_pool_of_the_usual_size_fits() {
         let engine = build(PluginClass::Adapter, slots(PluginClass::Adapter)).expect("an engine");
         assert!(engine.pooling_allocator_metrics().is_some());
+    }
+
+    #[test]
+    fn what_one_engine_compiles_every_other_runs() {
+        let hash = |engine: &Engine| {
+            let mut hasher = DefaultHasher::new();
+            engine.precompile_compatibility_hash().hash(&mut hasher);
+            hasher.finish()
+        };
+        let compiling = for_compiling().expect("an engine");
+        let code = compiling.precompile_component(&wat::parse_str("(component)").expect("text")).expect("small");
+        let engines =
+            [build(PluginClass::Auth, 4), build(PluginClass::Adapter, 64), build(PluginClass::Auth, 4_000_000)];
+        for engine in engines.map(|engine| engine.expect("an engine")) {
+            assert_eq!(hash(&engine), hash(&compiling));
+            Artefact::compiled(code.clone()).load(&engine).expect("it fits");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 use crate::plugin::{PluginClass, PluginFailure};
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Why a plugin was not taken into service. Each names the plugin, what was expected and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -74,7 +75,8 @@ pub enum LoadError {
     },
     /// It wants what its world does not offer.
     #[error(
-        "plugin `{plugin}` imports {}, which is not offered; the world `{}` offers {}: build it without that import",
+        "plugin `{plugin}` imports {}, which is not offered; the world `{}` offers {}, and of WASI 0.2 clocks, random \
+         numbers and standard streams: build it without that import",
         quoted(imports), class.world(), quoted(class.imports())
     )]
     ForbiddenImports {
@@ -155,6 +157,78 @@ pub enum LoadError {
         /// What the engine said.
         reason: String,
     },
+    /// Compiling it took too long, and was ended.
+    #[error(
+        "plugin `{plugin}` took longer than {limit:?} to compile; make it smaller, or raise `compile_timeout_ms` in \
+         `[plugins]`"
+    )]
+    CompileTimedOut {
+        /// The plugin.
+        plugin: String,
+        /// Time allowed.
+        limit: Duration,
+    },
+    /// Compiling it took too much memory, and was ended.
+    #[error(
+        "plugin `{plugin}` took more than {limit_bytes} bytes of memory to compile; make it smaller, or raise \
+         `compile_memory_bytes` in `[plugins]`"
+    )]
+    CompileOutOfMemory {
+        /// The plugin.
+        plugin: String,
+        /// Bytes allowed.
+        limit_bytes: usize,
+    },
+    /// It became more machine code than is kept of one plugin.
+    #[error("plugin `{plugin}` became more than {limit_bytes} bytes of machine code; make it smaller")]
+    CompileTooMuchCode {
+        /// The plugin.
+        plugin: String,
+        /// Bytes allowed.
+        limit_bytes: usize,
+    },
+    /// The compiler ended without a result.
+    #[error(
+        "plugin `{plugin}` was not compiled: the compiler ended with {how}; see that this machine has memory left, then \
+         build the plugin again with the current tools"
+    )]
+    CompilerDied {
+        /// The plugin.
+        plugin: String,
+        /// With which code or signal, and its first words.
+        how: String,
+    },
+    /// There is no process to compile in.
+    #[error(
+        "plugin `{plugin}` was not compiled: the compiler cannot be run; see that this program is where it was started \
+         from and that this user may start processes"
+    )]
+    CompilerUnavailable {
+        /// The plugin.
+        plugin: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Others were being compiled all the time.
+    #[error("plugin `{plugin}` was not compiled: others were for {waited:?}; load fewer at once")]
+    CompilerBusy {
+        /// The plugin.
+        plugin: String,
+        /// How long it waited.
+        waited: Duration,
+    },
+    /// Others could place machine code where compiled plugins are kept.
+    #[error(
+        "compiled plugins cannot be kept in `{}`: {reason}; or set another `cache_directory` in `[plugins]`",
+        path.display()
+    )]
+    CacheDirectory {
+        /// The directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// Its imports or exports have other types than the world's.
     #[error("plugin `{plugin}` does not fit the world `{}`: {reason}; build it against this version's `wit`", class.world())]
     Link {
@@ -232,12 +306,52 @@ impl LoadError {
             | Self::WrongWorld { plugin, .. }
             | Self::NoExport { plugin, .. }
             | Self::Compile { plugin, .. }
+            | Self::CompileTimedOut { plugin, .. }
+            | Self::CompileOutOfMemory { plugin, .. }
+            | Self::CompileTooMuchCode { plugin, .. }
+            | Self::CompilerDied { plugin, .. }
+            | Self::CompilerUnavailable { plugin, .. }
+            | Self::CompilerBusy { plugin, .. }
             | Self::Link { plugin, .. }
             | Self::Describe { plugin, .. }
             | Self::Description { plugin, .. }
             | Self::Refused { plugin, .. }
             | Self::Record { plugin, .. } => Some(plugin),
-            Self::Engine { .. } => None,
+            Self::Engine { .. } | Self::CacheDirectory { .. } => None,
+        }
+    }
+
+    /// The stable code of this kind of refusal, as in logs.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Name { .. } => "plugin.bad_name",
+            Self::Missing { .. } => "plugin.missing",
+            Self::Unreadable { .. } => "plugin.unreadable",
+            Self::TooLarge { .. } => "plugin.too_large",
+            Self::NotComponent { .. } => "plugin.not_component",
+            Self::Malformed { .. } => "plugin.malformed",
+            Self::TooComplex { .. } => "plugin.too_complex",
+            Self::ForbiddenImports { .. } => "plugin.forbidden_import",
+            Self::Manifest { .. } => "plugin.bad_manifest",
+            Self::NotGranted { .. } => "plugin.not_granted",
+            Self::LimitNotGranted { .. } => "plugin.limit_not_granted",
+            Self::WrongWorld { .. } => "plugin.wrong_world",
+            Self::NoExport { .. } => "plugin.no_export",
+            Self::Compile { .. } => "plugin.compile_refused",
+            Self::CompileTimedOut { .. } => "plugin.compile_timed_out",
+            Self::CompileOutOfMemory { .. } => "plugin.compile_out_of_memory",
+            Self::CompileTooMuchCode { .. } => "plugin.compile_too_much_code",
+            Self::CompilerDied { .. } => "plugin.compiler_died",
+            Self::CompilerUnavailable { .. } => "plugin.compiler_unavailable",
+            Self::CompilerBusy { .. } => "plugin.compiler_busy",
+            Self::CacheDirectory { .. } => "plugin.cache_directory",
+            Self::Link { .. } => "plugin.does_not_link",
+            Self::Describe { .. } => "plugin.does_not_describe",
+            Self::Description { .. } => "plugin.bad_description",
+            Self::Refused { .. } => "plugin.refused",
+            Self::Record { .. } => "plugin.no_record",
+            Self::Engine { .. } => "plugin.no_engine",
         }
     }
 }

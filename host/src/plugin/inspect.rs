@@ -1,10 +1,10 @@
 use crate::plugin::class::{Match, compare};
 use crate::plugin::structure::{self, Refusal, Surface};
 use crate::plugin::text::clean;
-use crate::plugin::{LoadError, PluginClass};
+use crate::plugin::{LoadError, PluginClass, wasi};
 
-/// Bytes that a component may have.
-pub(super) const COMPONENT_BYTES_MAX: usize = 8 << 20;
+/// Bytes that a component may have, whatever is configured.
+pub(super) const COMPONENT_BYTES_MAX: usize = 64 << 20;
 
 /// Everything that can be known of a component before it is compiled: its form, its size, and what it imports and
 /// exports against the world of its class.
@@ -74,8 +74,9 @@ fn check_exports(plugin: &str, expected: PluginClass, surface: &Surface) -> Resu
 }
 
 fn check_imports(plugin: &str, class: PluginClass, surface: &Surface) -> Result<(), LoadError> {
-    let is_offered =
-        |import: &String| class.imports().iter().any(|offered| compare(import, offered) == Match::Compatible);
+    let is_offered = |import: &String| {
+        wasi::is_offered(import) || class.imports().iter().any(|offered| compare(import, offered) == Match::Compatible)
+    };
     let refused: Vec<String> = surface.imports.iter().filter(|import| !is_offered(import)).cloned().collect();
     if refused.is_empty() {
         return Ok(());
@@ -113,7 +114,7 @@ mod tests {
         assert!(refused(b"\x7fELF\x02\x01\x01").contains("is machine code"));
         assert!(refused(b"#!/bin/sh").contains("no WebAssembly at all"));
         assert!(refused(b"\0asm\x0d\0\x01\0\xff\xff").contains("damaged"));
-        assert!(refused(&vec![0; COMPONENT_BYTES_MAX + 1]).contains("larger than 8388608 bytes"));
+        assert!(refused(&vec![0; COMPONENT_BYTES_MAX + 1]).contains("larger than 67108864 bytes"));
     }
 
     #[test]

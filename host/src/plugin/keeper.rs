@@ -4,7 +4,7 @@ use crate::config::PluginsConfig;
 use crate::plugin::configure::Relinked;
 use crate::plugin::generation::{Generation, GenerationState};
 use crate::plugin::kept::Kept;
-use crate::plugin::load::{Candidate, Loader, Prepared, place, read_aside};
+use crate::plugin::load::{Candidate, Loader, Prepared, place};
 use crate::plugin::platform::Shared;
 use crate::plugin::report::PluginEventKind;
 use crate::plugin::slot::{GivenUp, Slot, SwapResult};
@@ -213,11 +213,12 @@ impl Keeper {
             Some((slot.name.to_string(), path))
         });
         let (files, marks): (Vec<_>, _) = (files.collect(), self.marks.clone());
+        let loader = Arc::clone(&self.loader);
         self.work = Some(Box::pin(async move {
             let changed = tokio::task::spawn_blocking(move || changed_files(files, &marks)).await.unwrap_or_default();
             let mut read = Vec::with_capacity(changed.len());
             for (name, path, mark) in changed {
-                let candidate = read_aside(&name, path).await;
+                let candidate = loader.read(&name, path).await;
                 read.push((name, mark, candidate));
             }
             Work::Scanned(read)

@@ -4,7 +4,7 @@ use crate::plugin::auth::{AuthStrategy, Linked as LinkedStrategy};
 use crate::plugin::bindings::adapter::NodeAdapterPre;
 use crate::plugin::call::{Callee, Ties};
 use crate::plugin::grant::{Asked, Granted, settle};
-use crate::plugin::inspect::{COMPONENT_BYTES_MAX, inspect};
+use crate::plugin::inspect::inspect;
 use crate::plugin::kept::digest_of;
 use crate::plugin::node::NodeAdapter;
 use crate::plugin::serving::lenient;
@@ -48,7 +48,7 @@ pub struct LoadedPlugin {
     pub size_bytes: u64,
     /// What it says of itself and asks for.
     pub manifest: Manifest,
-    /// How long compiling it took.
+    /// How long compiling it took, or reading what was compiled before.
     pub compile_time: Duration,
     /// What it has done since.
     pub counters: Arc<PluginCounters>,
@@ -58,14 +58,14 @@ pub struct LoadedPlugin {
 /// `directory/NAME.wasm`: inspects, compiles, links, and asks each what it is. They serve as they are, without swaps,
 /// quarantine or probation; those are [`Platform`](crate::plugin::Platform)'s.
 ///
-/// Compiling happens on blocking threads, as many at once as there are cores. All or nothing: with one fault there is
-/// no set.
+/// Files are read and inspected on blocking threads; compiling is the toolchain's. All or nothing: with one fault there
+/// is no set.
 ///
 /// # Errors
 /// One [`LoadError`] for each plugin that cannot serve, so that all are told at once.
 ///
 /// # Cancel safety
-/// Dropping the future leaves nothing but a compilation under way, which ends by itself.
+/// Dropping the future ends a compilation under way in a child; one in this process ends by itself.
 pub async fn load(
     config: &PluginsConfig,
     adapters: &BTreeSet<String>,
@@ -76,7 +76,7 @@ pub async fn load(
     let loader = &loader;
     let results: Vec<_> = futures_util::stream::iter(wanted(config, adapters))
         .map(|(class, name)| async move {
-            let candidate = read_aside(&name, place(&config.directory, &name)?).await?;
+            let candidate = loader.read(&name, place(&config.directory, &name)?).await?;
             let prepared = loader.prepare(config, class, &name, candidate).await?;
             Ok((name, class, prepared))
         })
@@ -168,6 +168,18 @@ impl Loader {
         Ok(Self { engines, ticker: Arc::new(ticker), services })
     }
 
+    /// Bytes that a component may have.
+    pub(super) fn component_bytes_max(&self) -> usize {
+        self.services.toolchain.component_bytes_max()
+    }
+
+    /// Reads a plugin's file, once: what is inspected is what is compiled and what the digest is of, whatever becomes
+    /// of the file.
+    pub(super) async fn read(&self, plugin: &str, path: PathBuf) -> Result<Candidate, LoadError> {
+        let (name, bytes_max) = (plugin.to_owned(), self.component_bytes_max());
+        aside(plugin, move || read(&name, &path, bytes_max).map(Candidate::new)).await
+    }
+
     /// Makes a plugin of a component: inspects, compiles, links, and asks it what it is.
     pub(super) async fn prepare(
         &self,
@@ -177,7 +189,7 @@ impl Loader {
         candidate: Candidate,
     ) -> Result<Prepared, LoadError> {
         let granted = self.settle_aside(config, class, name, candidate.bytes.clone()).await?;
-        let compiled = compile_aside(self.engine(class)?.clone(), name.to_owned(), candidate).await?;
+        let compiled = self.compile(class, name, candidate).await?;
         let prepared = self.link(class, name, compiled, granted).await?;
         let Compiled { digest, size_bytes, compile_time, .. } = &prepared.compiled;
         let version = prepared.granted.manifest.version.as_ref().map(tracing::field::display);
@@ -201,6 +213,14 @@ impl Loader {
         self.link(class, name, compiled, granted).await
     }
 
+    async fn compile(&self, class: PluginClass, name: &str, candidate: Candidate) -> Result<Compiled, LoadError> {
+        let Candidate { bytes, digest } = candidate;
+        let (size_bytes, started) = (bytes.len() as u64, Instant::now());
+        let component = self.services.toolchain.make(self.engine(class)?, name, bytes.clone(), &digest).await?;
+        let compile_time = started.elapsed();
+        Ok(Compiled { component, bytes, digest: Arc::from(digest), size_bytes, compile_time })
+    }
+
     async fn link(
         &self,
         class: PluginClass,
@@ -222,6 +242,11 @@ impl Loader {
         name: &str,
         component: Bytes,
     ) -> Result<Arc<Granted>, LoadError> {
+        // Not all come from a file.
+        let bytes_max = self.component_bytes_max();
+        if component.len() > bytes_max {
+            return Err(LoadError::TooLarge { plugin: name.to_owned(), bytes_max: bytes_max as u64 });
+        }
         let (plugin, config, limits) = (name.to_owned(), config.grant(name), limits(config, class));
         let services = self.services.clone();
         aside(name, move || {
@@ -312,13 +337,6 @@ pub(super) fn place(directory: &Path, name: &str) -> Result<PathBuf, LoadError> 
     Ok(directory.join(format!("{name}.wasm")))
 }
 
-/// Reads a plugin's file, once: what is inspected is what is compiled and what the digest is of, whatever becomes of
-/// the file.
-pub(super) async fn read_aside(plugin: &str, path: PathBuf) -> Result<Candidate, LoadError> {
-    let name = plugin.to_owned();
-    aside(plugin, move || read(&name, &path).map(Candidate::new)).await
-}
-
 impl Candidate {
     /// Blocks for as long as the digest takes.
     pub(super) fn new(bytes: impl Into<Bytes>) -> Self {
@@ -334,26 +352,12 @@ pub(super) async fn aside<T: Send + 'static>(
 ) -> Result<T, LoadError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
         tracing::error!(target: "omnivisor::plugin", plugin, %error, "work for a plugin did not end well");
-        Err(LoadError::Compile { plugin: plugin.to_owned(), reason: "the compiler failed".to_owned() })
+        Err(LoadError::Compile { plugin: plugin.to_owned(), reason: "the host failed at it".to_owned() })
     })
 }
 
-async fn compile_aside(engine: Engine, plugin: String, candidate: Candidate) -> Result<Compiled, LoadError> {
-    let name = plugin.clone();
-    aside(&name, move || compile(&engine, &plugin, candidate)).await
-}
-
-fn compile(engine: &Engine, plugin: &str, candidate: Candidate) -> Result<Compiled, LoadError> {
-    let Candidate { bytes, digest } = candidate;
-    let started = Instant::now();
-    let component = Component::from_binary(engine, &bytes)
-        .map_err(|error| LoadError::Compile { plugin: plugin.to_owned(), reason: clean(&format!("{error:#}"), 512) })?;
-    let (digest, size_bytes) = (Arc::from(digest), bytes.len() as u64);
-    Ok(Compiled { component, bytes, digest, size_bytes, compile_time: started.elapsed() })
-}
-
 /// Reads a component's file, one byte more than it may have at most.
-pub(super) fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
+pub(super) fn read(plugin: &str, path: &Path, bytes_max: usize) -> Result<Vec<u8>, LoadError> {
     let failed = |source: io::Error| {
         let (plugin, path) = (plugin.to_owned(), path.to_owned());
         if source.kind() == io::ErrorKind::NotFound {
@@ -368,7 +372,10 @@ pub(super) fn read(plugin: &str, path: &Path) -> Result<Vec<u8>, LoadError> {
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(COMPONENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    file.take(bytes_max as u64 + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > bytes_max {
+        return Err(LoadError::TooLarge { plugin: plugin.to_owned(), bytes_max: bytes_max as u64 });
+    }
     Ok(bytes)
 }
 

@@ -5,10 +5,14 @@
 //! [`ApiKeys`], what was swapped is remembered through [`GenerationLog`]. Entry points: [`Platform::start`] for plugins
 //! that are swapped while they serve, [`load`] for plugins as they are, and [`survey`] for what a file says of itself.
 
+mod artefact;
 mod auth;
 mod bindings;
+mod cache;
 mod call;
 mod class;
+mod compile;
+mod compiler;
 mod configure;
 mod counters;
 mod ending;
@@ -42,18 +46,22 @@ mod survey;
 mod swap;
 mod text;
 mod ticker;
+mod toolchain;
 mod validate;
+mod wasi;
 mod watch;
 mod web;
 mod web_cache;
 
 pub use class::PluginClass;
+pub use compile::Compiler;
+pub use compiler::{CompilerError, CompilerLimits, REFUSED, compile_stream};
 pub use counters::{CountersSnapshot, PluginCounters};
 pub use error::{LoadError, SwapError};
 pub use generation::GenerationState;
 pub use load::{LoadedPlugin, LoadedPlugins, load};
 pub use manifest::{Manifest, Wishes};
-pub use platform::{COMPONENT_BYTES_MAX, Platform, PlatformParts, SWAPS_WAITING_MAX, Swapped};
+pub use platform::{Platform, PlatformParts, SWAPS_WAITING_MAX, Swapped};
 pub use record::{Author, GenerationLog, GenerationRecord, REFUSED_MAX, SwapEntry};
 pub use report::{GenerationReport, PluginEvent, PluginEventKind, PluginReport, QuarantineReach};
 pub use seam::{
@@ -64,4 +72,5 @@ pub use seam::{
 pub use slot::{FailureNote, SwapResult};
 pub use storm::Storm;
 pub use survey::{CoreFacts, ImportFact, Survey, survey};
+pub use toolchain::{Toolchain, ToolchainCounts};
 pub use web_cache::WebCache;

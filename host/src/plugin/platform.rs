@@ -18,9 +18,6 @@ use tokio_util::task::TaskTracker;
 /// Swaps that may wait for the one under way. Beyond it one is refused.
 pub const SWAPS_WAITING_MAX: usize = 8;
 
-/// Bytes that a component may have.
-pub const COMPONENT_BYTES_MAX: usize = crate::plugin::inspect::COMPONENT_BYTES_MAX;
-
 /// What a platform is made of.
 pub struct PlatformParts {
     /// `[plugins]` and `[plugin.NAME]`.
@@ -48,6 +45,7 @@ pub struct PlatformParts {
 pub struct Platform {
     shared: Arc<Shared>,
     orders: mpsc::Sender<Order>,
+    component_bytes_max: usize,
 }
 
 /// What calls and reports see of the plugins.
@@ -102,12 +100,13 @@ impl Platform {
         for started in started {
             slots.push(started.into_slot(&config, &*log, &wake).await.map_err(|error| vec![error])?);
         }
+        let component_bytes_max = loader.component_bytes_max();
         let shared = Arc::new(Shared { slots: ArcSwap::from_pointee(slots) });
         let (orders, inbox) = mpsc::channel(SWAPS_WAITING_MAX);
         let keeper =
             Keeper::new(Arc::clone(&shared), loader, config, adapters, log, kept, publish, events, inbox, wake, stop);
         tracker.spawn(keeper.run());
-        Ok(Self { shared, orders })
+        Ok(Self { shared, orders, component_bytes_max })
     }
 
     /// Every plugin, in the order of the configuration.
@@ -123,6 +122,12 @@ impl Platform {
     pub fn report(&self, plugin: &str) -> Result<PluginReport, SwapError> {
         let unknown = || SwapError::Unknown { plugin: plugin.to_owned() };
         Ok(self.shared.slot(plugin).ok_or_else(unknown)?.report())
+    }
+
+    /// Bytes that a component may have.
+    #[must_use]
+    pub fn component_bytes_max(&self) -> usize {
+        self.component_bytes_max
     }
 
     /// Swaps that wait for the one under way.

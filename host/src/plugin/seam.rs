@@ -2,7 +2,7 @@ use crate::model::{
     AdapterFault, AdapterInfo, Credential, LogChannel, LogRange, LogSlice, Observation, Operation, OperationRequest,
     PeerFacts, Process, ProcessId, Redirection, Secret, StrategyInfo, Verdict, Violation,
 };
-use crate::plugin::WebCache;
+use crate::plugin::{Toolchain, WebCache};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -147,7 +147,7 @@ pub struct WebRequest {
     pub response_bytes_max: usize,
 }
 
-/// What the host lends to its plugins.
+/// What the host lends to its plugins, and what makes them ready.
 #[derive(Clone)]
 pub struct Services {
     /// Password checks.
@@ -158,6 +158,8 @@ pub struct Services {
     pub http: Option<Arc<dyn HttpClient>>,
     /// What plugins fetched. Kept here, so that a plugin whose code is replaced finds it again.
     pub web_cache: WebCache,
+    /// Compiles them.
+    pub toolchain: Toolchain,
 }
 
 /// How to open a hint stream.

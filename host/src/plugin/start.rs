@@ -4,9 +4,9 @@ use crate::config::PluginsConfig;
 use crate::plugin::generation::Generation;
 use crate::plugin::keeper::probation;
 use crate::plugin::kept::Kept;
-use crate::plugin::load::{Candidate, Loader, Prepared, aside, place, read_aside};
+use crate::plugin::load::{Candidate, Loader, Prepared, aside, place};
 use crate::plugin::slot::Slot;
-use crate::plugin::{Author, COMPONENT_BYTES_MAX, GenerationLog, GenerationRecord, LoadError, PluginClass, SwapEntry};
+use crate::plugin::{Author, GenerationLog, GenerationRecord, LoadError, PluginClass, SwapEntry};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -32,7 +32,7 @@ pub(super) async fn one(
     record: GenerationRecord,
 ) -> Result<Started, LoadError> {
     let from_file = async {
-        let candidate = read_aside(&name, place(&config.directory, &name)?).await?;
+        let candidate = loader.read(&name, place(&config.directory, &name)?).await?;
         if record.is_refused(&candidate.digest) {
             return Err(LoadError::Refused { plugin: name.clone(), digest: candidate.digest });
         }
@@ -81,14 +81,14 @@ pub(super) async fn from_kept(
     name: &str,
     digest: &str,
 ) -> Result<Prepared, LoadError> {
-    loader.prepare(config, class, name, find(kept, name, digest).await?).await
+    loader.prepare(config, class, name, find(kept, name, digest, loader.component_bytes_max()).await?).await
 }
 
 /// A component that was kept.
-pub(super) async fn find(kept: &Kept, name: &str, digest: &str) -> Result<Candidate, LoadError> {
+pub(super) async fn find(kept: &Kept, name: &str, digest: &str, bytes_max: usize) -> Result<Candidate, LoadError> {
     let (kept, plugin, digest) = (kept.clone(), name.to_owned(), digest.to_owned());
     aside(name, move || {
-        let bytes = kept.find(&digest, COMPONENT_BYTES_MAX).map_err(|source| LoadError::Unreadable {
+        let bytes = kept.find(&digest, bytes_max).map_err(|source| LoadError::Unreadable {
             plugin,
             path: kept.path(&digest),
             source,

@@ -2,6 +2,7 @@ use crate::plugin::engine::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX
 use crate::plugin::grant::Granted;
 use crate::plugin::storm::Storm;
 use crate::plugin::text::clean;
+use crate::plugin::wasi::Wasi;
 use crate::plugin::{Accounts, Exchange};
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,8 @@ pub(super) struct CallState {
     pub is_at_node: bool,
     pub link: Option<Arc<dyn Exchange>>,
     pub accounts: Option<Arc<dyn Accounts>>,
+    /// What it has of WASI, if it asked for any.
+    pub wasi: Option<Box<Wasi>>,
     password_checks_left: u8,
     web_requests_left: u8,
 }
@@ -46,6 +49,7 @@ impl CallState {
             is_at_node: false,
             link: None,
             accounts: None,
+            wasi: None,
             password_checks_left: PASSWORD_CHECKS_MAX,
             web_requests_left: WEB_REQUESTS_MAX,
         }

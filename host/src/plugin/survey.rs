@@ -1,12 +1,12 @@
 //! What a component's file says of itself, for people: nothing is compiled and nothing runs.
 
 use crate::plugin::class::{Match, compare};
-use crate::plugin::inspect::read_surface;
+use crate::plugin::inspect::{COMPONENT_BYTES_MAX, read_surface};
 use crate::plugin::kept::digest_of;
 use crate::plugin::load::read;
 use crate::plugin::structure::Surface;
 use crate::plugin::text::clean;
-use crate::plugin::{LoadError, PluginClass};
+use crate::plugin::{LoadError, PluginClass, wasi};
 use plugin_sdk::pack::MANIFEST_SECTION;
 use std::path::Path;
 use wasmparser::{Parser, Payload};
@@ -59,7 +59,7 @@ pub struct CoreFacts {
 /// # Errors
 /// [`LoadError`]: there is no such file, or it breaks a rule that holds for components of every class.
 pub fn survey(plugin: &str, path: &Path) -> Result<Survey, LoadError> {
-    let bytes = read(plugin, path)?;
+    let bytes = read(plugin, path, COMPONENT_BYTES_MAX)?;
     let surface = read_surface(plugin, &bytes)?;
     let class = class_of(&surface);
     let malformed = |error: wasmparser::BinaryReaderError| LoadError::Malformed {
@@ -88,8 +88,8 @@ fn class_of(surface: &Surface) -> Option<(PluginClass, &str)> {
 }
 
 fn import(name: &str, class: Option<PluginClass>) -> ImportFact {
-    let is_offered =
-        class.is_some_and(|class| class.imports().iter().any(|offered| compare(name, offered) == Match::Compatible));
+    let is_offered = wasi::is_offered(name)
+        || class.is_some_and(|class| class.imports().iter().any(|offered| compare(name, offered) == Match::Compatible));
     ImportFact { name: clean(name, NAME_BYTES_MAX), is_offered }
 }
 

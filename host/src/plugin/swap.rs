@@ -195,7 +195,7 @@ impl Keeper {
                 slot.set_verifying(true);
                 self.work = Some(Box::pin(async move {
                     let slot = &job.slot;
-                    match start::find(&kept, &slot.name, &digest).await {
+                    match start::find(&kept, &slot.name, &digest, loader.component_bytes_max()).await {
                         Err(error) => Work::Failed(job, error),
                         Ok(candidate) => {
                             let result = loader.prepare(&config, slot.class, &slot.name, candidate.clone()).await;

@@ -1,8 +1,9 @@
+use crate::model::Secret;
 use crate::store::audit::{AuditKey, AuditRecord, encode_audit};
 use crate::store::generation::encode_generations;
 use crate::store::keys::KeyChange;
 use crate::store::record::{decode_account, decode_session, encode_account, encode_session};
-use crate::store::tables::{ACCOUNTS, API_KEYS, AUDIT, GENERATIONS, SESSIONS};
+use crate::store::tables::{ACCOUNTS, API_KEYS, ARTEFACT_KEY, AUDIT, GENERATIONS, META, SESSIONS};
 use crate::store::writer::Write;
 use crate::store::{Account, Generations, Session, SessionId, StoreError};
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
@@ -38,6 +39,10 @@ pub(super) enum Change {
     PutGenerations {
         plugin: String,
         generations: Generations,
+    },
+    /// Kept only if there is none: who asks at the same time gets the same one.
+    MakeArtefactKey {
+        key: Secret,
     },
 }
 
@@ -80,6 +85,7 @@ fn apply(txn: &WriteTransaction, batch: &[Write]) -> Result<(Results, bool), red
 }
 
 struct Tables<'txn> {
+    meta: Table<'txn, &'static str, &'static [u8]>,
     accounts: Table<'txn, &'static str, &'static [u8]>,
     sessions: Table<'txn, [u8; 32], &'static [u8]>,
     api_keys: Table<'txn, &'static str, &'static [u8]>,
@@ -93,6 +99,7 @@ impl<'txn> Tables<'txn> {
         let audit = txn.open_table(AUDIT)?;
         let last = audit.last()?.map_or(AuditKey::ORIGIN, |(key, _)| AuditKey::from_bytes(key.value()));
         Ok(Self {
+            meta: txn.open_table(META)?,
             accounts: txn.open_table(ACCOUNTS)?,
             sessions: txn.open_table(SESSIONS)?,
             api_keys: txn.open_table(API_KEYS)?,
@@ -124,7 +131,16 @@ impl<'txn> Tables<'txn> {
                 self.generations.insert(plugin.as_str(), encode_generations(generations)?.as_slice())?;
                 Ok(Ok(1))
             }
+            Change::MakeArtefactKey { key } => self.make_artefact_key(key),
         }
+    }
+
+    fn make_artefact_key(&mut self, key: &Secret) -> Result<Result<u64, StoreError>, redb::Error> {
+        if self.meta.get(ARTEFACT_KEY)?.is_some() {
+            return Ok(Ok(0));
+        }
+        self.meta.insert(ARTEFACT_KEY, key.reveal().as_bytes())?;
+        Ok(Ok(1))
     }
 
     fn create_account(&mut self, account: &Account, is_first: bool) -> Result<Result<u64, StoreError>, redb::Error> {

@@ -30,6 +30,7 @@ pub use reader::AUDIT_READ_MAX;
 pub use record::{Account, IssuedKey, Session, SessionId};
 
 use crate::config::StorageConfig;
+use crate::model::Secret;
 use apply::Change;
 use snapshot::Snapshots;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -212,6 +213,26 @@ impl Store {
     /// Dropping the future before its first poll writes nothing; later, the record is written all the same.
     pub async fn append_audit(&self, record: AuditRecord) -> Result<(), StoreError> {
         self.write(None, Some(record)).await.map(drop)
+    }
+
+    /// The key under which compiled plugins are sealed: 64 hexadecimal digits, drawn once for each database.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`], [`StoreError::Record`]; where it has to be made first, as for [`Store::append_audit`].
+    ///
+    /// # Cancel safety
+    /// As for [`Store::append_audit`].
+    pub async fn artefact_key(&self) -> Result<Secret, StoreError> {
+        if let Some(key) = self.find_artefact_key()? {
+            return Ok(key);
+        }
+        let mut random = [0_u8; 32];
+        getrandom::fill(&mut random)
+            .map_err(|error| StoreError::Read { source: Box::new(redb::Error::Io(error.into())) })?;
+        let key = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        self.write(Some(Change::MakeArtefactKey { key: Secret::new(key) }), None).await?;
+        // Read back: another caller may have been first.
+        self.find_artefact_key()?.ok_or(StoreError::Record { table: "meta" })
     }
 
     async fn write(&self, change: Option<Change>, audit: Option<AuditRecord>) -> Result<u64, StoreError> {

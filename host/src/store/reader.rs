@@ -1,6 +1,7 @@
+use crate::model::Secret;
 use crate::store::audit::{AuditEntry, AuditKey, decode_audit};
 use crate::store::record::{decode_account, decode_session};
-use crate::store::tables::{ACCOUNTS, AUDIT, SESSIONS};
+use crate::store::tables::{ACCOUNTS, ARTEFACT_KEY, AUDIT, META, SESSIONS};
 use crate::store::{Account, Session, SessionId, Store, StoreError};
 use redb::{ReadableTable, ReadableTableMetadata};
 use std::sync::Arc;
@@ -41,6 +42,16 @@ impl Store {
             Ok(table.get(id.0)?.map(|value| value.value().to_vec()))
         })?;
         bytes.map(|bytes| decode_session(&bytes)).transpose()
+    }
+
+    /// The key under which compiled plugins are sealed, if it was made.
+    pub(super) fn find_artefact_key(&self) -> Result<Option<Secret>, StoreError> {
+        let bytes = self.shared.snapshots.read(|txn| {
+            let table = txn.open_table(META)?;
+            Ok(table.get(ARTEFACT_KEY)?.map(|value| value.value().to_vec()))
+        })?;
+        let text = bytes.map(|bytes| String::from_utf8(bytes).map_err(|_| StoreError::Record { table: "meta" }));
+        Ok(text.transpose()?.map(Secret::new))
     }
 
     /// The newest records of the audit, newest first, at most [`AUDIT_READ_MAX`].

@@ -3,8 +3,10 @@ use crate::store::audit::AuditKey;
 use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
 use std::path::Path;
 
-/// Facts about the database itself: `schema` (4 bytes, big-endian) and `instance` (text).
+/// Facts about the database itself: `schema` (4 bytes, big-endian), `instance` (text), [`ARTEFACT_KEY`] (text).
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+/// The key under which compiled plugins are sealed. Made when it is first asked for.
+pub(super) const ARTEFACT_KEY: &str = "artefact-key";
 /// Name to account.
 pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
 /// SHA-256 of the token to session.

@@ -49,6 +49,19 @@ fn audit(reason: impl Into<String>) -> AuditRecord {
     }
 }
 
+#[tokio::test]
+async fn the_artefact_key_is_made_once_and_stays_and_differs_between_databases() {
+    let place = Place::new();
+    let store = place.open();
+    let (one, other) = tokio::join!(store.artefact_key(), store.artefact_key());
+    let key = one.unwrap();
+    assert_eq!(key, other.unwrap(), "who asks at the same time gets the same one");
+    assert!(key.reveal().len() == 64 && key.reveal().chars().all(|c| c.is_ascii_hexdigit()));
+    store.close().await.unwrap();
+    assert_eq!(place.open().artefact_key().await.unwrap(), key);
+    assert_ne!(Place::new().open().artefact_key().await.unwrap(), key);
+}
+
 fn account(name: &str) -> Account {
     Account {
         name: name.into(),

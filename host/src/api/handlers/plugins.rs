@@ -6,7 +6,7 @@ use crate::api::view;
 use crate::api::wire::{PluginList, PluginView, Problem, SwapView};
 use crate::auth::Action;
 use crate::model::NodeId;
-use crate::plugin::{Author, COMPONENT_BYTES_MAX, SwapError, Swapped};
+use crate::plugin::{Author, SwapError, Swapped};
 use crate::store::AuditOutcome;
 use axum::Json;
 use axum::body::Body;
@@ -63,9 +63,9 @@ pub(in crate::api) async fn install(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<SwapView>, ApiError> {
-    // Before the body is read: eight megabytes are for those who may send them.
+    // Before the body is read: megabytes are for those who may send them.
     edge.auth.permit(caller.principal(), Action::PluginManage)?;
-    let (limit, time) = (COMPONENT_BYTES_MAX, edge.config.request_timeout);
+    let (limit, time) = (edge.platform.component_bytes_max(), edge.config.request_timeout);
     let component = bytes(&headers, body, "application/wasm", limit, time).await?;
     let mut input = Input::new(&uri);
     input.body("length", &component.len().to_string());

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::Role;
-use crate::plugin::{Accounts, BoxFuture, PasswordCheck, WebCache};
+use crate::plugin::{Accounts, BoxFuture, PasswordCheck, Toolchain, WebCache};
 use std::time::Duration;
 
 const LIMITS: CallLimits = CallLimits {
@@ -45,8 +45,13 @@ fn settled(class: PluginClass, fields: &str, manifest: &str, config: &PluginConf
 
 fn component(class: PluginClass, text: &str, config: &PluginConfig) -> Result<Granted, String> {
     let component = wat::parse_str(text).expect("well-formed text");
-    let services =
-        Services { accounts: Arc::new(NoAccounts), api_keys: None, http: None, web_cache: WebCache::default() };
+    let services = Services {
+        accounts: Arc::new(NoAccounts),
+        api_keys: None,
+        http: None,
+        web_cache: WebCache::default(),
+        toolchain: Toolchain::for_tests(),
+    };
     let asked = Asked { plugin: "x", class, component: &component, config, limits: &LIMITS, services: &services };
     settle(&asked).map_err(|error| error.to_string())
 }

@@ -11,7 +11,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::LinkerInstance;
 
 /// Bytes of a log line, message and fields together.
-const LINE_BYTES_MAX: usize = 4_096;
+pub(in crate::plugin) const LINE_BYTES_MAX: usize = 4_096;
 
 type Fields = Vec<(String, String)>;
 
@@ -34,7 +34,7 @@ pub(super) fn add(host: &mut LinkerInstance<'_, CallState>) -> wasmtime::Result<
     })
 }
 
-fn write_line(log: &LogBook, level: &Level, message: &str, fields: &Fields) {
+pub(in crate::plugin) fn write_line(log: &LogBook, level: &Level, message: &str, fields: &Fields) {
     let message = clean(message, LINE_BYTES_MAX);
     let mut rest = String::new();
     for (key, value) in fields {

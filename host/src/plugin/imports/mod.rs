@@ -11,18 +11,22 @@ mod random;
 mod secrets;
 mod settings;
 
-use crate::plugin::PluginClass;
+pub(super) use log::{LINE_BYTES_MAX, write_line};
+
 use crate::plugin::class::{ACCOUNTS, API_KEYS, CLOCK, EXCHANGE, HTTP_CLIENT, LOG, RANDOM, SECRETS, SETTINGS};
 use crate::plugin::grant::Granted;
 use crate::plugin::state::CallState;
+use crate::plugin::{PluginClass, wasi};
 use wasmtime::component::Linker;
 use wasmtime::{StoreContextMut, Trap};
 
 /// Fuel that a call of the host costs, besides one unit a byte.
 const CALL_FUEL: u64 = 1_000;
 
-/// Links exactly what the class's world names and this plugin was granted, and nothing else.
+/// Links exactly what the class's world names and this plugin was granted, WASI as far as it is harmless, and nothing
+/// else.
 pub(super) fn offer(linker: &mut Linker<CallState>, class: PluginClass, granted: &Granted) -> wasmtime::Result<()> {
+    wasi::offer(linker)?;
     log::add(&mut linker.instance(LOG)?)?;
     settings::add(&mut linker.instance(SETTINGS)?)?;
     clock::add(&mut linker.instance(CLOCK)?)?;
@@ -45,7 +49,7 @@ pub(super) fn offer(linker: &mut Linker<CallState>, class: PluginClass, granted:
 }
 
 /// Takes the price of a call that brought so many bytes from the plugin, from its fuel and from its bytes.
-fn charge(cx: &mut StoreContextMut<'_, CallState>, bytes: usize) -> wasmtime::Result<()> {
+pub(super) fn charge(cx: &mut StoreContextMut<'_, CallState>, bytes: usize) -> wasmtime::Result<()> {
     let bytes_left = cx.data().bytes_left.saturating_sub(bytes);
     cx.data_mut().bytes_left = bytes_left;
     // The engine's own budget is one for each call of the host; this makes it one for the whole call of the plugin.
