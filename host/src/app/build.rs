@@ -25,8 +25,8 @@ const PLUGIN_EVENTS_MAX: usize = 64;
 
 /// Runs a host on `listener` until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
 ///
-/// Plugins are compiled by `compiler`. Requests are taken before the first node is connected. A host without accounts prints a setup token to standard
-/// error, once.
+/// Plugins are compiled by `compiler`. Requests are taken before the first node is connected. A host without accounts
+/// prints a setup token to standard error, once.
 ///
 /// # Errors
 /// [`RunError`] when it cannot start. Nothing is left running then.
@@ -87,11 +87,7 @@ impl Running {
         let keys = Arc::new(Keys::new(store.clone()));
         let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
         let log = Arc::new(StoredGenerations(store.clone()));
-        // Without the key a start is slow, and not wrong.
-        let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
-        let key = store.artefact_key().await.map_err(unsealed).ok();
-        let toolchain =
-            Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|e| RunError::Plugins(vec![e]))?;
+        let toolchain = toolchain(config, &store, compiler).await?;
         let auth = Auth::new(AuthParts {
             store,
             passwords: Arc::clone(&passwords),
@@ -170,6 +166,14 @@ impl Running {
         shutdown.stage("store", close).await;
         shutdown.ended()
     }
+}
+
+/// What compiles plugins, with the key that seals what is kept.
+async fn toolchain(config: &Config, store: &Store, compiler: Compiler) -> Result<Toolchain, RunError> {
+    // Without the key a start is slow, and not wrong.
+    let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
+    let key = store.artefact_key().await.map_err(unsealed).ok();
+    Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|error| RunError::Plugins(vec![error]))
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.
