@@ -232,7 +232,7 @@ fn check_pool(mut section: Section<'_>, report: &mut Report<'_>) -> PoolConfig {
     let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
     let pool = PoolConfig {
         poll_interval: section.millis(report, "poll_interval_ms", 1_000, 100..=3_600_000),
-        nudge_interval: section.millis(report, "nudge_interval_ms", 250, 0..=60_000),
+        nudge_interval: section.millis(report, "nudge_interval_ms", 110, 0..=60_000),
         connect_timeout: section.millis(report, "connect_timeout_ms", 1_000, 10..=60_000),
         call_timeout: section.millis(report, "call_timeout_ms", 2_000, 10..=60_000),
         response_bytes_max: section.size(report, "response_bytes_max", 4 * MIB, 64 * KIB..=64 * MIB),

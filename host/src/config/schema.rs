@@ -224,7 +224,7 @@ pub struct PoolConfig {
     /// `poll_interval_ms`, default 1,000, 100 to 3,600,000: the shortest time between two full observations;
     /// five times as long while a hint stream tells of changes.
     pub poll_interval: Duration,
-    /// `nudge_interval_ms`, default 250, 0 (off) to 60,000: a cheap request that wakes a supervisor with up to 50
+    /// `nudge_interval_ms`, default 110, 0 (off) to 60,000: a byte or a cheap request that wakes a supervisor with up to 50
     /// programs, so that its hint stream speaks at once.
     pub nudge_interval: Duration,
     /// `connect_timeout_ms`, default 1,000, 10 to 60,000.

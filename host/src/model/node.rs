@@ -67,6 +67,8 @@ pub struct AdapterInfo {
     pub operations: Vec<Operation>,
     /// The log channels it can read, e.g. `stdout`.
     pub log_channels: Vec<String>,
+    /// Whether its supervisor wakes at every byte, so that half a request is enough to wake it.
+    pub wakes_at_bytes: bool,
 }
 
 /// One complete description of a node, as its adapter read it.

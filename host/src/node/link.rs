@@ -142,13 +142,28 @@ impl Link {
     async fn connect(&self, deadline: Instant) -> Result<Wire, ExchangeFailure> {
         let deadline = deadline.min(Instant::now() + self.connect_timeout);
         let connect = async {
-            let socket = Socket::connect(&self.endpoint).await.map_err(|error| unreachable(&describe(&error)))?;
+            let socket = self.connect_socket(deadline).await?;
             let mut builder = http1::Builder::new();
             builder.max_buf_size(64 << 10).max_headers(100);
             let (sender, driver) = builder.handshake(TokioIo::new(socket)).await.map_err(|e| protocol(&e))?;
             Ok(Wire { sender, driver: Box::pin(driver) })
         };
         timeout_at(deadline, connect).await.map_err(|_| unreachable("no connection in time"))?
+    }
+
+    /// A connection of its own, on which nothing was sent.
+    ///
+    /// # Errors
+    /// [`ExchangeFailure::Unreachable`].
+    pub(super) async fn connect_socket(&self, deadline: Instant) -> Result<Socket, ExchangeFailure> {
+        let deadline = deadline.min(Instant::now() + self.connect_timeout);
+        let socket = timeout_at(deadline, Socket::connect(&self.endpoint)).await;
+        socket.map_err(|_| unreachable("no connection in time"))?.map_err(|error| unreachable(&describe(&error)))
+    }
+
+    /// What stands in the header `Host`.
+    pub(super) fn host(&self) -> &HeaderValue {
+        &self.host
     }
 
     fn http_request(&self, request: ExchangeRequest) -> Result<http::Request<Full<Bytes>>, ExchangeFailure> {
@@ -292,6 +307,11 @@ fn broken(error: &hyper::Error) -> ExchangeFailure {
 
 fn protocol(error: &hyper::Error) -> ExchangeFailure {
     ExchangeFailure::Protocol(format!("not proper HTTP: {error}"))
+}
+
+/// In words and without the address, which a plugin must not learn.
+pub(super) fn broken_off(error: &std::io::Error) -> ExchangeFailure {
+    unreachable(&format!("the connection broke: {}", error.kind()))
 }
 
 fn unreachable(why: &str) -> ExchangeFailure {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 const LIMIT: usize = 1_000;
 
-async fn rig() -> (TcpListener, Arc<Link>) {
+pub(super) async fn rig() -> (TcpListener, Arc<Link>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     let node = NodeConfig {

@@ -17,6 +17,7 @@ mod snapshot;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod wake;
 
 pub use error::NodeError;
 pub use pool::{NodeHandle, Pool, PoolMetrics};

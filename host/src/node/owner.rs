@@ -10,6 +10,7 @@ use crate::node::health::Health;
 use crate::node::link::{Link, NodeStream};
 use crate::node::order::Order;
 use crate::node::pool::{ADAPTER_SLACK, PoolContext, PoolMetrics};
+use crate::node::wake::Wake;
 use crate::plugin::{
     Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, PluginFailure,
 };
@@ -62,6 +63,8 @@ pub(super) struct Hints {
     pub(super) look_at: Option<Instant>,
     pub(super) reopen_at: Instant,
     pub(super) nudge_at: Instant,
+    /// How a node that wakes at bytes is nudged.
+    pub(super) wake: Wake,
 }
 
 enum Step {
@@ -107,6 +110,7 @@ impl Owner {
                 look_at: None,
                 reopen_at: now,
                 nudge_at: now,
+                wake: Wake::new(),
             },
             poll_at: now,
             status,
@@ -230,7 +234,7 @@ impl Owner {
 
     /// A node that has just been silent is asked again with less patience: two lost calls in a row make it stale, and
     /// its users should know within 4 s, a poll interval of one second included.
-    fn call_limit(&self) -> Duration {
+    pub(super) fn call_limit(&self) -> Duration {
         let limit = self.context.config.call_timeout;
         if self.health.failures == 0 { limit } else { limit * 2 / 5 }
     }

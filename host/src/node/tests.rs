@@ -33,7 +33,12 @@ struct Scripted {
 
 impl Script {
     fn new(processes: Vec<Process>, operations: &[Operation]) -> Arc<Self> {
-        let info = AdapterInfo { kind: "script".into(), operations: operations.to_vec(), log_channels: vec![] };
+        let info = AdapterInfo {
+            kind: "script".into(),
+            operations: operations.to_vec(),
+            log_channels: vec![],
+            wakes_at_bytes: false,
+        };
         Arc::new(Self {
             info: Arc::new(info),
             state: Mutex::new(Scripted {

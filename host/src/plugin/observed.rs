@@ -14,6 +14,8 @@ use crate::plugin::{HintsRead, StreamRequest};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// What an adapter adds to its description when its supervisor wakes at every byte.
+const WAKES_AT_BYTES: &str = "wakes-at-bytes";
 const PROCESSES_MAX: usize = 10_000;
 const NAMES_MAX: usize = 10_000;
 const NATIVE_STATE_BYTES_MAX: usize = 64;
@@ -55,7 +57,8 @@ pub(super) fn info(info: wit::AdapterInfo) -> Result<(AdapterInfo, bool), String
             log_channels.push(known.to_owned());
         }
     }
-    Ok((AdapterInfo { kind: info.kind, operations, log_channels }, info.has_hints))
+    let wakes_at_bytes = info.extra.iter().any(|(key, value)| key == WAKES_AT_BYTES && value == "true");
+    Ok((AdapterInfo { kind: info.kind, operations, log_channels, wakes_at_bytes }, info.has_hints))
 }
 
 pub(super) fn observation(snapshot: wit::Snapshot) -> Result<Observation, Refused> {
@@ -221,10 +224,10 @@ mod tests {
             ],
             log_channels: vec![wit::LogChannel::Stderr, wit::LogChannel::Other("audit".to_owned())],
             has_hints: true,
-            extra: vec![],
+            extra: vec![("wakes-at-bytes".to_owned(), "true".to_owned())],
         };
         let (known, has_hints) = info(described("supervisord")).expect("a word");
-        assert!(has_hints);
+        assert!(has_hints && known.wakes_at_bytes);
         let expected = vec![Operation::Stop, Operation::Restart, Operation::Unmonitor, Operation::Monitor];
         assert_eq!((known.operations, known.log_channels), (expected, vec!["stderr".to_owned()]));
         for bad in ["", "Super", "a b", &"x".repeat(65)] {

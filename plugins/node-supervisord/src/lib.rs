@@ -32,7 +32,8 @@ impl NodeAdapter for Supervisord {
             operations: vec![Operation::Start, Operation::Stop],
             log_channels: vec![LogChannel::Stdout, LogChannel::Stderr],
             has_hints: true,
-            extra: Vec::new(),
+            // Its loop reaps and writes its log when anything wakes it, and half a request does.
+            extra: vec![("wakes-at-bytes".to_owned(), "true".to_owned())],
         }
     }
 
