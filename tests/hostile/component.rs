@@ -210,12 +210,16 @@ fn lift(
 }
 
 /// The component with this manifest.
-pub(crate) fn with_manifest(mut component: Vec<u8>, manifest: &str) -> Vec<u8> {
-    const NAME: &str = "omnivisor.manifest";
+pub(crate) fn with_manifest(component: Vec<u8>, manifest: &str) -> Vec<u8> {
+    with_section(component, "omnivisor.manifest", manifest)
+}
+
+/// The component with one more section that nobody runs: it does the same and is another one.
+pub(crate) fn with_section(mut component: Vec<u8>, name: &str, text: &str) -> Vec<u8> {
     component.push(0);
-    leb128(&mut component, 1 + NAME.len() + manifest.len());
-    leb128(&mut component, NAME.len());
-    component.extend(NAME.bytes().chain(manifest.bytes()));
+    leb128(&mut component, 1 + name.len() + text.len());
+    leb128(&mut component, name.len());
+    component.extend(name.bytes().chain(text.bytes()));
     component
 }
 

@@ -5,6 +5,7 @@ mod cached;
 mod calls;
 mod child;
 mod component;
+mod departures;
 mod files;
 mod fuzz;
 mod grants;

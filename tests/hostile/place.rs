@@ -23,7 +23,8 @@ pub(crate) struct Place {
     pub(crate) compiler: Compiler,
     /// With one, compiled code is kept.
     pub(crate) key: Option<Secret>,
-    adapters: BTreeSet<String>,
+    /// The adapters that its nodes name.
+    pub(crate) adapters: BTreeSet<String>,
     /// What strategies check passwords against.
     pub(crate) accounts: Arc<OneAccount>,
     /// What plugins fetched, over all that this place loads.

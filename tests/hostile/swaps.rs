@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-const NAME: &str = "judge";
+pub(crate) const NAME: &str = "judge";
 const SOON: Duration = Duration::from_secs(30);
 
 /// Remembers what it is told, as the store does; may be told to fail.
@@ -70,20 +70,20 @@ impl GenerationLog for Memory {
     }
 }
 
-/// A platform with one validator.
-struct Rig {
+/// A platform with one plugin, which is called `judge`.
+pub(crate) struct Rig {
     place: Place,
     kept: PathBuf,
     memory: Arc<Memory>,
-    platform: Platform,
-    set: watch::Receiver<Arc<PluginSet>>,
+    pub(crate) platform: Platform,
+    pub(crate) set: watch::Receiver<Arc<PluginSet>>,
     events: mpsc::Receiver<PluginEvent>,
     stop: CancellationToken,
     tracker: TaskTracker,
 }
 
 /// A validator that says `code` of everything.
-fn says(code: &str) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn says(code: &str) -> anyhow::Result<Vec<u8>> {
     let length = code.len();
     build(
         World::Validate,
@@ -102,13 +102,17 @@ fn traps() -> anyhow::Result<Vec<u8>> {
 }
 
 impl Rig {
-    async fn start(bytes: &[u8]) -> anyhow::Result<Self> {
+    pub(crate) async fn start(bytes: &[u8]) -> anyhow::Result<Self> {
         Self::start_with(bytes, |_| {}).await
     }
 
     async fn start_with(bytes: &[u8], adapt: impl FnOnce(&mut PluginsConfig)) -> anyhow::Result<Self> {
         let mut place = Place::new()?.validator(NAME, bytes)?;
         adapt(&mut place.config);
+        Self::of(place).await
+    }
+
+    pub(crate) async fn of(place: Place) -> anyhow::Result<Self> {
         let kept = place.config.directory.join("state/plugins");
         Self::run(place, kept, Arc::default()).await.map_err(|errors| anyhow::anyhow!("{errors:?}"))
     }
@@ -121,7 +125,7 @@ impl Rig {
         let toolchain = place.toolchain().map_err(|error| vec![error])?;
         let parts = PlatformParts {
             config: place.config.clone(),
-            adapters: BTreeSet::new(),
+            adapters: place.adapters.clone(),
             services: Services { accounts, api_keys: None, http: None, web_cache: WebCache::default(), toolchain },
             log: Arc::clone(&memory) as Arc<dyn GenerationLog>,
             kept: kept.clone(),
@@ -146,22 +150,26 @@ impl Rig {
     }
 
     /// What the validator says of a request of this caller.
-    async fn ask(&self, who: &str) -> Result<String, JudgeError> {
+    pub(crate) async fn ask(&self, who: &str) -> Result<String, JudgeError> {
         let none = || PluginFailure::Trapped { plugin: NAME.to_owned(), what: "there is no validator".to_owned() };
         ask(&self.validator().ok_or_else(none)?, who).await
     }
 
-    async fn install(&self, bytes: &[u8]) -> Result<SwapResult, SwapError> {
+    pub(crate) async fn install(&self, bytes: &[u8]) -> Result<SwapResult, SwapError> {
         let author = Author { who: "ann".to_owned(), ..Author::default() };
         Ok(self.platform.install(NAME, Bytes::copy_from_slice(bytes), author).await?.result)
     }
 
-    async fn roll_back(&self) -> Result<SwapResult, SwapError> {
+    pub(crate) async fn roll_back(&self) -> Result<SwapResult, SwapError> {
         Ok(self.platform.roll_back(NAME, Author::default()).await?.result)
     }
 
     /// Waits until the plugin's report is so.
-    async fn until(&self, what: &str, is_so: impl Fn(&PluginReport) -> bool) -> anyhow::Result<PluginReport> {
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        is_so: impl Fn(&PluginReport) -> bool,
+    ) -> anyhow::Result<PluginReport> {
         let wait = async {
             loop {
                 let report = self.platform.report(NAME)?;
@@ -175,7 +183,7 @@ impl Rig {
         tokio::time::timeout(SOON, wait).await.map_err(|_| anyhow::anyhow!(last()))?
     }
 
-    async fn until_event(&mut self, kind: PluginEventKind) -> anyhow::Result<PluginEvent> {
+    pub(crate) async fn until_event(&mut self, kind: PluginEventKind) -> anyhow::Result<PluginEvent> {
         let wait = async {
             loop {
                 let event = self.events.recv().await.ok_or_else(|| anyhow::anyhow!("no more events"))?;

@@ -5,9 +5,9 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// Longer than any answer may take, a command's longest wait included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(90);
@@ -16,6 +16,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(90);
 #[derive(Debug, Clone)]
 pub struct Client {
     address: SocketAddr,
+    source: IpAddr,
     authorization: Option<String>,
 }
 
@@ -23,20 +24,26 @@ impl Client {
     /// A client that nobody knows.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, authorization: None }
+        Self { address, source: Ipv4Addr::LOCALHOST.into(), authorization: None }
+    }
+
+    /// The same from another address of loopback, as another machine would be seen.
+    #[must_use]
+    pub fn from_source(&self, source: IpAddr) -> Self {
+        Self { source, ..self.clone() }
     }
 
     /// The same with a session's token.
     #[must_use]
     pub fn bearer(&self, token: &str) -> Self {
-        Self { address: self.address, authorization: Some(format!("Bearer {token}")) }
+        Self { authorization: Some(format!("Bearer {token}")), ..self.clone() }
     }
 
     /// The same with a name and a password.
     #[must_use]
     pub fn basic(&self, username: &str, password: &str) -> Self {
         let pair = base64::prelude::BASE64_STANDARD.encode(format!("{username}:{password}"));
-        Self { address: self.address, authorization: Some(format!("Basic {pair}")) }
+        Self { authorization: Some(format!("Basic {pair}")), ..self.clone() }
     }
 
     /// Where it goes.
@@ -93,6 +100,15 @@ impl Client {
         Ok(self.bearer(reply["token"].as_str().context("a login without a token")?))
     }
 
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        if self.source == Ipv4Addr::LOCALHOST {
+            return TcpStream::connect(self.address).await;
+        }
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::new(self.source, 0))?;
+        socket.connect(self.address).await
+    }
+
     async fn exchange(
         &self,
         method: &str,
@@ -100,7 +116,7 @@ impl Client {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> anyhow::Result<Reply> {
-        let stream = TcpStream::connect(self.address).await?;
+        let stream = self.connect().await?;
         let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);

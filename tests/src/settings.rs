@@ -67,6 +67,13 @@ impl Settings {
         self
     }
 
+    /// The node added last is spoken to by this adapter.
+    #[must_use]
+    pub fn adapter(mut self, adapter: &str) -> Self {
+        let _ = writeln!(self.nodes, "adapter = {adapter:?}");
+        self
+    }
+
     /// With a node, which is entered with this password.
     ///
     /// # Errors

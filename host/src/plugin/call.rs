@@ -260,3 +260,64 @@ impl Drop for Underway<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::{Manifest, engine};
+    use wasmtime::{Instance, Module};
+
+    /// A callee with all the time and fuel there is, which loops without an end.
+    fn endless(ties: Ties) -> Callee<Module> {
+        let engine = engine::build(PluginClass::Validate, 4).expect("an engine");
+        let text = "(module (func (export \"run\") (loop $again (br $again))))";
+        let module = Module::new(&engine, wat::parse_str(text).expect("text")).expect("it compiles");
+        let limits = CallLimits {
+            fuel: u64::MAX,
+            time: Duration::from_secs(3_600),
+            memory_bytes: 1 << 20,
+            hostcall_bytes: 1 << 20,
+            calls_max: 4,
+        };
+        let (manifest, settings) = (Manifest::default(), String::new());
+        let granted = Granted { manifest, limits, settings, secrets: None, web: None, api_keys: None };
+        let ticker = Arc::new(Ticker::start(std::slice::from_ref(&engine)).expect("a thread"));
+        Callee::new(Arc::from("endless"), PluginClass::Validate, Arc::new(granted), module, engine, ticker, ties)
+    }
+
+    async fn run(callee: &Callee<Module>) -> Result<(), Ending> {
+        let call = callee.call(
+            Given::default(),
+            |module, store| {
+                Box::pin(async move {
+                    let instance = Instance::new_async(&mut *store, module, &[]).await?;
+                    instance.get_typed_func::<(), ()>(&mut *store, "run")?.call_async(store, ()).await
+                })
+            },
+            Ok,
+        );
+        call.await
+    }
+
+    #[tokio::test]
+    async fn a_call_that_computes_ends_at_the_next_tick_once_its_generation_is_revoked() {
+        let ties = Ties::default();
+        let callee = endless(ties.clone());
+        let revoke = async {
+            // The loop has the thread to itself but for a moment with each tick.
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!(ties.counters.snapshot().running, 1, "nothing else ends it");
+            ties.revoked.store(true, Relaxed);
+            Instant::now()
+        };
+        let both = async { tokio::join!(run(&callee), revoke) };
+        let (ended, revoked) = tokio::time::timeout(Duration::from_secs(30), both).await.expect("it ends");
+        assert!(matches!(&ended, Err(Ending::Failure(PluginFailure::TimedOut { .. }))), "{ended:?}");
+        assert!(revoked.elapsed() < Duration::from_secs(2), "{:?}", revoked.elapsed());
+        assert_eq!(ties.counters.snapshot().running, 0);
+        // Nothing new runs in it either, until it is put back.
+        assert!(run(&callee).await.is_err());
+    }
+}

@@ -104,13 +104,13 @@ impl Generation {
         self.in_flight.fetch_sub(1, SeqCst) == 1 && self.state() == GenerationState::Draining
     }
 
-    /// Notes how a call ended, as long as there is a probation. `Failed` is answered to the call that spent the budget
-    /// and to those after it.
-    pub(super) fn try_out(&self, outcome: CallOutcome, now: Instant) -> Standing {
+    /// Notes how a call ended, and whose it was, as long as there is a probation. `Failed` is answered to the call that
+    /// spent the budget and to those after it.
+    pub(super) fn try_out(&self, outcome: CallOutcome, caller: Option<u64>, now: Instant) -> Standing {
         if !self.is_on_trial.load(Relaxed) {
             return Standing::Passed;
         }
-        self.trial().as_mut().map_or(Standing::Passed, |trial| trial.record(outcome, now))
+        self.trial().as_mut().map_or(Standing::Passed, |trial| trial.record(outcome, caller, now))
     }
 
     /// When the probation ends; none once it has.
@@ -133,11 +133,18 @@ impl Generation {
         self.set_state(GenerationState::Draining);
     }
 
-    /// Its last call is over.
+    /// When it went out of service.
+    pub(super) fn left(&self) -> Option<Instant> {
+        self.exit().began
+    }
+
+    /// Its last call is over. A call that gives up the generation after this one may have put it back meanwhile.
     pub(super) fn drained(&self, now: Instant) {
         let mut exit = self.exit();
-        exit.took = exit.began.map(|began| now.saturating_duration_since(began));
-        self.set_state(GenerationState::Retired);
+        let (from, to) = (GenerationState::Draining as u8, GenerationState::Retired as u8);
+        if self.state.compare_exchange(from, to, SeqCst, SeqCst).is_ok() {
+            exit.took = exit.began.map(|began| now.saturating_duration_since(began));
+        }
     }
 
     /// How long its last calls took to end once it was out of service; none before.
@@ -145,16 +152,20 @@ impl Generation {
         self.exit().took
     }
 
-    /// Ends what is still under way at its next tick.
+    /// Ends what is still under way at its next tick, unless it serves again.
     pub(super) fn revoke(&self) {
-        self.prepared.ties.revoked.store(true, Relaxed);
+        self.prepared.ties.revoked.store(true, SeqCst);
+        // It may have been put back between the look at its state and now: whoever comes second takes it back.
+        if self.state() != GenerationState::Draining {
+            self.prepared.ties.revoked.store(false, SeqCst);
+        }
     }
 
     /// Back in service.
     pub(super) fn reinstate(&self) {
-        self.prepared.ties.revoked.store(false, Relaxed);
         self.is_on_trial.store(false, Relaxed);
         self.set_state(GenerationState::Active);
+        self.prepared.ties.revoked.store(false, SeqCst);
     }
 
     fn exit(&self) -> MutexGuard<'_, Exit> {

@@ -370,10 +370,10 @@ impl Keeper {
 
     /// Lets calls of a generation end.
     pub(super) fn leave(&mut self, slot: &Arc<Slot>, generation: &Arc<Generation>, now: Instant) {
-        if self.leaving.iter().any(|leaving| Arc::ptr_eq(&leaving.generation, generation)) {
-            return;
-        }
-        let revoke_at = Some(now + generation.prepared.granted.limits.time + REVOKE_MARGIN);
+        let left = generation.left().unwrap_or(now);
+        let revoke_at = Some(left + generation.prepared.granted.limits.time + REVOKE_MARGIN);
+        // One that was put back and leaves again before anybody looked is here still, with the calls of its first time.
+        self.leaving.retain(|leaving| !Arc::ptr_eq(&leaving.generation, generation));
         self.leaving.push(Leaving { slot: Arc::clone(slot), generation: Arc::clone(generation), revoke_at });
         self.drain(now);
     }

@@ -145,7 +145,8 @@ impl Validator for ServingValidator {
 
     fn validate(&self, request: Arc<OperationRequest>) -> BoxFuture<'_, Result<Vec<Violation>, JudgeError>> {
         // Who is not known yet counts as one caller: with names of their own choice, one could pass for many.
-        let caller = Caller::named("principal", &request.requester.as_ref().map(|requester| requester.name.clone()));
+        let named = request.requester.as_ref().map(|requester| Caller::named("principal", &requester.name));
+        let caller = named.unwrap_or_else(|| Caller::strangers("principal"));
         Box::pin(async move {
             // What a validator does not want to see says nothing about how it does.
             let pinned = self.slot.pin(caller)?;
@@ -226,7 +227,7 @@ impl Adapter for ServingAdapter {
     }
 
     fn hint_request(&self, deadline: Instant) -> BoxFuture<'_, Result<Option<StreamRequest>, AdapterError>> {
-        let caller = Caller::named("hint-request", &());
+        let caller = Caller::anybody("hint-request");
         Box::pin(through(&self.slot, caller, move |ready| Some(adapter(ready)?.hint_request(deadline))))
     }
 
@@ -236,7 +237,7 @@ impl Adapter for ServingAdapter {
         rest: Vec<u8>,
         piece: Vec<u8>,
     ) -> BoxFuture<'_, Result<HintsRead, AdapterError>> {
-        let caller = Caller::named("hints", &());
+        let caller = Caller::anybody("hints");
         Box::pin(through(&self.slot, caller, move |ready| Some(adapter(ready)?.read_hints(deadline, rest, piece))))
     }
 }

@@ -106,12 +106,50 @@ pub(super) struct Caller {
     pub key: u64,
     /// What decides between the active generation and a canary; without it, calls take turns.
     pub steady: Option<u64>,
+    who: Who,
+}
+
+/// How well it is known whose call it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    /// One of those who call.
+    Somebody,
+    /// Those who have not said who they are, who count as one.
+    Strangers,
+    /// The host itself, for any of those who call.
+    Anybody,
 }
 
 impl Caller {
-    /// The caller of this name, or of no known one.
+    /// The caller of this name.
     pub(super) fn named(what: &str, name: &impl Hash) -> Self {
-        Self { key: number(&(what, name)), steady: None }
+        Self { key: number(&(what, name)), steady: None, who: Who::Somebody }
+    }
+
+    /// All those who have not said who they are.
+    pub(super) fn strangers(what: &str) -> Self {
+        Self { who: Who::Strangers, ..Self::named(what, &()) }
+    }
+
+    /// The host, which does not say whom it calls for.
+    pub(super) fn anybody(what: &str) -> Self {
+        Self { who: Who::Anybody, ..Self::named(what, &()) }
+    }
+
+    /// Who was served well if this call was.
+    fn served(self) -> Option<u64> {
+        match self.who {
+            Who::Somebody => Some(self.key),
+            Who::Strangers | Who::Anybody => None,
+        }
+    }
+
+    /// Who may be the only one whom this call's failure concerns.
+    fn culprit(self) -> Option<u64> {
+        match self.who {
+            Who::Somebody | Who::Strangers => Some(self.key),
+            Who::Anybody => None,
+        }
     }
 
     /// The same, always sent to the same generation as others with this text.
@@ -264,7 +302,7 @@ impl Slot {
 
     fn succeeded(&self, generation: &Arc<Generation>, caller: Caller, now: Instant) {
         // With this one there were calls enough to look at the share of failures.
-        if generation.try_out(CallOutcome::Success, now) == Standing::Failed
+        if generation.try_out(CallOutcome::Success, caller.served(), now) == Standing::Failed
             && self.give_up(generation, "more than 1 % of its calls failed", now)
         {
             return;
@@ -284,12 +322,18 @@ impl Slot {
             let code = failure.code();
             failures.push_back(FailureNote { at, generation: generation.id, code, message: message.clone() });
         }
-        if generation.try_out(CallOutcome::Failure, now) == Standing::Failed && self.give_up(generation, &message, now)
+        if generation.try_out(CallOutcome::Failure, caller.culprit(), now) == Standing::Failed
+            && self.give_up(generation, &message, now)
         {
             return;
         }
-        if self.is_active(generation) {
-            self.note(CallOutcome::Failure, caller, now);
+        if !self.is_active(generation) {
+            return;
+        }
+        self.note(CallOutcome::Failure, caller, now);
+        // Nobody is refused for long on account of a generation that there is a way back from.
+        if self.reach() == Reach::Everybody && generation.probation_until().is_some_and(|until| now < until) {
+            self.give_up(generation, &message, now);
         }
     }
 

@@ -24,21 +24,71 @@ pub enum Standing {
 }
 
 /// Watches something new for a while.
+///
+/// A caller is a number that the owner makes of whoever asks, or none where it cannot tell. Failures of one caller alone
+/// say more about what that caller sends than about what is new: they do not count while another was served. The first
+/// failure of a second caller makes a row of failures count whoever they are of.
 #[derive(Debug, Clone)]
 pub struct Probation {
     budget: Budget,
     until: Instant,
     calls: u64,
     failures: u64,
+    /// Failures by caller, for the first callers who had any.
+    culprits: Vec<(u64, u64)>,
     in_a_row: u32,
+    /// Whose the failures in a row are.
+    row: Callers,
+    /// Who was served.
+    served: Callers,
     standing: Standing,
 }
 
+/// As much as has to be remembered of a set of callers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Callers {
+    Nobody,
+    One(u64),
+    /// Or some of whom it is not known who they are.
+    Several,
+}
+
+impl Callers {
+    fn with(self, caller: Option<u64>) -> Self {
+        match (self, caller) {
+            (Self::Nobody, Some(caller)) => Self::One(caller),
+            (Self::One(one), Some(caller)) if one == caller => self,
+            (Self::Nobody | Self::One(_) | Self::Several, _) => Self::Several,
+        }
+    }
+
+    fn has_other_than(self, caller: u64) -> bool {
+        match self {
+            Self::Nobody => false,
+            Self::One(one) => one != caller,
+            Self::Several => true,
+        }
+    }
+}
+
 impl Probation {
+    /// Callers whose failures are told apart; the failures of further ones always count.
+    pub const CULPRITS_MAX: usize = 16;
+
     /// A probation that ends at `until`.
     #[must_use]
     pub const fn new(budget: Budget, until: Instant) -> Self {
-        Self { budget, until, calls: 0, failures: 0, in_a_row: 0, standing: Standing::OnTrial }
+        Self {
+            budget,
+            until,
+            calls: 0,
+            failures: 0,
+            culprits: Vec::new(),
+            in_a_row: 0,
+            row: Callers::Nobody,
+            served: Callers::Nobody,
+            standing: Standing::OnTrial,
+        }
     }
 
     /// When it ends.
@@ -56,24 +106,58 @@ impl Probation {
     }
 
     /// Notes how a call ended. What ends after the probation does not count.
-    pub fn record(&mut self, outcome: CallOutcome, now: Instant) -> Standing {
+    ///
+    /// `caller` is whose call it was; none if that is not known. Such a call counts if it failed, and does not speak for
+    /// anybody if it did not.
+    pub fn record(&mut self, outcome: CallOutcome, caller: Option<u64>, now: Instant) -> Standing {
         if self.standing(now) != Standing::OnTrial {
             return self.standing;
         }
         self.calls = self.calls.saturating_add(1);
         match outcome {
-            CallOutcome::Success => self.in_a_row = 0,
+            CallOutcome::Success => {
+                (self.in_a_row, self.row) = (0, Callers::Nobody);
+                if caller.is_some() {
+                    self.served = self.served.with(caller);
+                }
+            }
             CallOutcome::Failure => {
                 self.failures = self.failures.saturating_add(1);
-                self.in_a_row = self.in_a_row.saturating_add(1);
+                (self.in_a_row, self.row) = (self.in_a_row.saturating_add(1), self.row.with(caller));
+                self.hold_against(caller);
             }
         }
-        let Budget { failures_in_a_row_max, calls_min, permille_max } = self.budget;
-        let share_max = self.calls.saturating_mul(permille_max) / 1_000;
-        if self.in_a_row >= failures_in_a_row_max.max(1) || (self.calls >= calls_min && self.failures > share_max) {
+        if self.has_failed_in_a_row() || self.has_failed_too_often() {
             self.standing = Standing::Failed;
         }
         self.standing
+    }
+
+    fn hold_against(&mut self, caller: Option<u64>) {
+        let Some(caller) = caller else { return };
+        if let Some((_, failures)) = self.culprits.iter_mut().find(|(culprit, _)| *culprit == caller) {
+            *failures = failures.saturating_add(1);
+        } else if self.culprits.len() < Self::CULPRITS_MAX {
+            self.culprits.push((caller, 1));
+        }
+    }
+
+    fn has_failed_in_a_row(&self) -> bool {
+        if self.in_a_row < self.budget.failures_in_a_row_max.max(1) {
+            return false;
+        }
+        match self.row {
+            Callers::Nobody | Callers::Several => true,
+            Callers::One(culprit) => !self.served.has_other_than(culprit),
+        }
+    }
+
+    fn has_failed_too_often(&self) -> bool {
+        let Budget { calls_min, permille_max, .. } = self.budget;
+        let excusable = self.culprits.iter().filter(|(culprit, _)| self.served.has_other_than(*culprit));
+        let excused = excusable.map(|(_, failures)| *failures).max().unwrap_or(0);
+        let share_max = self.calls.saturating_mul(permille_max) / 1_000;
+        self.calls >= calls_min && self.failures.saturating_sub(excused) > share_max
     }
 }
 
@@ -90,26 +174,60 @@ mod tests {
         Probation::new(BUDGET, now + Duration::from_secs(60))
     }
 
+    const ANN: Option<u64> = Some(1);
+    const BOB: Option<u64> = Some(2);
+
     #[test]
     fn three_failures_in_a_row_are_too_many_and_two_are_not() {
         let now = Instant::now();
         let mut trial = probation(now);
         for outcome in [Failure, Failure, Success, Failure, Failure] {
-            assert_eq!(trial.record(outcome, now), Standing::OnTrial);
+            assert_eq!(trial.record(outcome, ANN, now), Standing::OnTrial);
         }
-        assert_eq!(trial.record(Failure, now), Standing::Failed);
-        assert_eq!(trial.record(Success, now + Duration::from_secs(61)), Standing::Failed, "it stays so");
+        assert_eq!(trial.record(Failure, ANN, now), Standing::Failed, "there is only one caller");
+        assert_eq!(trial.record(Success, ANN, now + Duration::from_secs(61)), Standing::Failed, "it stays so");
+    }
+
+    #[test]
+    fn one_caller_alone_gives_up_nothing_that_serves_another() {
+        let now = Instant::now();
+        let mut trial = probation(now);
+        trial.record(Success, BOB, now);
+        for _ in 0..1_000 {
+            assert_eq!(trial.record(Failure, ANN, now), Standing::OnTrial);
+        }
+        assert_eq!(trial.clone().record(Failure, BOB, now), Standing::Failed, "two fail in one row");
+        trial.record(Success, BOB, now);
+        for _ in 0..2 {
+            assert_eq!(trial.record(Failure, BOB, now), Standing::OnTrial, "two in a row");
+        }
+        assert_eq!(trial.record(Failure, BOB, now), Standing::Failed, "nobody but the one who fails was served");
+    }
+
+    #[test]
+    fn a_call_of_nobody_known_speaks_for_nobody_and_counts_if_it_fails() {
+        let now = Instant::now();
+        let mut trial = probation(now);
+        trial.record(Success, None, now);
+        let mut of_one = trial.clone();
+        let standings = [(); 3].map(|()| of_one.record(Failure, ANN, now));
+        assert_eq!(standings, [Standing::OnTrial, Standing::OnTrial, Standing::Failed]);
+        trial.record(Success, BOB, now);
+        let standings = [(); 3].map(|()| trial.record(Failure, None, now));
+        assert_eq!(standings, [Standing::OnTrial, Standing::OnTrial, Standing::Failed]);
     }
 
     #[test]
     fn more_than_one_in_a_hundred_is_too_many_once_there_were_enough_calls() {
         let now = Instant::now();
-        let mut trial = probation(now);
-        for call in 1..500 {
-            let outcome = if call % 80 == 0 { Failure } else { Success };
-            assert_eq!(trial.record(outcome, now), Standing::OnTrial, "{call}");
+        for (others, expected) in [(ANN, Standing::Failed), (BOB, Standing::OnTrial)] {
+            let mut trial = probation(now);
+            for call in 1..500 {
+                let (outcome, caller) = if call % 80 == 0 { (Failure, ANN) } else { (Success, others) };
+                assert_eq!(trial.record(outcome, caller, now), Standing::OnTrial, "{call}");
+            }
+            assert_eq!(trial.record(Success, others, now), expected, "6 of 500 are more than 5, {others:?}");
         }
-        assert_eq!(trial.record(Success, now), Standing::Failed, "6 of 500 are more than 5");
     }
 
     #[test]
@@ -119,22 +237,53 @@ mod tests {
         let after = now + Duration::from_secs(60);
         assert_eq!(trial.standing(after), Standing::Passed);
         for _ in 0..10 {
-            assert_eq!(trial.record(Failure, after), Standing::Passed);
+            assert_eq!(trial.record(Failure, ANN, after), Standing::Passed);
         }
+    }
+
+    /// What the rules say of these calls, counted anew: whose each was, and whether it failed.
+    fn has_failed(seen: &[(Option<u64>, bool)]) -> bool {
+        let is_served_beside = |culprit: u64| {
+            seen.iter().any(|(caller, is_failure)| !is_failure && caller.is_some_and(|caller| caller != culprit))
+        };
+        let row: Vec<_> = seen.iter().rev().take_while(|(_, is_failure)| *is_failure).collect();
+        let is_of_one = row.iter().all(|(caller, _)| caller.is_some() && *caller == row[0].0);
+        let is_excused = is_of_one && row.first().and_then(|(caller, _)| *caller).is_some_and(is_served_beside);
+        let of = |culprit: u64| seen.iter().filter(|call| **call == (Some(culprit), true)).count();
+        let excused = (0..4).filter(|culprit| is_served_beside(*culprit)).map(of).max().unwrap_or(0);
+        let failures = seen.iter().filter(|(_, is_failure)| *is_failure).count() - excused;
+        (row.len() >= 3 && !is_excused) || (seen.len() >= 500 && failures * 100 > seen.len())
     }
 
     proptest! {
         #[test]
-        fn agrees_with_a_naive_twin(outcomes in proptest::collection::vec(prop::bool::weighted(0.02), 0..900)) {
+        fn agrees_with_a_naive_twin(
+            seen in proptest::collection::vec((prop::option::weighted(0.97, 0..4_u64), prop::bool::weighted(0.03)), 0..600),
+            bad in 0..5_u64,
+        ) {
             let now = Instant::now();
             let mut trial = probation(now);
             let mut failed = false;
-            for (at, _) in outcomes.iter().enumerate() {
-                let seen = &outcomes[..=at];
-                let failures = seen.iter().filter(|is_failure| **is_failure).count();
-                failed |= seen.ends_with(&[true; 3]) || (seen.len() >= 500 && failures * 100 > seen.len());
-                let outcome = if outcomes[at] { Failure } else { Success };
-                prop_assert_eq!(trial.record(outcome, now) == Standing::Failed, failed, "{}", at);
+            // One of them, if it is there, fails with every call.
+            let seen: Vec<_> = seen.into_iter().map(|(who, failed)| (who, failed || who == Some(bad))).collect();
+            for (at, (caller, is_failure)) in seen.iter().enumerate() {
+                // Nothing else can make a difference.
+                if *is_failure || at >= 499 {
+                    failed |= has_failed(&seen[..=at]);
+                }
+                let outcome = if *is_failure { Failure } else { Success };
+                prop_assert_eq!(trial.record(outcome, *caller, now) == Standing::Failed, failed, "{}", at);
+            }
+        }
+
+        #[test]
+        fn one_caller_alone_never_gives_up_what_served_another_first(failures in proptest::collection::vec(prop::bool::ANY, 0..900)) {
+            let now = Instant::now();
+            let mut trial = probation(now);
+            trial.record(Success, BOB, now);
+            for is_anns in failures {
+                let (outcome, caller) = if is_anns { (Failure, ANN) } else { (Success, BOB) };
+                prop_assert_eq!(trial.record(outcome, caller, now), Standing::OnTrial);
             }
         }
     }

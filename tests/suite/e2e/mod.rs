@@ -12,11 +12,15 @@ mod manifests;
 mod monit;
 mod orders;
 mod processes;
+#[cfg(feature = "hostile")]
+mod quarantine;
 mod secrets;
 mod served;
 mod strategies;
 #[cfg(feature = "hostile")]
 mod swap;
+#[cfg(feature = "hostile")]
+mod swap_kinds;
 mod terminal;
 mod validators;
 
