@@ -6,6 +6,7 @@ use crate::config::LoadError as ConfigError;
 use crate::node::NodeError;
 use crate::plugin::LoadError as PluginError;
 use crate::store::StoreError;
+use crate::task::TaskKind;
 use std::io;
 use std::net::SocketAddr;
 
@@ -42,6 +43,14 @@ pub enum RunError {
     /// The OpenAPI document could not be written.
     #[error("the OpenAPI document could not be written")]
     Document(#[from] serde_json::Error),
+    /// A task panicked without which the server is none. It ended in order; whoever looks after it may start it again.
+    #[error("a part of the server broke ({kind} `{name}`); the log above says how")]
+    Broken {
+        /// The task's kind.
+        kind: TaskKind,
+        /// Its name.
+        name: String,
+    },
     /// Shutdown did not end in time; the log names what was still running.
     #[error("the shutdown took longer than allowed; the log above names what was still running")]
     Forced,
@@ -58,6 +67,7 @@ impl RunError {
             Self::Store(_) => exit::IO,
             Self::Auth(_) => exit::DATA,
             Self::Machine(_) | Self::Document(_) => exit::SOFTWARE,
+            Self::Broken { .. } => exit::BROKEN,
             Self::Forced => exit::TEMPORARY,
         }
     }

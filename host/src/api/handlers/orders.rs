@@ -9,6 +9,7 @@ use crate::auth::Action;
 use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome};
 use crate::node::NodeError;
 use crate::store::AuditOutcome;
+use crate::task::TaskKind;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -116,7 +117,7 @@ async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Res
     // On a task of its own: when the caller leaves, its order is still finished and its outcome still written down.
     let task = Arc::clone(&edge);
     let (done, report) = tokio::sync::oneshot::channel();
-    edge.tracker.spawn(async move {
+    edge.tasks.group(TaskKind::Request).named("order", async move {
         let result = handle.command(command).await;
         let (outcome, reason) = verdict(&result);
         let audited = task.record(&caller, &facts, &name, &target, outcome, reason).await;
