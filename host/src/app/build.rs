@@ -7,7 +7,7 @@ use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
-use crate::node::Pool;
+use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::store::Store;
 use std::collections::BTreeSet;
@@ -126,9 +126,15 @@ impl Running {
         warn_of_logins_that_cannot_come_back(config, &plugins.borrow());
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
-        let calls_max = config.plugins.adapter_limits.calls_max;
-        let pool =
-            Pool::start(&config.nodes, &config.pool, calls_max, plugins.clone(), events, &owners, stop_owners.clone())?;
+        let pool = PoolParts {
+            nodes: config.nodes.clone(),
+            config: config.pool.clone(),
+            calls_max: config.plugins.adapter_limits.calls_max,
+            plugins: plugins.clone(),
+            events,
+            stop: stop_owners.clone(),
+        };
+        let pool = Pool::start(pool, &owners);
         owners.spawn(relay::run(relayed, swapped, hub.clone()));
         owners.spawn(reload::run(reloads, config.clone(), platform.clone(), roles_granted, stop_owners.clone()));
         let edge = Arc::new(Edge {
