@@ -7,7 +7,7 @@ use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
-use crate::node::Pool;
+use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::store::Store;
 use crate::task::{Broken, Stage, TaskKind, Tasks};
@@ -201,16 +201,15 @@ impl Running {
         warn_of_logins_that_cannot_come_back(&config, &plugins.borrow());
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
-        let (calls_max, owners) = (config.plugins.adapter_limits.calls_max, tasks.group(TaskKind::Owner));
-        let pool = Pool::start(
-            &config.nodes,
-            &config.pool,
-            calls_max,
-            plugins.clone(),
+        let pool = PoolParts {
+            nodes: config.nodes.clone(),
+            config: config.pool.clone(),
+            calls_max: config.plugins.adapter_limits.calls_max,
+            plugins: plugins.clone(),
             events,
-            owners.tracker(),
-            stop_owners.clone(),
-        )?;
+            stop: stop_owners.clone(),
+        };
+        let pool = Pool::start(pool, tasks.group(TaskKind::Owner).tracker());
         tasks.group(TaskKind::Relay).spawn(relay::run(relayed, swapped, hub.clone()));
         let reloading = reload::run(reloads, config.clone(), platform.clone(), roles_granted, stop_owners.clone());
         tasks.group(TaskKind::Configuration).spawn(reloading);

@@ -3,7 +3,6 @@
 use crate::auth::AuthRefusal;
 use crate::cli::exit;
 use crate::config::LoadError as ConfigError;
-use crate::node::NodeError;
 use crate::plugin::LoadError as PluginError;
 use crate::store::StoreError;
 use crate::task::TaskKind;
@@ -37,9 +36,6 @@ pub enum RunError {
     /// Plugins that cannot serve, all of them.
     #[error("{} of the plugins cannot be loaded:{}", .0.len(), list(.0))]
     Plugins(Vec<PluginError>),
-    /// A node's settings.
-    #[error(transparent)]
-    Node(#[from] NodeError),
     /// The OpenAPI document could not be written.
     #[error("the OpenAPI document could not be written")]
     Document(#[from] serde_json::Error),
@@ -62,7 +58,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(ConfigError::Unreadable { .. }) => exit::NO_INPUT,
-            Self::Config(_) | Self::Plugins(_) | Self::Node(_) => exit::CONFIG,
+            Self::Config(_) | Self::Plugins(_) => exit::CONFIG,
             Self::Listen { .. } => exit::UNAVAILABLE,
             Self::Store(_) => exit::IO,
             Self::Auth(_) => exit::DATA,

@@ -5,6 +5,8 @@
 
 mod error;
 mod health;
+mod keeper;
+mod leash;
 mod link;
 #[cfg(test)]
 mod link_tests;
@@ -19,4 +21,5 @@ mod socket;
 mod tests;
 
 pub use error::NodeError;
-pub use pool::{NodeHandle, Pool, PoolMetrics};
+pub use keeper::PoolChange;
+pub use pool::{NodeHandle, Pool, PoolMetrics, PoolParts};

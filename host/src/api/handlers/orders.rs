@@ -105,7 +105,7 @@ async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Res
         edge.record(&caller, &facts, &name, &target, AuditOutcome::Refused, error.code()).await?;
         return Err(error);
     }
-    let handle = edge.pool.node(&node)?.clone();
+    let handle = edge.pool.node(&node)?;
     if let Some(reason) = &wish.r#override {
         // Whether it was needed is known to the validators alone; that it was asked for, and why, is on the record.
         edge.record(&caller, &facts, OVERRIDE, &target, AuditOutcome::Done, reason).await?;
@@ -152,5 +152,6 @@ fn verdict(result: &Result<CommandReport, NodeError>) -> (AuditOutcome, &'static
 
 fn is_lost(error: &NodeError) -> bool {
     matches!(error, NodeError::Gone { .. } | NodeError::Adapter { .. })
+        || matches!(error, NodeError::Removed { was_sent, .. } | NodeError::Replaced { was_sent, .. } if *was_sent)
         || matches!(error, NodeError::Answered { fault, .. } if fault.kind == FaultKind::Timeout)
 }
