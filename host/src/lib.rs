@@ -15,3 +15,4 @@ pub mod node;
 pub mod plugin;
 pub mod resilience;
 pub mod store;
+pub mod task;

@@ -10,6 +10,7 @@ use omnivisor::plugin::{
     PlatformParts, PluginEvent, PluginEventKind, PluginFailure, PluginReport, PluginSet, QuarantineReach, Services,
     SwapEntry, SwapError, SwapResult, Validator, WebCache,
 };
+use omnivisor::task::{TaskGroup, TaskKind, Tasks};
 use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -79,7 +80,7 @@ pub(crate) struct Rig {
     pub(crate) set: watch::Receiver<Arc<PluginSet>>,
     events: mpsc::Receiver<PluginEvent>,
     stop: CancellationToken,
-    tracker: TaskTracker,
+    tracker: TaskGroup,
 }
 
 /// A validator that says `code` of everything.
@@ -120,7 +121,7 @@ impl Rig {
     async fn run(place: Place, kept: PathBuf, memory: Arc<Memory>) -> Result<Self, Vec<LoadError>> {
         let (publish, set) = watch::channel(Arc::default());
         let (sender, events) = mpsc::channel(1_000);
-        let (stop, tracker) = (CancellationToken::new(), TaskTracker::new());
+        let (stop, tracker) = (CancellationToken::new(), Tasks::new().group(TaskKind::Keeper));
         let accounts: Arc<dyn Accounts> = Arc::clone(&place.accounts) as Arc<dyn Accounts>;
         let toolchain = place.toolchain().map_err(|error| vec![error])?;
         let parts = PlatformParts {
@@ -140,8 +141,8 @@ impl Rig {
     /// Stops it and starts another on the same files and the same memory.
     async fn restart(self) -> Result<Self, Vec<LoadError>> {
         self.stop.cancel();
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.tracker.tracker().close();
+        self.tracker.tracker().wait().await;
         Self::run(self.place, self.kept, self.memory).await
     }
 

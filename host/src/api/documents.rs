@@ -4,7 +4,7 @@ use crate::api::error::ApiError;
 use crate::api::view;
 use crate::model::{NodeId, NodeStatus};
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of each node a list holds.
@@ -45,7 +45,7 @@ impl Documents {
                 *document = Some(new);
             }
         }
-        keep(kept, made, nodes.len());
+        keep(kept, made, nodes);
         let documents: Vec<Bytes> = documents.into_iter().flatten().collect();
         Ok(join(&documents))
     }
@@ -59,20 +59,18 @@ fn find(kept: &Kept, nodes: &[Arc<NodeStatus>]) -> Vec<Option<Bytes>> {
     nodes.iter().map(find).collect()
 }
 
-/// Takes new documents in. Of two requests that made one at the same time the later state wins.
-fn keep(kept: &Kept, made: Vec<(NodeId, (u64, Bytes))>, nodes: usize) {
-    if made.is_empty() {
-        return;
-    }
+/// Takes new documents in, and lets go of those of nodes that left the pool. Of two requests that made one at the same
+/// time the later state wins: revisions rise over the whole pool, for a name that came back too.
+fn keep(kept: &Kept, made: Vec<(NodeId, (u64, Bytes))>, nodes: &[Arc<NodeStatus>]) {
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     for (id, (revision, bytes)) in made {
         if kept.get(&id).is_none_or(|(known, _)| *known <= revision) {
             kept.insert(id, (revision, bytes));
         }
     }
-    if kept.len() > nodes {
-        // Nodes have left the pool; those that stayed are encoded again the next time.
-        kept.clear();
+    if kept.len() > nodes.len() {
+        let here: BTreeSet<&NodeId> = nodes.iter().map(|status| &status.id).collect();
+        kept.retain(|id, _| here.contains(id));
     }
 }
 
@@ -157,7 +155,10 @@ mod tests {
         let documents = Documents::default();
         documents.list(Form::Short, &[status("a", 1), status("b", 1)]).expect("a list");
         documents.list(Form::Short, &[status("c", 1)]).expect("a list");
-        assert!(documents.short.lock().expect("nobody panicked").len() <= 1);
+        let kept = || documents.short.lock().expect("nobody panicked").len();
+        assert_eq!(kept(), 1);
+        documents.list(Form::Short, &[]).expect("a list");
+        assert_eq!(kept(), 0, "also when nothing new was made");
     }
 
     proptest! {

@@ -14,11 +14,13 @@ use crate::hub::Hub;
 use crate::model::{OperationRequest, PeerFacts, Principal, Requester, Secret, Target, is_mutating};
 use crate::node::Pool;
 use crate::plugin::{Platform, PluginSet};
-use crate::store::{AuditOutcome, AuditRecord};
+use crate::store::{AuditOutcome, AuditRecord, Store};
+use crate::task::Tasks;
 use bytes::Bytes;
 use http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -40,10 +42,16 @@ pub struct Edge {
     pub config: ServerConfig,
     /// Counters of this edge and of everything it can see.
     pub metrics: Metrics,
-    /// True while requests are to be taken.
+    /// Cancelled once no more requests are to be sent here.
     pub stop: CancellationToken,
     /// Where feed connections run.
     pub tracker: TaskTracker,
+    /// Every task of the host.
+    pub tasks: Tasks,
+    /// The database, whose condition is told.
+    pub store: Store,
+    /// Log lines that were dropped, for they were not read fast enough.
+    pub log_lines_dropped: Arc<AtomicU64>,
     /// The nodes' documents for lists.
     pub documents: Documents,
     /// The OpenAPI document.

@@ -234,6 +234,8 @@ fn node_row(error: &NodeError) -> Row {
         NodeError::Gone { .. } => {
             row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
         }
+        NodeError::Removed { .. } => row(S::GONE, "node.removed", "The node was removed"),
+        NodeError::Replaced { .. } => row(S::SERVICE_UNAVAILABLE, "node.replaced", "The node has changed").after(SOON),
         NodeError::BreakerOpen { retry_after, .. } => {
             row(S::SERVICE_UNAVAILABLE, "node.breaker_open", "The node is not being called").after(*retry_after)
         }

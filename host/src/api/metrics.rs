@@ -69,6 +69,11 @@ struct CallLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WhyLabel {
     why: &'static str,
 }
@@ -220,6 +225,16 @@ fn host(registry: &mut Registry, edge: &Edge) {
     registry.register("orders", "Orders taken by supervisors", ConstCounter::new(pool.orders.load(Ordering::Relaxed)));
     let streams = ConstCounter::new(pool.hint_streams.load(Ordering::Relaxed));
     registry.register("hint_streams_opened", "Hint streams opened", streams);
+    let (running, panics) = (Family::<KindLabel, Gauge>::default(), Family::<KindLabel, Counter>::default());
+    for figures in edge.tasks.figures() {
+        let label = KindLabel { kind: figures.kind.as_str() };
+        running.get_or_create(&label).set(i64::try_from(figures.running).unwrap_or(i64::MAX));
+        panics.get_or_create(&label).inc_by(figures.panics);
+    }
+    registry.register("tasks", "Tasks that live, by kind", running);
+    registry.register("task_panics", "Tasks that panicked, by kind", panics);
+    let dropped = ConstCounter::new(edge.log_lines_dropped.load(Ordering::Relaxed));
+    registry.register("log_lines_dropped", "Log lines that were not read fast enough", dropped);
 }
 
 fn feed(registry: &mut Registry, edge: &Edge) {

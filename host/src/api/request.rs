@@ -3,12 +3,15 @@
 use crate::api::edge::{Edge, Facts, RequestId};
 use crate::api::error::ApiError;
 use crate::api::server::Peer;
+use crate::task::TaskKind;
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt as _;
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use std::net::{IpAddr, Ipv4Addr};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -28,7 +31,14 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     let method = request.method().clone();
     request.extensions_mut().insert(Facts { request_id: id.0.clone(), address });
     request.extensions_mut().insert(id.clone());
-    let mut response = next.run(request).await;
+    // A handler that panics fails its one request; the connection goes on.
+    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => {
+            edge.tasks.note_panic(TaskKind::Connection);
+            ApiError::Internal { what: format!("the handler of {method} {route} panicked") }.into_response()
+        }
+    };
     let error = response.extensions_mut().remove::<ApiError>();
     if let Some(error) = &error {
         response = error.response(&id);

@@ -2,7 +2,7 @@
 
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
-use crate::api::handlers::{api_keys, logins, logs, nodes, orders, plugins, probes, sessions};
+use crate::api::handlers::{api_keys, health, logins, logs, nodes, orders, plugins, probes, sessions};
 use crate::api::{feed, request};
 use axum::Router;
 use axum::extract::Request;
@@ -52,6 +52,7 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(sessions::logout))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
+        .routes(routes!(health::show))
         .routes(routes!(feed::open));
     let open = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::login))

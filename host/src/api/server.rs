@@ -1,6 +1,7 @@
 //! The accept loop: connection places, head timeouts, graceful end.
 
 use crate::config::ServerConfig;
+use crate::task::TaskGroup;
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -14,7 +15,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
 
 /// Bytes of a request's head. hyper answers 431 beyond it.
@@ -28,13 +28,13 @@ pub(super) struct Peer(pub(super) SocketAddr);
 
 /// Serves connections until `stop` is cancelled, then lets the requests under way finish.
 ///
-/// Each connection is a task on `tracker`; the caller waits for them. A connection takes its place before it is
+/// Each connection is a task of `connections`; the caller waits for them. A connection takes its place before it is
 /// accepted, so beyond `connections_max` peers wait in the kernel's queue.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     config: &ServerConfig,
-    tracker: &TaskTracker,
+    connections: &TaskGroup,
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(config.connections_max));
@@ -47,7 +47,7 @@ pub async fn serve(
         };
         let Some((stream, peer, place)) = accepted else { continue };
         let connection = connection(stream, peer, router.clone(), head_timeout, stop.clone());
-        tracker.spawn(async move {
+        connections.named(&peer.to_string(), async move {
             connection.await;
             drop(place);
         });

@@ -2,6 +2,8 @@
 //!
 //! Times are RFC 3339 in UTC with milliseconds. Members are added, never removed or renamed, within `/api/v1`.
 
+pub mod health;
+
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;

@@ -4,18 +4,19 @@ use crate::app::generations::StoredGenerations;
 use crate::app::shutdown::{Ended, Shutdown};
 use crate::app::{relay, reload};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
-use crate::config::Config;
+use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
-use crate::node::Pool;
+use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::store::Store;
-use std::collections::BTreeSet;
+use crate::task::{Broken, Stage, TaskKind, Tasks};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Events on their way from the nodes to the feed. A full channel makes owners wait, never clients.
 const RELAY_EVENTS_MAX: usize = 4_096;
@@ -23,13 +24,29 @@ const RELAY_EVENTS_MAX: usize = 4_096;
 /// Events about plugins on their way to the feed. A full channel makes swaps wait.
 const PLUGIN_EVENTS_MAX: usize = 64;
 
+/// What a host is started with.
+pub struct Launch {
+    /// The configuration.
+    pub config: Config,
+    /// Where requests come in.
+    pub listener: TcpListener,
+    /// Ends it.
+    pub stop: CancellationToken,
+    /// Compiles plugins.
+    pub compiler: Compiler,
+    /// Configurations that are to take the place of the first.
+    pub reloads: mpsc::Receiver<Config>,
+    /// Log lines that were dropped since the start, as whoever writes the log counts them.
+    pub log_lines_dropped: Arc<AtomicU64>,
+}
+
 /// Runs a host on `listener` until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
 ///
 /// Plugins are compiled by `compiler`. Requests are taken before the first node is connected. A host without accounts
 /// prints a setup token to standard error, once.
 ///
 /// # Errors
-/// [`RunError`] when it cannot start. Nothing is left running then.
+/// [`RunError`] when it cannot start, and when a part of it broke that it cannot be without. Nothing is left running then.
 pub async fn run(
     config: Config,
     listener: TcpListener,
@@ -37,69 +54,131 @@ pub async fn run(
     compiler: Compiler,
 ) -> Result<Ended, RunError> {
     let (_, reloads) = mpsc::channel(1);
-    run_with_reloads(config, listener, stop, compiler, reloads).await
+    launch(Launch { config, listener, stop, compiler, reloads, log_lines_dropped: Arc::default() }).await
 }
 
-/// The same, and applies what can be applied of each configuration that comes through `reloads`.
+/// The same with all that can be handed in.
 ///
 /// # Errors
 /// As [`run`].
-pub async fn run_with_reloads(
-    config: Config,
-    listener: TcpListener,
-    stop: CancellationToken,
-    compiler: Compiler,
-    reloads: mpsc::Receiver<Config>,
-) -> Result<Ended, RunError> {
-    let store = Store::open(&config.storage)?;
-    let running = match Running::start(&config, listener, store.clone(), stop.clone(), compiler, reloads).await {
-        Ok(running) => running,
-        Err(error) => {
-            store.close().await?;
-            return Err(error);
+pub async fn launch(launch: Launch) -> Result<Ended, RunError> {
+    let (tasks, stop, stop_owners) = (Tasks::new(), launch.stop.clone(), CancellationToken::new());
+    let server = launch.config.server.clone();
+    let storage = launch.config.storage.clone();
+    // Blocks while it repairs a file, so a signal has to be heard meanwhile.
+    let opening = tasks.group(TaskKind::Upkeep).spawn_blocking(move || Store::open(&storage));
+    let store = tokio::select! {
+        biased;
+        opened = opening => opened.map_err(|error| RunError::Machine(format!("the database was not opened: {error}")))??,
+        () = overrun(&stop, server.shutdown_timeout) => {
+            tracing::error!("shutdown: the database was still being opened");
+            return Ok(Ended::Forced);
         }
     };
-    stop.cancelled().await;
+    let starting = Running::start(launch, store.clone(), tasks.clone(), stop_owners.clone());
+    let started = tokio::select! {
+        biased;
+        started = starting => Some(started),
+        // What was under way is dropped; it had served nobody.
+        () = stop.cancelled() => None,
+    };
+    let (running, failed) = match started {
+        Some(Ok(running)) => (Some(running), None),
+        Some(Err(error)) => (None, Some(error)),
+        None => (None, None),
+    };
+    let broken = match &running {
+        Some(_) => tokio::select! {
+            biased;
+            () = stop.cancelled() => None,
+            broken = tasks.broken() => Some(broken),
+        },
+        None => None,
+    };
+    stop.cancel();
     tracing::info!("shutting down");
-    Ok(running.shut_down(&config, &store).await)
+    let end = End { tasks: tasks.clone(), stop_owners, running, store };
+    let ended = end.come(&server).await;
+    match (failed, broken.or_else(|| tasks.find_broken())) {
+        (Some(error), _) => Err(error),
+        (None, Some(Broken { kind, name })) => Err(RunError::Broken { kind, name: name.to_string() }),
+        (None, None) => Ok(ended),
+    }
 }
 
-/// The tasks of a host, by stage of its end.
-struct Running {
-    connections: TaskTracker,
-    owners: TaskTracker,
+/// Ends when a stop was asked for and the whole budget has passed since.
+async fn overrun(stop: &CancellationToken, budget: Duration) {
+    stop.cancelled().await;
+    tokio::time::sleep(budget).await;
+}
+
+/// What has to end, by stage.
+struct End {
+    tasks: Tasks,
     stop_owners: CancellationToken,
+    running: Option<Running>,
+    store: Store,
+}
+
+impl End {
+    /// Requests first, then what they might have been waiting for, then what must be durable. Last, what is left is counted.
+    async fn come(self, server: &ServerConfig) -> Ended {
+        let Self { tasks, stop_owners, running, store } = self;
+        let mut shutdown = Shutdown::begin(server.shutdown_timeout);
+        if let Some(running) = &running {
+            // The listener stays open for a while, so that whoever asks hears that it is going.
+            shutdown.stage("drain", tokio::time::sleep(server.drain.min(server.shutdown_timeout / 2))).await;
+            running.close.cancel();
+        }
+        shutdown.tasks("requests", &tasks, Stage::Edge).await;
+        stop_owners.cancel();
+        shutdown.tasks("nodes", &tasks, Stage::Core).await;
+        let close = async {
+            if let Err(error) = store.close().await {
+                tracing::error!(%error, "the database did not close in order");
+            }
+        };
+        shutdown.stage("store", close).await;
+        let (left, names) = tasks.left();
+        shutdown.count("tasks", left, &names);
+        let clients = running.map_or(0, |running| running.hub.figures().clients);
+        shutdown.count("clients of the feed", clients, &[]);
+        shutdown.ended()
+    }
+}
+
+/// What a host that serves is ended by, and counted with.
+struct Running {
+    /// Closes the listener, and each connection after the request under way.
+    close: CancellationToken,
+    hub: Hub,
 }
 
 impl Running {
     async fn start(
-        config: &Config,
-        listener: TcpListener,
+        launch: Launch,
         store: Store,
-        stop: CancellationToken,
-        compiler: Compiler,
-        reloads: mpsc::Receiver<Config>,
+        tasks: Tasks,
+        stop_owners: CancellationToken,
     ) -> Result<Self, RunError> {
-        let (connections, owners) = (TaskTracker::new(), TaskTracker::new());
-        let stop_owners = CancellationToken::new();
+        let Launch { config, listener, stop, compiler, reloads, log_lines_dropped } = launch;
+        let requests = tasks.group(TaskKind::Request);
         let (publish, plugins) = watch::channel(Arc::default());
-        let passwords = Arc::new(Passwords::new(store.clone(), connections.clone()));
+        let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
         let keys = Arc::new(Keys::new(store.clone()));
         let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
-        let log = Arc::new(StoredGenerations(store.clone()));
-        let toolchain = toolchain(config, &store, compiler).await?;
+        let toolchain = toolchain(&config, compiler, &store).await?;
         let auth = Auth::new(AuthParts {
-            store,
+            store: store.clone(),
             passwords: Arc::clone(&passwords),
             keys: Arc::<Keys>::clone(&keys),
             plugins: plugins.clone(),
             roles_max,
             external_url: config.server.external_url.clone(),
-            tracker: connections.clone(),
+            tracker: requests,
             idle_timeout: config.server.session_idle_timeout,
             timeout: config.server.session_timeout,
         });
-        let adapters: BTreeSet<String> = config.nodes.iter().map(|node| node.adapter.clone()).collect();
         let services = Services {
             accounts: passwords,
             api_keys: Some(keys),
@@ -110,66 +189,62 @@ impl Running {
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = PlatformParts {
             config: config.plugins.clone(),
-            adapters,
+            adapters: config.adapters(),
             services,
-            log,
+            log: Arc::new(StoredGenerations(store.clone())),
             kept: config.storage.path.with_file_name("plugin-generations"),
             publish,
             events: swaps,
             stop: stop_owners.clone(),
         };
-        let platform = Platform::start(parts, &owners).await.map_err(RunError::Plugins)?;
-        warn_of_logins_that_cannot_come_back(config, &plugins.borrow());
+        let platform = Platform::start(parts, &tasks.group(TaskKind::Keeper)).await.map_err(RunError::Plugins)?;
+        warn_of_logins_that_cannot_come_back(&config, &plugins.borrow());
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
-        let calls_max = config.plugins.adapter_limits.calls_max;
-        let pool =
-            Pool::start(&config.nodes, &config.pool, calls_max, plugins.clone(), events, &owners, stop_owners.clone())?;
-        owners.spawn(relay::run(relayed, swapped, hub.clone()));
-        owners.spawn(reload::run(reloads, config.clone(), platform.clone(), roles_granted, stop_owners.clone()));
+        let pool = PoolParts {
+            nodes: config.nodes.clone(),
+            config: config.pool.clone(),
+            calls_max: config.plugins.adapter_limits.calls_max,
+            plugins: plugins.clone(),
+            events,
+            stop: stop_owners.clone(),
+        };
+        let pool = Pool::start(pool, tasks.group(TaskKind::Owner).tracker());
+        tasks.group(TaskKind::Relay).spawn(relay::run(relayed, swapped, hub.clone()));
+        let reloading = reload::run(reloads, config.clone(), platform.clone(), roles_granted, stop_owners.clone());
+        tasks.group(TaskKind::Configuration).spawn(reloading);
         let edge = Arc::new(Edge {
             pool,
             auth,
-            hub,
+            hub: hub.clone(),
             plugins,
             platform,
+            store,
             config: config.server.clone(),
             metrics: Metrics::new(toolchain),
             stop: stop.clone(),
-            tracker: connections.clone(),
+            tracker: tasks.group(TaskKind::Feed).tracker().clone(),
+            tasks: tasks.clone(),
+            log_lines_dropped,
             documents: Documents::default(),
             openapi: api::openapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
             offer_setup(&listener, &token);
         }
-        let (upkeep, ended) = (edge.auth.clone(), stop.clone());
-        connections.spawn(async move { upkeep.run_upkeep(ended).await });
-        let router = api::router(Arc::clone(&edge));
-        let (server, tracker) = (config.server.clone(), connections.clone());
+        let (upkeep, ended) = (edge.auth.clone(), stop);
+        tasks.group(TaskKind::Upkeep).named("sessions", async move { upkeep.run_upkeep(ended).await });
+        let (router, close) = (api::router(Arc::clone(&edge)), CancellationToken::new());
+        let (server, connections, closed) = (config.server, tasks.group(TaskKind::Connection), close.clone());
         tracing::info!(nodes = config.nodes.len(), "serving");
-        connections.spawn(async move { api::serve(listener, router, &server, &tracker, stop).await });
-        Ok(Self { connections, owners, stop_owners })
-    }
-
-    /// Requests first, then what they might have been waiting for, then what must be durable.
-    async fn shut_down(self, config: &Config, store: &Store) -> Ended {
-        let mut shutdown = Shutdown::begin(config.server.shutdown_timeout);
-        shutdown.tasks("connections", &self.connections).await;
-        self.stop_owners.cancel();
-        shutdown.tasks("nodes", &self.owners).await;
-        let close = async {
-            if let Err(error) = store.close().await {
-                tracing::error!(%error, "the database did not close in order");
-            }
-        };
-        shutdown.stage("store", close).await;
-        shutdown.ended()
+        let serving = async move { api::serve(listener, router, &server, &connections, closed).await };
+        tasks.group(TaskKind::Listener).spawn(serving);
+        Ok(Self { close, hub })
     }
 }
 
 /// What compiles plugins, with the key that seals what is kept.
-async fn toolchain(config: &Config, store: &Store, compiler: Compiler) -> Result<Toolchain, RunError> {
+async fn toolchain(config: &Config, compiler: Compiler, store: &Store) -> Result<Toolchain, RunError> {
     // Without the key a start is slow, and not wrong.
     let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
     let key = store.artefact_key().await.map_err(unsealed).ok();

@@ -1,7 +1,8 @@
 //! The commands that run on the server's machine: `serve`, `init`, `config check`.
 
-use crate::app::build::run_with_reloads;
+use crate::app::build::{Launch, launch};
 use crate::app::exit::RunError;
+use crate::app::lines::LogLines;
 use crate::app::shutdown::Ended;
 use crate::app::{logging, paths};
 use crate::auth::{Passwords, create_first_administrator};
@@ -11,13 +12,13 @@ use crate::config::{self, Config, Defaults, LoadError, LogFormat, MachineSecrets
 use crate::model::Secret;
 use crate::plugin::{self, Compiler, CompilerError, CompilerLimits};
 use crate::store::{AuditOutcome, AuditRecord, Store};
+use crate::task::{TaskKind, Tasks, log_panics};
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// What `serve` may be told besides its configuration.
 #[derive(Debug, Clone, Default)]
@@ -40,33 +41,67 @@ impl From<ServeArgs> for ServeOptions {
     }
 }
 
+/// How long the last log lines may take to be read.
+const LOG_FLUSH_MAX: Duration = Duration::from_millis(500);
+/// What work on blocking threads is given when the server ends; there is none after a clean end.
+const THREADS_END_WITHIN: Duration = Duration::from_millis(100);
+
 /// Runs a server until SIGINT or SIGTERM. A second signal ends it at once. SIGHUP reads the configuration again.
+///
+/// Signals are heard from the first moment on: one that comes while the server starts ends it in order too.
 ///
 /// # Errors
 /// [`RunError`]; its exit code is the process's.
 pub fn serve(options: ServeOptions) -> Result<(), RunError> {
-    let config = options.load()?;
-    logging::start(&config.log).map_err(RunError::Machine)?;
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let mut log = None;
+    let served = runtime.block_on(async {
         let stop = CancellationToken::new();
         let signals = watch_signals(stop.clone())?;
-        let (reload, reloads) = mpsc::channel(1);
-        let hangups =
-            signal(SignalKind::hangup()).map_err(|error| RunError::Machine(format!("no signal handler: {error}")))?;
-        let address = config.server.listen;
-        let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
-        let bound = listener.local_addr().unwrap_or(address);
-        tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "starting");
-        let ended = tokio::select! {
-            ended = run_with_reloads(config, listener, stop, this_compiler()?, reloads) => ended?,
-            () = signals => Ended::Forced,
-            () = read_again(&options, hangups, reload) => Ended::Forced,
-        };
-        match ended {
-            Ended::Clean => Ok(()),
-            Ended::Forced => Err(RunError::Forced),
+        let hangups = handler(SignalKind::hangup())?;
+        tokio::select! {
+            biased;
+            () = signals => Err(RunError::Forced),
+            served = serve_until(options, stop, hangups, &mut log) => served,
         }
-    })
+    });
+    // A thread that hangs in the system must not hold up the end.
+    runtime.shutdown_timeout(THREADS_END_WITHIN);
+    if let Some(log) = log {
+        log.flush(LOG_FLUSH_MAX);
+    }
+    served
+}
+
+async fn serve_until(
+    options: ServeOptions,
+    stop: CancellationToken,
+    hangups: Signal,
+    log: &mut Option<LogLines>,
+) -> Result<(), RunError> {
+    let config = read(options.clone()).await?;
+    let lines = log.insert(logging::start_unhurried(&config.log).map_err(RunError::Machine)?);
+    log_panics();
+    let (reload, reloads) = mpsc::channel(1);
+    let address = config.server.listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let bound = listener.local_addr().unwrap_or(address);
+    tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "starting");
+    let (compiler, log_lines_dropped) = (this_compiler()?, lines.dropped());
+    let ended = tokio::select! {
+        ended = launch(Launch { config, listener, stop, compiler, reloads, log_lines_dropped }) => ended?,
+        () = read_again(&options, hangups, reload) => Ended::Forced,
+    };
+    match ended {
+        Ended::Clean => Ok(()),
+        Ended::Forced => Err(RunError::Forced),
+    }
+}
+
+/// Reads the configuration aside, so that signals are heard meanwhile.
+async fn read(options: ServeOptions) -> Result<Config, RunError> {
+    let read = tokio::task::spawn_blocking(move || options.load()).await;
+    read.map_err(|error| RunError::Machine(format!("the configuration was not read: {error}")))?
 }
 
 impl ServeOptions {
@@ -126,7 +161,8 @@ pub fn init_storage(config: Option<PathBuf>, data: Option<PathBuf>) -> Result<St
 pub fn init(storage: &StorageConfig, username: &str, password: Secret) -> Result<(), RunError> {
     runtime()?.block_on(async {
         let store = Store::open(storage)?;
-        let (passwords, now) = (Passwords::new(store.clone(), TaskTracker::new()), SystemTime::now());
+        let (passwords, now) =
+            (Passwords::new(store.clone(), Tasks::new().group(TaskKind::Request)), SystemTime::now());
         let record = AuditRecord {
             at: now,
             who: username.to_owned(),
@@ -202,10 +238,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, RunError> {
         .map_err(|error| RunError::Machine(format!("no runtime: {error}")))
 }
 
+fn handler(kind: SignalKind) -> Result<Signal, RunError> {
+    signal(kind).map_err(|error| RunError::Machine(format!("no signal handler: {error}")))
+}
+
 /// Cancels `stop` at the first signal; the future ends at the second. Handlers are in place when this returns, so a
 /// signal during start-up is a shutdown, not a death.
 fn watch_signals(stop: CancellationToken) -> Result<impl Future<Output = ()>, RunError> {
-    let handler = |kind| signal(kind).map_err(|error| RunError::Machine(format!("no signal handler: {error}")));
     let (mut interrupt, mut terminate) = (handler(SignalKind::interrupt())?, handler(SignalKind::terminate())?);
     Ok(async move {
         for attempt in 0..2 {

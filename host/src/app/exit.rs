@@ -3,9 +3,9 @@
 use crate::auth::AuthRefusal;
 use crate::cli::exit;
 use crate::config::LoadError as ConfigError;
-use crate::node::NodeError;
 use crate::plugin::LoadError as PluginError;
 use crate::store::StoreError;
+use crate::task::TaskKind;
 use std::io;
 use std::net::SocketAddr;
 
@@ -36,12 +36,17 @@ pub enum RunError {
     /// Plugins that cannot serve, all of them.
     #[error("{} of the plugins cannot be loaded:{}", .0.len(), list(.0))]
     Plugins(Vec<PluginError>),
-    /// A node's settings.
-    #[error(transparent)]
-    Node(#[from] NodeError),
     /// The OpenAPI document could not be written.
     #[error("the OpenAPI document could not be written")]
     Document(#[from] serde_json::Error),
+    /// A task panicked without which the server is none. It ended in order; whoever looks after it may start it again.
+    #[error("a part of the server broke ({kind} `{name}`); the log above says how")]
+    Broken {
+        /// The task's kind.
+        kind: TaskKind,
+        /// Its name.
+        name: String,
+    },
     /// Shutdown did not end in time; the log names what was still running.
     #[error("the shutdown took longer than allowed; the log above names what was still running")]
     Forced,
@@ -53,11 +58,12 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(ConfigError::Unreadable { .. }) => exit::NO_INPUT,
-            Self::Config(_) | Self::Plugins(_) | Self::Node(_) => exit::CONFIG,
+            Self::Config(_) | Self::Plugins(_) => exit::CONFIG,
             Self::Listen { .. } => exit::UNAVAILABLE,
             Self::Store(_) => exit::IO,
             Self::Auth(_) => exit::DATA,
             Self::Machine(_) | Self::Document(_) => exit::SOFTWARE,
+            Self::Broken { .. } => exit::BROKEN,
             Self::Forced => exit::TEMPORARY,
         }
     }

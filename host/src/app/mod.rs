@@ -1,6 +1,6 @@
 //! The composition root: the only place that knows everyone. Wires, relays, shuts down.
 //!
-//! Entry points: [`run`] for a host inside any program (tests hand it their own listener), [`run_with_reloads`], [`serve`],
+//! Entry points: [`run`] for a host inside any program (tests hand it their own listener), [`launch`], [`serve`],
 //! [`init`], [`check_config`] and [`author`] for the command line.
 
 mod authoring;
@@ -8,6 +8,7 @@ mod build;
 mod command;
 mod exit;
 mod generations;
+mod lines;
 mod logging;
 mod paths;
 mod relay;
@@ -15,7 +16,7 @@ mod reload;
 mod shutdown;
 
 pub use authoring::author;
-pub use build::{run, run_with_reloads};
+pub use build::{Launch, launch, run};
 pub use command::{ServeOptions, check_config, compile_plugin, init, init_storage, serve};
 pub use exit::RunError;
 pub use shutdown::Ended;

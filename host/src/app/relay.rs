@@ -74,6 +74,10 @@ fn publication(event: &Event) -> Result<Publication, serde_json::Error> {
             let members = members(name, "id", &id)?;
             told(&process_topic, "removed", members, Change::Remove { key: key(&id) })
         }
+        EventBody::NodeRemoved => {
+            let members = format!("\"node\":{}", serde_json::to_string(name)?);
+            told(&node_topic, "removed", members, Change::Remove { key: node_key })
+        }
     })
 }
 

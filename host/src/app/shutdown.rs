@@ -1,8 +1,8 @@
 //! The end: stages in the reverse order of building, inside one budget.
 
+use crate::task::{Stage, Tasks};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 
 /// How the host ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +35,16 @@ impl Shutdown {
         }
     }
 
-    /// Waits until every task of a tracker has ended.
-    pub(super) async fn tasks(&mut self, name: &str, tracker: &TaskTracker) {
-        tracker.close();
-        self.stage(name, tracker.wait()).await;
-        if !tracker.is_empty() {
-            tracing::error!(stage = name, tasks = tracker.len(), "shutdown: tasks are left behind");
+    /// Waits until every task of a stage has ended.
+    pub(super) async fn tasks(&mut self, name: &str, tasks: &Tasks, stage: Stage) {
+        self.stage(name, tasks.ended(stage)).await;
+    }
+
+    /// Counts what is left when all stages are over: nothing, or the end was not clean.
+    pub(super) fn count(&mut self, what: &str, left: usize, names: &[String]) {
+        if left > 0 {
+            tracing::error!(left, names = names.join(", "), "shutdown: {what} are left behind");
+            self.ended = Ended::Forced;
         }
     }
 
@@ -52,6 +56,7 @@ impl Shutdown {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::TaskKind;
 
     #[tokio::test(start_paused = true)]
     async fn one_budget_covers_all_stages_and_what_overran_shows() {
@@ -63,5 +68,19 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::from_secs(10));
         assert_eq!(shutdown.ended(), Ended::Forced);
         assert_eq!(Shutdown::begin(Duration::from_secs(1)).ended(), Ended::Clean);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_task_that_stays_is_counted_and_makes_the_end_a_forced_one() {
+        let tasks = Tasks::new();
+        drop(tasks.group(TaskKind::Owner).named("stuck", std::future::pending::<()>()));
+        let mut shutdown = Shutdown::begin(Duration::from_secs(1));
+        shutdown.tasks("requests", &tasks, Stage::Edge).await;
+        assert_eq!(shutdown.ended, Ended::Clean);
+        shutdown.tasks("nodes", &tasks, Stage::Core).await;
+        let (left, names) = tasks.left();
+        assert_eq!((left, names.as_slice()), (1, ["owner stuck".to_owned()].as_slice()));
+        shutdown.count("tasks", left, &names);
+        assert_eq!(shutdown.ended(), Ended::Forced);
     }
 }

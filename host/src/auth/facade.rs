@@ -12,12 +12,12 @@ use crate::auth::{Action, AuthRefusal, allows};
 use crate::model::{Credential, PeerFacts, Principal, Role, Secret};
 use crate::plugin::PluginSet;
 use crate::store::{AuditOutcome, AuditRecord, IssuedKey, Store};
+use crate::task::TaskGroup;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Logins that may wait for their turn, and for how long. As many are judged at a time as there are cores, so that a
 /// strategy's own time does not pass in a queue.
@@ -46,7 +46,7 @@ pub struct AuthParts {
     /// Where users reach this server, for logins that are sent elsewhere.
     pub external_url: Option<String>,
     /// Logins run on it, so that a client that leaves does not cut one short of its record.
-    pub tracker: TaskTracker,
+    pub tracker: TaskGroup,
     /// A session not used for so long ends.
     pub idle_timeout: Duration,
     /// A session ends after so long in any case.
@@ -66,7 +66,7 @@ pub(super) struct Inner {
     pub(super) plugins: watch::Receiver<Arc<PluginSet>>,
     pub(super) roles_max: watch::Receiver<Arc<BTreeMap<String, Role>>>,
     pub(super) external_url: Option<String>,
-    pub(super) tracker: TaskTracker,
+    pub(super) tracker: TaskGroup,
     pub(super) sessions: Sessions,
     pub(super) attempts: Attempts,
     pub(super) setup: SetupGate,
@@ -221,7 +221,7 @@ impl Auth {
         self.inner.recognise(offer, facts, now).await
     }
 
-    pub(super) fn tracker(&self) -> &TaskTracker {
+    pub(super) fn tracker(&self) -> &TaskGroup {
         &self.inner.tracker
     }
 

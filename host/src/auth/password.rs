@@ -3,11 +3,11 @@ use crate::auth::{AccountFault, AuthRefusal};
 use crate::model::Secret;
 use crate::plugin::{Accounts, BoxFuture, PasswordCheck};
 use crate::store::Store;
+use crate::task::TaskGroup;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use std::time::Duration;
-use tokio_util::task::TaskTracker;
 
 /// Characters that a new password has at least.
 const CHARACTERS_MIN: usize = 12;
@@ -30,7 +30,7 @@ const DUMMY: &str = "$argon2id$v=19$m=19456,t=2,p=1$b21uaXZpc29yLWR1bW15$AAECAwQ
 /// threads, so that memory stays bounded and the server goes on answering.
 pub struct Passwords {
     store: Store,
-    tracker: TaskTracker,
+    tracker: TaskGroup,
     slots: Slots,
     #[cfg(test)]
     pub(super) hashes: std::sync::atomic::AtomicUsize,
@@ -39,7 +39,7 @@ pub struct Passwords {
 impl Passwords {
     /// Checks against the accounts of `store`, hashing on blocking threads that `tracker` waits for.
     #[must_use]
-    pub fn new(store: Store, tracker: TaskTracker) -> Self {
+    pub fn new(store: Store, tracker: TaskGroup) -> Self {
         Self {
             store,
             tracker,

@@ -26,11 +26,19 @@ pub enum Action {
     ApiKeyAdmin,
     /// Install plugins and roll them back.
     PluginManage,
+    /// See how the server does, part by part.
+    HealthRead,
+    /// See the configuration, without secrets, and its history.
+    ConfigRead,
+    /// Have the configuration read again, and go back to an earlier one.
+    ConfigManage,
+    /// Add, change and remove nodes that the configuration's file does not declare.
+    NodeManage,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::NodeRead,
         Self::ProcessRead,
         Self::LogRead,
@@ -42,6 +50,10 @@ impl Action {
         Self::ApiKeyWrite,
         Self::ApiKeyAdmin,
         Self::PluginManage,
+        Self::HealthRead,
+        Self::ConfigRead,
+        Self::ConfigManage,
+        Self::NodeManage,
     ];
 
     /// The word used in texts and in the audit.
@@ -59,6 +71,10 @@ impl Action {
             Self::ApiKeyWrite => "api-key.write",
             Self::ApiKeyAdmin => "api-key.admin",
             Self::PluginManage => "plugin.manage",
+            Self::HealthRead => "health.read",
+            Self::ConfigRead => "config.read",
+            Self::ConfigManage => "config.manage",
+            Self::NodeManage => "node.manage",
         }
     }
 
@@ -72,9 +88,15 @@ impl Action {
             | Self::FeedRead
             | Self::PluginRead
             | Self::ApiKeyRead
-            | Self::ApiKeyWrite => Role::Viewer,
+            | Self::ApiKeyWrite
+            | Self::HealthRead => Role::Viewer,
             Self::ProcessControl => Role::Operator,
-            Self::ChangeOverride | Self::ApiKeyAdmin | Self::PluginManage => Role::Admin,
+            Self::ChangeOverride
+            | Self::ApiKeyAdmin
+            | Self::PluginManage
+            | Self::ConfigRead
+            | Self::ConfigManage
+            | Self::NodeManage => Role::Admin,
         }
     }
 
@@ -121,6 +143,10 @@ mod tests {
             (Action::ApiKeyWrite, [true, true, true]),
             (Action::ApiKeyAdmin, [false, false, true]),
             (Action::PluginManage, [false, false, true]),
+            (Action::HealthRead, [true, true, true]),
+            (Action::ConfigRead, [false, false, true]),
+            (Action::ConfigManage, [false, false, true]),
+            (Action::NodeManage, [false, false, true]),
         ];
         assert_eq!(table.map(|(action, _)| action), Action::ALL);
         for (action, expected) in table {

@@ -10,6 +10,7 @@ use crate::model::{
 };
 use crate::plugin::{Accounts, BoxFuture, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Strategy};
 use crate::store::{Account, AuditEntry, AuditOutcome, AuditRecord, Store};
+use crate::task::{TaskGroup, TaskKind, Tasks};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -18,7 +19,6 @@ use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 const PASSWORD: &str = "correct horse battery";
 const IDLE: Duration = Duration::from_secs(3_600);
@@ -105,7 +105,7 @@ struct House {
     plugins: watch::Sender<Arc<PluginSet>>,
     roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
     keys: Arc<Keys>,
-    tracker: TaskTracker,
+    tracker: TaskGroup,
     auth: Auth,
 }
 
@@ -130,7 +130,7 @@ impl House {
 
     fn on(directory: TempDir) -> Self {
         let store = Store::open(&StorageConfig { path: directory.path().join("o.redb") }).unwrap();
-        let tracker = TaskTracker::new();
+        let tracker = Tasks::new().group(TaskKind::Request);
         let passwords = Arc::new(Passwords::new(store.clone(), tracker.clone()));
         let set = set(vec![("auth-local", Script::Local(Arc::clone(&passwords)))]);
         let (plugins, receiver) = watch::channel(set);
@@ -151,8 +151,8 @@ impl House {
     }
 
     async fn restarted(self) -> Self {
-        self.tracker.close();
-        self.tracker.wait().await;
+        self.tracker.tracker().close();
+        self.tracker.tracker().wait().await;
         self.store.close().await.unwrap();
         Self::on(self.directory)
     }
@@ -363,8 +363,8 @@ async fn a_login_whose_client_leaves_is_audited_all_the_same() {
         tokio::pin!(login);
         assert!(futures_util::poll!(login.as_mut()).is_pending());
     }
-    house.tracker.close();
-    house.tracker.wait().await;
+    house.tracker.tracker().close();
+    house.tracker.tracker().wait().await;
     assert_eq!(house.newest().await.reason, "bad_password");
 }
 

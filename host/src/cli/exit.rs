@@ -14,6 +14,8 @@ pub const NO_INPUT: u8 = 66;
 pub const UNAVAILABLE: u8 = 69;
 /// A fault of the program or the server.
 pub const SOFTWARE: u8 = 70;
+/// A part of the server broke, which ended it.
+pub const BROKEN: u8 = 71;
 /// A file cannot be created.
 pub const CANNOT_CREATE: u8 = 73;
 /// Reading or writing failed.
@@ -39,6 +41,7 @@ Exit codes (sysexits.h):
   66   no input: a selector matches nothing, a file does not exist
   69   unavailable: the server cannot be reached
   70   software: a fault of the server or of this program
+  71   a part of the server broke, which ended it: a bug
   73   a file cannot be created
   74   reading or writing failed
   75   temporary: busy, timed out or shutting down; try again

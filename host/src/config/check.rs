@@ -121,6 +121,7 @@ fn check_server(mut section: Section<'_>, report: &mut Report<'_>) -> ServerConf
         body_bytes_max: section.size(report, "body_bytes_max", 64 * KIB, KIB..=16 * MIB),
         request_timeout: section.millis(report, "request_timeout_ms", 10_000, 100..=600_000),
         shutdown_timeout: section.millis(report, "shutdown_timeout_ms", 10_000, 100..=600_000),
+        drain: section.millis(report, "drain_ms", 200, 0..=60_000),
         session_idle_timeout: section.millis(report, "session_idle_timeout_ms", DAY_MS / 2, MINUTE_MS..=365 * DAY_MS),
         session_timeout: section.millis(report, "session_timeout_ms", 7 * DAY_MS, MINUTE_MS..=365 * DAY_MS),
         feed_clients_max: section.size(report, "feed_clients_max", 10_000, 1..=1_000_000),

@@ -1,5 +1,5 @@
 use crate::model::{NodeId, Role, Secret};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,6 +21,14 @@ pub struct Config {
     pub nodes: Vec<NodeConfig>,
 }
 
+impl Config {
+    /// The adapters that the nodes name.
+    #[must_use]
+    pub fn adapters(&self) -> BTreeSet<String> {
+        self.nodes.iter().map(|node| node.adapter.clone()).collect()
+    }
+}
+
 /// `[server]`: the HTTP edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
@@ -37,6 +45,9 @@ pub struct ServerConfig {
     pub request_timeout: Duration,
     /// `shutdown_timeout_ms`, default 10,000, 100 to 600,000: the whole budget of a graceful shutdown.
     pub shutdown_timeout: Duration,
+    /// `drain_ms`, default 200, 0 to 60,000: so long connections are still accepted when a
+    /// shutdown has begun, so that whoever asks `/readyz` hears of it. At most half of the whole budget.
+    pub drain: Duration,
     /// `session_idle_timeout_ms`, default 12 h, 1 min to 365 d: a session not used for so long ends.
     pub session_idle_timeout: Duration,
     /// `session_timeout_ms`, default 7 d, 1 min to 365 d: a session ends after so long in any case.

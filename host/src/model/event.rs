@@ -27,4 +27,6 @@ pub enum EventBody {
     },
     /// The process is no longer in the node's configuration.
     ProcessRemoved(ProcessId),
+    /// The node is no longer in ours. Its processes were told as removed before.
+    NodeRemoved,
 }

@@ -67,11 +67,27 @@ pub enum NodeError {
         /// The node.
         node: NodeId,
     },
-    /// This host is going down, or the node is no longer configured.
+    /// This host is going down.
     #[error("node `{node}` is no longer supervised here")]
     Gone {
         /// The node.
         node: NodeId,
+    },
+    /// The node left the configuration before there was an answer.
+    #[error("node `{node}` was removed from the configuration; {}", fate(*.was_sent))]
+    Removed {
+        /// The node.
+        node: NodeId,
+        /// True if the node may have been asked.
+        was_sent: bool,
+    },
+    /// The node is reached in another way since, and there was no answer before.
+    #[error("the settings of node `{node}` changed; {}", fate(*.was_sent))]
+    Replaced {
+        /// The node.
+        node: NodeId,
+        /// True if the node may have been asked.
+        was_sent: bool,
     },
     /// The node's own word.
     #[error("node `{node}`: {fault}")]
@@ -111,7 +127,11 @@ impl NodeError {
             | Self::AmbiguousProcess { .. }
             | Self::ProcessBusy { .. }
             | Self::Unsupported { .. } => Fault::Caller,
-            Self::QueueFull { .. } | Self::PoolBusy { .. } | Self::Gone { .. } => Fault::Host,
+            Self::QueueFull { .. }
+            | Self::PoolBusy { .. }
+            | Self::Gone { .. }
+            | Self::Removed { .. }
+            | Self::Replaced { .. } => Fault::Host,
             Self::BreakerOpen { .. } => Fault::Node,
             Self::Adapter { .. } => Fault::Plugin,
             Self::Answered { fault, .. } => match fault.kind {
@@ -121,4 +141,8 @@ impl NodeError {
             },
         }
     }
+}
+
+const fn fate(was_sent: bool) -> &'static str {
+    if was_sent { "what it did by then is not known" } else { "nothing was sent to it" }
 }

@@ -23,12 +23,17 @@ use tokio::time::{Instant, timeout_at};
 /// The way to one node. Shared by the calls that are about it; at most one of them uses the kept connection.
 pub(super) struct Link {
     endpoint: Endpoint,
-    host: HeaderValue,
-    authorization: Option<HeaderValue>,
+    headers: Result<Headers, ExchangeFailure>,
     connect_timeout: Duration,
     response_bytes_max: usize,
     kept: Mutex<Option<Wire>>,
     failure: Mutex<Option<ExchangeFailure>>,
+}
+
+/// What every request of a link carries.
+struct Headers {
+    host: HeaderValue,
+    authorization: Option<HeaderValue>,
 }
 
 /// An HTTP/1.1 connection together with the future that drives it. Nothing is spawned: who holds it drives it, and who
@@ -46,25 +51,17 @@ enum Attempt {
 }
 
 impl Link {
-    /// A way to this node. Nothing is connected yet.
-    ///
-    /// # Errors
-    /// [`ExchangeFailure::Refused`] when user name or host cannot be a header.
-    pub(super) fn new(node: &NodeConfig, pool: &PoolConfig) -> Result<Self, ExchangeFailure> {
-        let host = match &node.endpoint {
-            Endpoint::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
-            Endpoint::Tcp { host, port } => format!("{host}:{port}"),
-            Endpoint::Unix { .. } => "localhost".to_owned(),
-        };
-        Ok(Self {
+    /// A way to this node. Nothing is connected yet. If user name or host cannot be a header, every exchange is
+    /// [`ExchangeFailure::Refused`].
+    pub(super) fn new(node: &NodeConfig, pool: &PoolConfig) -> Self {
+        Self {
             endpoint: node.endpoint.clone(),
-            host: HeaderValue::from_str(&host).map_err(|_| refused("the host name cannot stand in a header"))?,
-            authorization: node.login.as_ref().map(basic).transpose()?,
+            headers: Headers::new(node),
             connect_timeout: pool.connect_timeout,
             response_bytes_max: pool.response_bytes_max,
             kept: Mutex::new(None),
             failure: Mutex::new(None),
-        })
+        }
     }
 
     /// The last transport failure since this was asked, if any. An adapter cannot hide it.
@@ -162,20 +159,38 @@ impl Link {
     }
 
     /// What stands in the header `Host`.
-    pub(super) fn host(&self) -> &HeaderValue {
-        &self.host
+    ///
+    /// # Errors
+    /// [`ExchangeFailure::Refused`] when nothing can.
+    pub(super) fn host(&self) -> Result<&HeaderValue, ExchangeFailure> {
+        self.headers.as_ref().map(|headers| &headers.host).map_err(Clone::clone)
     }
 
     fn http_request(&self, request: ExchangeRequest) -> Result<http::Request<Full<Bytes>>, ExchangeFailure> {
         let mut builder = http::Request::builder().method(request.method.as_str()).uri(&request.path);
-        builder = builder.header(HOST, self.host.clone());
-        if let Some(authorization) = &self.authorization {
+        let Headers { host, authorization } = self.headers.as_ref().map_err(Clone::clone)?;
+        builder = builder.header(HOST, host.clone());
+        if let Some(authorization) = authorization {
             builder = builder.header(AUTHORIZATION, authorization.clone());
         }
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
         builder.body(Full::from(request.body)).map_err(|error| refused(&error.to_string()))
+    }
+}
+
+impl Headers {
+    fn new(node: &NodeConfig) -> Result<Self, ExchangeFailure> {
+        let host = match &node.endpoint {
+            Endpoint::Tcp { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Endpoint::Tcp { host, port } => format!("{host}:{port}"),
+            Endpoint::Unix { .. } => "localhost".to_owned(),
+        };
+        Ok(Self {
+            host: HeaderValue::from_str(&host).map_err(|_| refused("the host name cannot stand in a header"))?,
+            authorization: node.login.as_ref().map(basic).transpose()?,
+        })
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) async fn rig() -> (TcpListener, Arc<Link>) {
         breaker_cooldown: Duration::from_secs(1),
         commands_max: 4,
     };
-    (listener, Arc::new(Link::new(&node, &pool).expect("a link")))
+    (listener, Arc::new(Link::new(&node, &pool)))
 }
 
 async fn ask(link: &Link, path: &str, limit: Duration) -> Result<ExchangeResponse, ExchangeFailure> {

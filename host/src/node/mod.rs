@@ -5,6 +5,8 @@
 
 mod error;
 mod health;
+mod keeper;
+mod leash;
 mod link;
 #[cfg(test)]
 mod link_tests;
@@ -20,4 +22,5 @@ mod tests;
 mod wake;
 
 pub use error::NodeError;
-pub use pool::{NodeHandle, Pool, PoolMetrics};
+pub use keeper::PoolChange;
+pub use pool::{NodeHandle, Pool, PoolMetrics, PoolParts};

@@ -126,7 +126,12 @@ impl Owner {
         let deadline = Instant::now() + self.context.config.call_timeout;
         self.hints.reopen_at = Instant::now() + HINTS_PAUSE;
         let Ok(adapter) = self.adapter() else { return };
-        let request = match adapter.hint_request(deadline).await {
+        let said = tokio::select! {
+            biased;
+            () = self.leash.cut() => return,
+            said = adapter.hint_request(deadline) => said,
+        };
+        let request = match said {
             Ok(Some(request)) => request,
             Ok(None) => {
                 self.hints.reopen_at = Instant::now() + POLL_INTERVAL_MAX;
@@ -137,7 +142,12 @@ impl Owner {
                 return;
             }
         };
-        match self.link.open_stream(request, deadline).await {
+        let opened = tokio::select! {
+            biased;
+            () = self.leash.cut() => return,
+            opened = self.link.open_stream(request, deadline) => opened,
+        };
+        match opened {
             Ok(stream) => {
                 PoolMetrics::add(&self.context.metrics.hint_streams);
                 self.hints.stream = Some(stream);
@@ -227,11 +237,11 @@ impl Owner {
             | NodeError::ProcessBusy { .. }
             | NodeError::QueueFull { .. }
             | NodeError::Unsupported { .. }
-            | NodeError::PoolBusy { .. }
-            | NodeError::Gone { .. } => {
+            | NodeError::PoolBusy { .. } => {
                 self.poll_at = now + RETRY_PAUSE;
                 return;
             }
+            NodeError::Gone { .. } | NodeError::Removed { .. } | NodeError::Replaced { .. } => return,
         }
         self.poll_at = now.max(began + self.failure_pause());
         if !self.health.state.is_live() {
@@ -259,10 +269,11 @@ impl Owner {
         }
         self.processes = processes.into();
         let list = Arc::clone(&self.processes);
+        let revision = self.context.revision();
         self.status.send_modify(|status| {
             let mut new = NodeStatus::clone(status);
             new.processes = list;
-            new.revision += 1;
+            new.revision = revision;
             *status = Arc::new(new);
         });
         for change in changes {
@@ -286,7 +297,7 @@ impl Owner {
         let old = Arc::clone(&self.status.borrow());
         let mut new = NodeStatus::clone(&old);
         change(&mut new);
-        new.revision += 1;
+        new.revision = self.context.revision();
         if new.state != self.health.state {
             tracing::info!(node = %self.node.name, from = new.state.as_str(), to = self.health.state.as_str(),
                 reason = self.health.reason.as_deref().unwrap_or(""), "node changed");
@@ -301,7 +312,7 @@ impl Owner {
         }
     }
 
-    async fn emit(&mut self, body: EventBody) {
+    pub(super) async fn emit(&mut self, body: EventBody) {
         let event = Event { node: self.node.name.clone(), at: SystemTime::now(), body };
         if let Ok(slot) = self.context.events.reserve().await {
             slot.send(event); // the relay is gone only when the host is going down

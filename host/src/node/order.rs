@@ -37,6 +37,11 @@ impl Order {
         self.look_at.min(reply_by)
     }
 
+    /// Gives it up with that answer.
+    pub(super) fn end(mut self, error: NodeError) {
+        self.answer(Err(error));
+    }
+
     fn answer(&mut self, result: Result<CommandReport, NodeError>) {
         if let Some(reply) = self.reply.take() {
             drop(reply.send(result)); // the caller may have left

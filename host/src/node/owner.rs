@@ -1,12 +1,12 @@
 //! The task that owns one node.
 
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, PoolConfig};
 use crate::model::{
-    AdapterFault, Command, CommandReport, FaultKind, LogChannel, LogRange, LogSlice, NodeId, NodeStatus,
-    ObservedProcess, ProcessId,
+    Command, CommandReport, EventBody, LogChannel, LogRange, LogSlice, NodeId, NodeStatus, ObservedProcess, ProcessId,
 };
 use crate::node::error::NodeError;
 use crate::node::health::Health;
+use crate::node::leash::{Leash, Pull};
 use crate::node::link::{Link, NodeStream};
 use crate::node::order::Order;
 use crate::node::pool::{ADAPTER_SLACK, PoolContext, PoolMetrics};
@@ -18,7 +18,7 @@ use crate::resilience::{Admit, Breaker, BreakerSettings, CallOutcome};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
@@ -49,6 +49,11 @@ pub(super) struct Owner {
     pub(super) hints: Hints,
     pub(super) poll_at: Instant,
     pub(super) status: watch::Sender<Arc<NodeStatus>>,
+    /// The feed has not been told of the node as it is now.
+    pub(super) is_news: bool,
+    /// Processes of the supervisor that was here before, not yet taken back on the feed.
+    withdrawn: Arc<[ObservedProcess]>,
+    pub(super) leash: Arc<Leash>,
     inbox: mpsc::Receiver<Request>,
 }
 
@@ -78,55 +83,82 @@ impl Owner {
     pub(super) fn new(
         node: &NodeConfig,
         context: Arc<PoolContext>,
+        leash: Arc<Leash>,
         inbox: mpsc::Receiver<Request>,
         status: watch::Sender<Arc<NodeStatus>>,
-    ) -> Result<Self, NodeError> {
+    ) -> Self {
         let config = &context.config;
-        let link = Link::new(node, config).map_err(|failure| NodeError::Answered {
-            node: node.name.clone(),
-            fault: AdapterFault {
-                kind: FaultKind::Caller,
-                code: "node.bad_settings".into(),
-                message: failure.to_string(),
-            },
-        })?;
-        let now = Instant::now();
-        Ok(Self {
+        Self {
             node: node.clone(),
-            link: Arc::new(link),
-            breaker: Breaker::new(BreakerSettings {
-                failures_max: config.breaker_failures_max,
-                cooldown: config.breaker_cooldown,
-                cooldown_max: config.breaker_cooldown,
-            }),
+            link: Arc::new(Link::new(node, config)),
+            breaker: breaker(config),
             health: Health::new(config.failures_max, config.breaker_failures_max),
             processes: Arc::from([]),
             ambiguous: BTreeSet::new(),
             orders: Vec::new(),
-            hints: Hints {
-                stream: None,
-                rest: Vec::new(),
-                names: BTreeSet::new(),
-                look_at: None,
-                reopen_at: now,
-                nudge_at: now,
-                wake: Wake::new(),
-            },
-            poll_at: now,
+            hints: Hints::none(),
+            poll_at: Instant::now(),
             status,
+            is_news: false,
+            withdrawn: Arc::from([]),
+            leash,
             inbox,
             context,
-        })
+        }
     }
 
-    /// Owns the node until the pool stops. Every step carries its own deadline.
-    pub(super) async fn run(mut self) {
-        let stop = self.context.stop.clone();
+    /// The same owner with other settings, which are shown when this returns.
+    pub(super) fn with_settings(mut self, node: NodeConfig, leash: Arc<Leash>) -> Self {
+        let old = std::mem::replace(&mut self.node, node);
+        self.leash = leash;
+        self.is_news = true;
+        let is_other_supervisor = old.endpoint != self.node.endpoint || old.adapter != self.node.adapter;
+        if is_other_supervisor {
+            self.withdrawn = std::mem::replace(&mut self.processes, Arc::from([]));
+            self.ambiguous.clear();
+            for order in self.orders.drain(..) {
+                order.end(NodeError::Replaced { node: old.name.clone(), was_sent: true });
+            }
+        }
+        if is_other_supervisor || old.login != self.node.login {
+            let config = &self.context.config;
+            self.link = Arc::new(Link::new(&self.node, config));
+            self.breaker = breaker(config);
+            self.health = Health::new(config.failures_max, config.breaker_failures_max);
+            self.hints = Hints::none();
+            self.poll_at = Instant::now();
+        }
+        let revision = self.context.revision();
+        self.status.send_modify(|status| {
+            let mut new = NodeStatus::clone(status);
+            new.environment.clone_from(&self.node.environment);
+            new.adapter.clone_from(&self.node.adapter);
+            new.processes = Arc::clone(&self.processes);
+            if new.state != self.health.state {
+                new.since = SystemTime::now();
+            }
+            new.state = self.health.state;
+            new.reason.clone_from(&self.health.reason);
+            if is_other_supervisor {
+                (new.observed_at, new.info) = (None, None);
+                new.version.clear();
+                new.identification.clear();
+            }
+            new.revision = revision;
+            *status = Arc::new(new);
+        });
+        self
+    }
+
+    /// Owns the node until the pool stops or its leash is pulled. Every step carries its own deadline.
+    pub(super) async fn run(mut self) -> Self {
+        self.tell_news().await;
+        let leash = Arc::clone(&self.leash);
         loop {
             let wake_at = self.wake_at();
             let step = tokio::select! {
                 biased;
-                () = stop.cancelled() => Step::Stop,
+                () = leash.rest() => Step::Stop,
                 request = self.inbox.recv() => request.map_or(Step::Stop, Step::Request),
                 piece = next_piece(&mut self.hints.stream) => Step::Hint(piece),
                 () = sleep_until(wake_at) => Step::Tick,
@@ -138,7 +170,32 @@ impl Owner {
                 Step::Stop => break,
             }
         }
+        self.let_go();
+        self
+    }
+
+    async fn tell_news(&mut self) {
+        for observed in std::mem::replace(&mut self.withdrawn, Arc::from([])).iter() {
+            self.emit(EventBody::ProcessRemoved(observed.process.id.clone())).await;
+        }
+        if std::mem::take(&mut self.is_news) {
+            let status = Arc::clone(&self.status.borrow());
+            self.emit(EventBody::Node(status)).await;
+        }
+    }
+
+    /// What ends with a run: everything, unless the same connection is to go on.
+    fn let_go(&mut self) {
+        let is_sent = match self.leash.why() {
+            Some(Pull::Renamed | Pull::Replaced) => return,
+            Some(Pull::Removed) => true,
+            None => false,
+        };
+        self.hints = Hints::none();
         self.link.close();
+        for order in self.orders.drain(..).filter(|_| is_sent) {
+            order.end(NodeError::Removed { node: self.node.name.clone(), was_sent: true });
+        }
     }
 
     async fn handle(&mut self, request: Request) {
@@ -199,16 +256,34 @@ impl Owner {
         if let Admit::Refuse { retry_after } = self.breaker.admit(now) {
             return Err(NodeError::BreakerOpen { node: self.node.name.clone(), retry_after });
         }
-        let place = timeout_at(deadline, Arc::clone(&self.context.calls).acquire_owned()).await;
+        let place = tokio::select! {
+            biased;
+            () = self.leash.cut() => return Err(self.cut_short()),
+            place = timeout_at(deadline, Arc::clone(&self.context.calls).acquire_owned()) => place,
+        };
         let Ok(Ok(place)) = place else {
             return Err(NodeError::PoolBusy { node: self.node.name.clone() });
         };
         let adapter = self.adapter()?;
         let link = Arc::new(CallLink { link: Arc::clone(&self.link), node: self.node.name.clone(), deadline });
-        let result = work(adapter, link, deadline + ADAPTER_SLACK).await;
+        let result = tokio::select! {
+            biased;
+            () = self.leash.cut() => return Err(self.cut_short()),
+            result = work(adapter, link, deadline + ADAPTER_SLACK) => result,
+        };
         drop(place);
         self.note(result.as_ref().err());
         result.map_err(|error| NodeError::from_adapter(self.node.name.clone(), error))
+    }
+
+    /// Why a call was cut, or did not begin.
+    fn cut_short(&self) -> NodeError {
+        let node = self.node.name.clone();
+        match self.leash.why() {
+            None => NodeError::Gone { node },
+            Some(Pull::Removed) => NodeError::Removed { node, was_sent: true },
+            Some(Pull::Replaced | Pull::Renamed) => NodeError::Replaced { node, was_sent: true },
+        }
     }
 
     pub(super) fn adapter(&self) -> Result<Arc<dyn Adapter>, NodeError> {
@@ -259,6 +334,30 @@ impl Exchange for CallLink {
     fn node(&self) -> Option<&str> {
         Some(self.node.as_str())
     }
+}
+
+impl Hints {
+    /// No stream, and nothing to look at.
+    fn none() -> Self {
+        let now = Instant::now();
+        Self {
+            stream: None,
+            rest: Vec::new(),
+            names: BTreeSet::new(),
+            look_at: None,
+            reopen_at: now,
+            nudge_at: now,
+            wake: Wake::new(),
+        }
+    }
+}
+
+fn breaker(config: &PoolConfig) -> Breaker {
+    Breaker::new(BreakerSettings {
+        failures_max: config.breaker_failures_max,
+        cooldown: config.breaker_cooldown,
+        cooldown_max: config.breaker_cooldown,
+    })
 }
 
 async fn next_piece(stream: &mut Option<NodeStream>) -> Option<Bytes> {

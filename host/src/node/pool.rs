@@ -3,8 +3,10 @@ use crate::model::{
     Command, CommandReport, Event, LogChannel, LogRange, LogSlice, NodeId, NodeState, NodeStatus, ProcessId,
 };
 use crate::node::error::NodeError;
-use crate::node::owner::{Owner, Request};
+use crate::node::keeper::{CHANGES_MAX, Keeper, PoolChange, Reconfigure};
+use crate::node::owner::Request;
 use crate::plugin::PluginSet;
+use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,11 +16,31 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+/// The nodes of a pool, replaced whole.
+pub(super) type Nodes = ArcSwap<BTreeMap<NodeId, NodeHandle>>;
+
 /// All supervised nodes. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
-    nodes: Arc<BTreeMap<NodeId, NodeHandle>>,
+    nodes: Arc<Nodes>,
+    changes: mpsc::Sender<Reconfigure>,
     metrics: Arc<PoolMetrics>,
+}
+
+/// What a pool is made of.
+pub struct PoolParts {
+    /// The first nodes.
+    pub nodes: Vec<NodeConfig>,
+    /// `[pool]`
+    pub config: PoolConfig,
+    /// Calls to nodes under way over all owners. One that does not get its turn in time counts as nothing.
+    pub calls_max: usize,
+    /// The adapters that serve now.
+    pub plugins: watch::Receiver<Arc<PluginSet>>,
+    /// Where owners tell of changes. While it is full they wait.
+    pub events: mpsc::Sender<Event>,
+    /// Ends every owner: the call under way is cut, and none begins after.
+    pub stop: CancellationToken,
 }
 
 /// What every owner shares.
@@ -29,6 +51,15 @@ pub(super) struct PoolContext {
     pub(super) calls: Arc<Semaphore>,
     pub(super) metrics: Arc<PoolMetrics>,
     pub(super) stop: CancellationToken,
+    revisions: AtomicU64,
+}
+
+impl PoolContext {
+    /// The next revision of any node's status. One row of numbers for the whole pool: a name that comes back never
+    /// shows one that it had before.
+    pub(super) fn revision(&self) -> u64 {
+        self.revisions.fetch_add(1, Ordering::Relaxed) + 1
+    }
 }
 
 /// Counters over all nodes since the start.
@@ -53,54 +84,63 @@ impl PoolMetrics {
 impl Pool {
     /// Starts an owner task on `tracker` for each node. Returns at once; connecting goes on in the background.
     ///
-    /// The owners end when `stop` is cancelled, each within one call's timeout. `calls_max` bounds calls to nodes under
-    /// way over all owners; an owner whose turn does not come in time counts that as nothing and tries again.
-    ///
-    /// # Errors
-    /// [`NodeError::Answered`] for the first node whose credentials cannot be sent.
-    pub fn start(
-        nodes: &[NodeConfig],
-        config: &PoolConfig,
-        calls_max: usize,
-        plugins: watch::Receiver<Arc<PluginSet>>,
-        events: mpsc::Sender<Event>,
-        tracker: &TaskTracker,
-        stop: CancellationToken,
-    ) -> Result<Self, NodeError> {
+    /// The owners end when `stop` is cancelled, at once.
+    #[must_use]
+    pub fn start(parts: PoolParts, tracker: &TaskTracker) -> Self {
+        let PoolParts { nodes, config, calls_max, plugins, events, stop } = parts;
         let metrics = Arc::new(PoolMetrics::default());
         let context = Arc::new(PoolContext {
-            config: config.clone(),
+            config,
             plugins,
             events,
             calls: Arc::new(Semaphore::new(calls_max)),
             metrics: Arc::clone(&metrics),
             stop,
+            revisions: AtomicU64::new(0),
         });
-        let mut handles = BTreeMap::new();
-        for node in nodes {
-            let (requests, inbox) = mpsc::channel(config.commands_max);
-            let (status, seen) = watch::channel(Arc::new(initial(node)));
-            let owner = Owner::new(node, Arc::clone(&context), inbox, status)?;
-            tracker.spawn(owner.run());
-            let handle = NodeHandle { id: node.name.clone(), requests, status: seen };
-            handles.insert(node.name.clone(), handle);
+        let shown = Arc::new(Nodes::default());
+        let (changes, inbox) = mpsc::channel(CHANGES_MAX);
+        let keeper = Keeper::start(nodes, context, Arc::clone(&shown), tracker.clone());
+        tracker.spawn(keeper.run(inbox));
+        Self { nodes: shown, changes, metrics }
+    }
+
+    /// Makes `nodes` the nodes of this pool and tells what that changed. Changes are made one after the other; this
+    /// returns when every owner that is touched has taken it, which is at once but for a node whose environment alone
+    /// changes: its call under way is finished first.
+    ///
+    /// A node that is the same as before is not disturbed. One that is gone has its call cut, its waiting requests
+    /// answered with [`NodeError::Removed`], and is told on the feed as removed, each process first. One whose
+    /// credentials change connects anew and keeps its processes and its orders. One whose address or adapter changes is
+    /// another node of the same name: its processes are told as removed and its orders answered with
+    /// [`NodeError::Replaced`].
+    ///
+    /// Of a name that is given twice the last counts. Nothing is changed once the pool has stopped.
+    ///
+    /// # Cancel safety
+    /// Once this has been polled to its first wait, the change is made even if the future is dropped.
+    pub async fn apply(&self, nodes: Vec<NodeConfig>) -> PoolChange {
+        let (reply, change) = oneshot::channel();
+        if self.changes.send(Reconfigure { nodes, reply }).await.is_err() {
+            return PoolChange::default(); // the host is going down
         }
-        Ok(Self { nodes: Arc::new(handles), metrics })
+        change.await.unwrap_or_default()
     }
 
     /// The node of that name.
     ///
     /// # Errors
     /// [`NodeError::UnknownNode`].
-    pub fn node(&self, name: &str) -> Result<&NodeHandle, NodeError> {
+    pub fn node(&self, name: &str) -> Result<NodeHandle, NodeError> {
         let unknown = || NodeError::UnknownNode { node: name.to_owned() };
         let id = NodeId::parse(name).map_err(|_| unknown())?;
-        self.nodes.get(&id).ok_or_else(unknown)
+        self.nodes.load().get(&id).cloned().ok_or_else(unknown)
     }
 
-    /// All nodes, sorted by name.
-    pub fn nodes(&self) -> impl Iterator<Item = &NodeHandle> {
-        self.nodes.values()
+    /// All nodes of one moment, sorted by name.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeHandle> {
+        self.nodes.load().values().cloned().collect()
     }
 
     /// The counters.
@@ -112,23 +152,35 @@ impl Pool {
 
 /// One supervised node, as seen from outside its owner. Cheap to clone.
 #[derive(Clone)]
-pub struct NodeHandle {
+pub struct NodeHandle(Arc<Door>);
+
+struct Door {
     id: NodeId,
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<Arc<NodeStatus>>,
+    stop: CancellationToken,
 }
 
 impl NodeHandle {
+    pub(super) fn new(
+        id: NodeId,
+        requests: mpsc::Sender<Request>,
+        status: watch::Receiver<Arc<NodeStatus>>,
+        stop: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Door { id, requests, status, stop }))
+    }
+
     /// Its name.
     #[must_use]
     pub fn id(&self) -> &NodeId {
-        &self.id
+        &self.0.id
     }
 
     /// What was last known. Never waits.
     #[must_use]
     pub fn status(&self) -> Arc<NodeStatus> {
-        Arc::clone(&self.status.borrow())
+        Arc::clone(&self.0.status.borrow())
     }
 
     /// Gives an order and waits until its process settles or `command.wait` has passed.
@@ -160,20 +212,24 @@ impl NodeHandle {
     }
 
     fn enqueue(&self, request: Request) -> Result<(), NodeError> {
-        self.requests.try_send(request).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                NodeError::QueueFull { node: self.id.clone(), limit: self.requests.max_capacity() }
-            }
+        let Door { id, requests, .. } = &*self.0;
+        requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(_) => NodeError::QueueFull { node: id.clone(), limit: requests.max_capacity() },
             TrySendError::Closed(_) => self.gone(),
         })
     }
 
+    /// Why there is no owner, or none that answered.
     fn gone(&self) -> NodeError {
-        NodeError::Gone { node: self.id.clone() }
+        let node = self.0.id.clone();
+        if self.0.stop.is_cancelled() {
+            return NodeError::Gone { node };
+        }
+        NodeError::Removed { node, was_sent: false }
     }
 }
 
-fn initial(node: &NodeConfig) -> NodeStatus {
+pub(super) fn initial(node: &NodeConfig, revision: u64) -> NodeStatus {
     NodeStatus {
         id: node.name.clone(),
         environment: node.environment.clone(),
@@ -186,7 +242,7 @@ fn initial(node: &NodeConfig) -> NodeStatus {
         identification: String::new(),
         info: None,
         processes: Arc::from([]),
-        revision: 0,
+        revision,
     }
 }
 

@@ -79,10 +79,11 @@ impl Open {
 
     /// Gives the connection back if it can be used again.
     async fn poke(mut self, link: &Link, deadline: Instant, is_due: bool) -> Result<Option<Self>, ExchangeFailure> {
+        let host = link.host()?;
         let work = async {
             if !self.is_begun {
                 self.socket.write_all(b"GET /omnivisor-wake HTTP/1.1\r\nHost: ").await?;
-                self.socket.write_all(link.host().as_bytes()).await?;
+                self.socket.write_all(host.as_bytes()).await?;
                 self.socket.write_all(b"\r\nX-Wake: ").await?;
                 self.is_begun = true;
             }

@@ -5,6 +5,7 @@ use crate::plugin::load::{Loader, wanted};
 use crate::plugin::slot::{Slot, SwapResult};
 use crate::plugin::start::{self, Started};
 use crate::plugin::{Author, GenerationLog, LoadError, PluginEvent, PluginReport, PluginSet, Services, SwapError};
+use crate::task::TaskGroup;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
@@ -13,7 +14,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Swaps that may wait for the one under way. Beyond it one is refused.
 pub const SWAPS_WAITING_MAX: usize = 8;
@@ -71,14 +71,14 @@ pub struct Swapped {
 
 impl Platform {
     /// Loads every plugin that the configuration and the nodes name, publishes the set, and looks after it on a task of
-    /// `tracker` until the parts' `stop` is cancelled.
+    /// `tasks` until the parts' `stop` is cancelled.
     ///
     /// Where a plugin's file does not load or was rolled back before, the component that served last does instead, with
     /// a warning.
     ///
     /// # Errors
     /// One [`LoadError`] for each plugin that cannot serve at all. Nothing is left running then.
-    pub async fn start(parts: PlatformParts, tracker: &TaskTracker) -> Result<Self, Vec<LoadError>> {
+    pub async fn start(parts: PlatformParts, tasks: &TaskGroup) -> Result<Self, Vec<LoadError>> {
         let PlatformParts { config, adapters, services, log, kept, publish, events, stop } = parts;
         let loader = Arc::new(Loader::new(services).map_err(|error| vec![error])?);
         let (kept, wake) = (Kept::new(kept), Arc::new(Notify::new()));
@@ -105,7 +105,7 @@ impl Platform {
         let (orders, inbox) = mpsc::channel(SWAPS_WAITING_MAX);
         let keeper =
             Keeper::new(Arc::clone(&shared), loader, config, adapters, log, kept, publish, events, inbox, wake, stop);
-        tracker.spawn(keeper.run());
+        tasks.spawn(keeper.run());
         Ok(Self { shared, orders, component_bytes_max })
     }
 

@@ -9,6 +9,7 @@
 
 mod apply;
 mod audit;
+mod condition;
 mod disk;
 mod error;
 mod generation;
@@ -23,6 +24,7 @@ mod tests;
 mod writer;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditRecord};
+pub use condition::StoreCondition;
 pub use error::StoreError;
 pub use generation::Generations;
 pub use keys::{KEYS_MAX, KEYS_OF_ACCOUNT_MAX};

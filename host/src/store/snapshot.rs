@@ -1,4 +1,5 @@
 use crate::store::StoreError;
+use crate::store::condition::Condition;
 use arc_swap::ArcSwapOption;
 use redb::ReadTransaction;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -17,6 +18,8 @@ pub(super) struct Snapshots {
     /// How often the file was opened again.
     reopened: Mutex<u64>,
     changed: Condvar,
+    /// How the writer does.
+    pub(super) condition: Condition,
 }
 
 impl Snapshots {

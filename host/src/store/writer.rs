@@ -2,7 +2,7 @@ use crate::store::apply::{self, Change};
 use crate::store::audit::AuditRecord;
 use crate::store::disk::{Disk, Opener};
 use crate::store::snapshot::Snapshots;
-use crate::store::{StoreError, WRITES_MAX};
+use crate::store::{StoreCondition, StoreError, WRITES_MAX};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -115,7 +115,10 @@ impl Writer {
     fn commit(&mut self, batch: &[Write]) -> Result<apply::Results, redb::Error> {
         let results = apply::commit(self.disk.writable()?, batch)?;
         match self.disk.snapshot() {
-            Ok(snapshot) => self.snapshots.publish(snapshot),
+            Ok(snapshot) => {
+                self.snapshots.publish(snapshot);
+                self.snapshots.condition.set(StoreCondition::Good);
+            }
             // The batch is on the disk all the same; only what comes after it is refused.
             Err(error) => drop(self.refuse(error)),
         }
@@ -130,11 +133,13 @@ impl Writer {
                 error = &error as &dyn std::error::Error,
                 "the database's disk is full; writes are refused"
             );
+            self.snapshots.condition.set(StoreCondition::Full);
             return Refusal::Full;
         }
         tracing::error!(error = &error as &dyn std::error::Error, "a write failed; no more writes until a restart");
         let cause = Arc::new(error);
         self.broken = Some(Arc::clone(&cause));
+        self.snapshots.condition.set(StoreCondition::Broken);
         Refusal::Broken(cause)
     }
 }

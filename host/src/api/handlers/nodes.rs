@@ -33,7 +33,7 @@ pub(in crate::api) async fn list(
     }
     edge.admit(&caller, Action::NodeRead, "node.list", input.finish()?).await?;
     let form = if include.is_some() { Form::Full } else { Form::Short };
-    let nodes: Vec<_> = edge.pool.nodes().map(NodeHandle::status).collect();
+    let nodes: Vec<_> = edge.pool.nodes().iter().map(NodeHandle::status).collect();
     let list = edge.documents.list(form, &nodes)?;
     Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], list).into_response())
 }

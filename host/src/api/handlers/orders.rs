@@ -9,6 +9,7 @@ use crate::auth::Action;
 use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome};
 use crate::node::NodeError;
 use crate::store::AuditOutcome;
+use crate::task::TaskKind;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -104,7 +105,7 @@ async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Res
         edge.record(&caller, &facts, &name, &target, AuditOutcome::Refused, error.code()).await?;
         return Err(error);
     }
-    let handle = edge.pool.node(&node)?.clone();
+    let handle = edge.pool.node(&node)?;
     if let Some(reason) = &wish.r#override {
         // Whether it was needed is known to the validators alone; that it was asked for, and why, is on the record.
         edge.record(&caller, &facts, OVERRIDE, &target, AuditOutcome::Done, reason).await?;
@@ -116,7 +117,7 @@ async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Res
     // On a task of its own: when the caller leaves, its order is still finished and its outcome still written down.
     let task = Arc::clone(&edge);
     let (done, report) = tokio::sync::oneshot::channel();
-    edge.tracker.spawn(async move {
+    edge.tasks.group(TaskKind::Request).named("order", async move {
         let result = handle.command(command).await;
         let (outcome, reason) = verdict(&result);
         let audited = task.record(&caller, &facts, &name, &target, outcome, reason).await;
@@ -151,5 +152,6 @@ fn verdict(result: &Result<CommandReport, NodeError>) -> (AuditOutcome, &'static
 
 fn is_lost(error: &NodeError) -> bool {
     matches!(error, NodeError::Gone { .. } | NodeError::Adapter { .. })
+        || matches!(error, NodeError::Removed { was_sent, .. } | NodeError::Replaced { was_sent, .. } if *was_sent)
         || matches!(error, NodeError::Answered { fault, .. } if fault.kind == FaultKind::Timeout)
 }

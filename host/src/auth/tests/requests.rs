@@ -391,8 +391,8 @@ async fn a_connection_ends_when_its_credential_does() {
     step(0).await;
     assert!(watch.ended.is_cancelled(), "revoked");
     assert_eq!((asked, judge.asked()), (2, 2), "of two connections with one token, one asks");
-    house.tracker.close();
-    house.tracker.wait().await;
+    house.tracker.tracker().close();
+    house.tracker.tracker().wait().await;
 }
 
 /// Lets the time pass, and the tasks that waited for it run.

@@ -1,175 +1,22 @@
 //! The owner against a scripted supervisor, with the clock held still.
 
-use crate::config::{Endpoint, NodeConfig, PoolConfig};
+mod changes;
+mod script;
+
 use crate::model::{
-    AdapterFault, AdapterInfo, Command, CommandReport, Event, EventBody, FaultKind, LogChannel, LogRange, LogSlice,
-    NodeId, NodeState, Observation, Operation, Outcome, Process, ProcessId, ProcessState,
+    Command, CommandReport, Event, EventBody, LogChannel, LogRange, NodeState, Operation, Outcome, Process, ProcessId,
+    ProcessState,
 };
-use crate::node::{NodeError, NodeHandle, Pool};
-use crate::plugin::{Adapter, AdapterError, BoxFuture, Exchange, HintsRead, PluginSet, StreamRequest};
+use crate::node::{NodeError, NodeHandle, Pool, PoolParts};
+use crate::plugin::{Adapter, PluginSet};
+use script::{Script, node, process, settings};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// A supervisor in memory: stopping takes a while, starting is at once.
-struct Script {
-    info: Arc<AdapterInfo>,
-    state: Mutex<Scripted>,
-}
-
-struct Scripted {
-    processes: BTreeMap<ProcessId, Process>,
-    extra: Vec<Process>,
-    is_silent: bool,
-    stop_takes: Duration,
-    stopping: BTreeMap<ProcessId, Instant>,
-    sent: Vec<(Operation, ProcessState)>,
-    runs: u64,
-}
-
-impl Script {
-    fn new(processes: Vec<Process>, operations: &[Operation]) -> Arc<Self> {
-        let info = AdapterInfo {
-            kind: "script".into(),
-            operations: operations.to_vec(),
-            log_channels: vec![],
-            wakes_at_bytes: false,
-        };
-        Arc::new(Self {
-            info: Arc::new(info),
-            state: Mutex::new(Scripted {
-                processes: processes.into_iter().map(|p| (p.id.clone(), p)).collect(),
-                extra: vec![],
-                is_silent: false,
-                stop_takes: Duration::from_secs(3),
-                stopping: BTreeMap::new(),
-                sent: vec![],
-                runs: 100,
-            }),
-        })
-    }
-
-    fn change(&self, change: impl FnOnce(&mut Scripted)) {
-        change(&mut self.state.lock().expect("not poisoned"));
-    }
-
-    fn sent(&self) -> Vec<(Operation, ProcessState)> {
-        self.state.lock().expect("not poisoned").sent.clone()
-    }
-
-    fn is_silent(&self) -> bool {
-        self.state.lock().expect("not poisoned").is_silent
-    }
-
-    async fn answer<T>(&self, deadline: Instant, what: impl FnOnce(&mut Scripted) -> T) -> Result<T, AdapterError> {
-        if self.is_silent() {
-            sleep_until(deadline - super::pool::ADAPTER_SLACK).await;
-            let fault = AdapterFault {
-                kind: FaultKind::Timeout,
-                code: "node.timed_out".into(),
-                message: "no answer in time".into(),
-            };
-            return Err(fault.into());
-        }
-        let mut state = self.state.lock().expect("not poisoned");
-        let now = Instant::now();
-        let ended: Vec<_> = state.stopping.iter().filter(|(_, at)| now >= **at).map(|(id, _)| id.clone()).collect();
-        for id in ended {
-            state.stopping.remove(&id);
-            state.processes.get_mut(&id).expect("known").state = ProcessState::Stopped;
-        }
-        Ok(what(&mut state))
-    }
-}
-
-impl Scripted {
-    fn run(&mut self, operation: Operation, id: &ProcessId) -> bool {
-        let process = self.processes.get_mut(id).expect("known");
-        self.sent.push((operation, process.state));
-        match operation {
-            Operation::Start => {
-                self.runs += 1;
-                process.state = ProcessState::Running;
-                process.started_ms = Some(self.runs);
-            }
-            Operation::Stop => {
-                process.state = ProcessState::Stopping;
-                self.stopping.insert(id.clone(), Instant::now() + self.stop_takes);
-            }
-            Operation::Restart => {
-                process.pid = process.pid.map(|pid| pid + 1);
-                process.state = ProcessState::Running;
-            }
-            Operation::Monitor | Operation::Unmonitor => {
-                let is_watched = operation == Operation::Monitor;
-                process.attributes.insert(Process::MONITORED.to_owned(), is_watched.to_string());
-            }
-        }
-        true
-    }
-}
-
-impl Adapter for Script {
-    fn name(&self) -> &str {
-        "script"
-    }
-
-    fn info(&self) -> &Arc<AdapterInfo> {
-        &self.info
-    }
-
-    fn observe(&self, _: Arc<dyn Exchange>, deadline: Instant) -> BoxFuture<'_, Result<Observation, AdapterError>> {
-        Box::pin(self.answer(deadline, |state| Observation {
-            version: "1".into(),
-            identification: "script".into(),
-            processes: state.processes.values().chain(&state.extra).cloned().collect(),
-        }))
-    }
-
-    fn observe_some(
-        &self,
-        _: Arc<dyn Exchange>,
-        deadline: Instant,
-        ids: Vec<ProcessId>,
-    ) -> BoxFuture<'_, Result<Vec<Process>, AdapterError>> {
-        Box::pin(
-            self.answer(deadline, move |state| ids.iter().filter_map(|id| state.processes.get(id).cloned()).collect()),
-        )
-    }
-
-    fn run(
-        &self,
-        _: Arc<dyn Exchange>,
-        deadline: Instant,
-        operation: Operation,
-        id: ProcessId,
-    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
-        Box::pin(self.answer(deadline, move |state| state.run(operation, &id)))
-    }
-
-    fn read_log(
-        &self,
-        _: Arc<dyn Exchange>,
-        deadline: Instant,
-        _: ProcessId,
-        _: LogChannel,
-        _: LogRange,
-    ) -> BoxFuture<'_, Result<LogSlice, AdapterError>> {
-        Box::pin(self.answer(deadline, |_| LogSlice { start: 0, bytes: b"log".to_vec(), size: 3, has_gap: false }))
-    }
-
-    fn hint_request(&self, _: Instant) -> BoxFuture<'_, Result<Option<StreamRequest>, AdapterError>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn read_hints(&self, _: Instant, _: Vec<u8>, _: Vec<u8>) -> BoxFuture<'_, Result<HintsRead, AdapterError>> {
-        Box::pin(async { Ok(HintsRead::default()) })
-    }
-}
 
 /// A pool of one node and its ends.
 struct Rig {
@@ -178,6 +25,7 @@ struct Rig {
     events: mpsc::Receiver<Event>,
     tracker: TaskTracker,
     stop: CancellationToken,
+    _pool: Pool,
     _plugins: watch::Sender<Arc<PluginSet>>,
 }
 
@@ -195,16 +43,18 @@ impl Rig {
         let (plugins, seen) = watch::channel(Arc::new(set));
         let (sender, events) = mpsc::channel(1_024);
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
-        let config = NodeConfig {
-            name: NodeId::parse("n").expect("a name"),
-            environment: None,
-            adapter: "script".into(),
-            endpoint: Endpoint::Tcp { host: "localhost".into(), port: 1 },
-            login: None,
+        let config = node("n", "script");
+        let parts = PoolParts {
+            nodes: vec![config],
+            config: settings(),
+            calls_max: 8,
+            plugins: seen,
+            events: sender,
+            stop: stop.clone(),
         };
-        let pool = Pool::start(&[config], &settings(), 8, seen, sender, &tracker, stop.clone()).expect("started");
-        let node = pool.node("n").expect("configured").clone();
-        let rig = Self { script, node, events, tracker, stop, _plugins: plugins };
+        let pool = Pool::start(parts, &tracker);
+        let node = pool.node("n").expect("configured");
+        let rig = Self { script, node, events, tracker, stop, _pool: pool, _plugins: plugins };
         rig.state_is(NodeState::LivePoll).await;
         rig
     }
@@ -235,36 +85,8 @@ impl Rig {
     }
 }
 
-fn settings() -> PoolConfig {
-    PoolConfig {
-        poll_interval: Duration::from_secs(1),
-        nudge_interval: Duration::from_millis(250),
-        connect_timeout: Duration::from_secs(1),
-        call_timeout: Duration::from_secs(2),
-        response_bytes_max: 1 << 20,
-        failures_max: 2,
-        breaker_failures_max: 5,
-        breaker_cooldown: Duration::from_secs(2),
-        commands_max: 2,
-    }
-}
-
 fn command(operation: Operation, wait: Duration) -> Command {
     Command { operation, process: ProcessId::reported("g", "p"), wait, request_id: "test".into() }
-}
-
-fn process(name: &str, state: ProcessState) -> Process {
-    Process {
-        id: ProcessId::reported("g", name),
-        state,
-        native_state: state.as_str().to_uppercase(),
-        pid: Some(7),
-        started_ms: Some(7),
-        uptime: None,
-        exit_status: None,
-        message: String::new(),
-        attributes: BTreeMap::new(),
-    }
 }
 
 const RESTARTED: [(Operation, ProcessState); 2] =
@@ -426,6 +248,7 @@ async fn each_change_is_told_once_and_nothing_else() {
                 format!("{:?}->{:?}", before.and_then(|b| b.process.pid), after.process.pid)
             }
             EventBody::ProcessRemoved(id) => id.to_string(),
+            EventBody::NodeRemoved => "removed".to_owned(),
         });
         if rig.events.is_empty() {
             break;
