@@ -21,7 +21,7 @@ fuzz: ## half an hour of components that nobody wrote, or OMNIVISOR_FUZZ_SECONDS
 	@OMNIVISOR_FUZZ_SECONDS=$${OMNIVISOR_FUZZ_SECONDS:-1800} cargo test --locked -p tests --test hostile -- --nocapture fuzz
 
 bench: ## the figures of docs/benchmarks.md
-	@scripts/setup.sh build plugins supervisord
+	@scripts/setup.sh build plugins supervisord uws
 	@scripts/build-plugins.sh
 	@cargo build --locked --release -p host
 	@cargo bench --locked -p tests

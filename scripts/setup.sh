@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs by name what is missing, and says what and why. As root on Debian it uses apt; elsewhere it explains.
 #
-#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [oidc] [curl]
+#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [oidc] [uws] [curl]
 #
 # Exit codes: 0 all there, 64 no such name, 69 something is missing and has to be installed by hand.
 set -euo pipefail
@@ -11,6 +11,8 @@ supervisor_version=4.3.0
 venv=target/tools/supervisor-venv
 oidc_provider_version=9.13.3
 oidc=target/tools/oidc
+uws_version=3.0.6
+uws=target/tools/uws
 is_apt_updated=no
 missing=0
 
@@ -105,6 +107,22 @@ need_oidc() {
     has_oidc || { say "oidc-provider $oidc_provider_version is not in $oidc"; missing=1; }
 }
 
+has_uws() {
+    grep -q "\"version\": \"$uws_version\"" "$uws/node_modules/uwebsockets/package.json" 2>/dev/null
+}
+
+need_uws() {
+    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
+        wants "Node.js with npm" "Install Node.js 20 or newer with npm." nodejs npm || return 0
+    fi
+    if has_uws; then return; fi
+    say "uWebSockets.js $uws_version, a peer of the feed's bench, is missing: installing it from npm into $uws (260 MB)"
+    rm -rf "$uws"
+    mkdir -p "$uws"
+    npm install --prefix "$uws" --no-audit --no-fund --ignore-scripts --silent "uwebsockets@$uws_version" >&2
+    has_uws || { say "uWebSockets.js $uws_version is not in $uws"; missing=1; }
+}
+
 for name in "$@"; do
     case $name in
         make) need_make ;;
@@ -113,6 +131,7 @@ for name in "$@"; do
         supervisord) need_supervisord ;;
         monit) need_monit ;;
         oidc) need_oidc ;;
+        uws) need_uws ;;
         curl) need_curl ;;
         *) say "there is no \`$name\` to set up"; exit 64 ;;
     esac

@@ -75,6 +75,8 @@ if command -v cargo-nextest >/dev/null; then
 else
     step tests cargo test --workspace --lib --bins --tests --locked
 fi
+# The short forms of the benches that need many sockets; figures are for `make bench`.
+step load cargo test --quiet --locked --workspace --bench feed --bench load -- --smoke
 step packing cargo test --quiet --locked -p plugin-sdk --features pack --lib --bins
 step fuzz env OMNIVISOR_FUZZ_SECONDS="$fuzz_seconds" \
     cargo test --quiet --locked -p tests --test hostile -- --nocapture fuzz

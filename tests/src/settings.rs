@@ -60,6 +60,14 @@ impl Settings {
         self.node_with_password(node, node.password())
     }
 
+    /// With a node at this address that lets everybody in.
+    ///
+    /// # Errors
+    /// The secret's file cannot be written.
+    pub fn open_node(self, name: &str, address: SocketAddr) -> anyhow::Result<Self> {
+        self.entry(name, address, Node::USERNAME, "canary-open-node", "")
+    }
+
     /// The node added last is in this environment.
     #[must_use]
     pub fn environment(mut self, environment: &str) -> Self {
