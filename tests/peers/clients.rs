@@ -9,12 +9,13 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, BufRead as _, Write as _};
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::mpsc;
 use tokio::task::LocalSet;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +23,8 @@ use tokio_util::task::TaskTracker;
 const CONNECTING: usize = 32;
 /// Clients whose frames are read, to see how far apart the same event comes to them.
 const SAMPLED: usize = 100;
+/// A longer time without an event is a pause.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// A shorter text is no event: those have about 300 bytes.
 const EVENT_BYTES_MIN: u64 = 200;
 
@@ -38,7 +41,9 @@ struct Tally {
     clients: RefCell<Vec<Rc<Cell<u64>>>>,
     lost: Cell<usize>,
     bytes: Cell<u64>,
-    span: Cell<Option<(Instant, Instant)>>,
+    last: Cell<Option<Instant>>,
+    /// Time in which events came, without the pauses.
+    busy: Cell<Duration>,
     /// When the sampled clients had each event.
     seen: RefCell<HashMap<u64, Vec<Instant>>>,
     buffer: RefCell<Vec<u8>>,
@@ -60,17 +65,24 @@ pub(crate) fn main(target: &str) -> anyhow::Result<()> {
 async fn obey(target: Target) -> anyhow::Result<()> {
     let tally = Rc::new(Tally { buffer: RefCell::new(vec![0; 256 << 10]), ..Tally::default() });
     let tracker = TaskTracker::new();
-    let mut lines = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(line) = lines.next_line().await? {
+    let (sender, mut lines) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        // Ends with the input, or with who reads it.
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            sender.blocking_send(line)?;
+        }
+        anyhow::Ok(())
+    });
+    while let Some(line) = lines.recv().await {
         let answer = match line.split_once(' ') {
             Some(("connect", count)) => connect(&target, count.parse()?, &tally, &tracker).await?,
             None if line == "begin" => tally.begin(),
             None if line == "report" => tally.report(),
             Some(_) | None => anyhow::bail!("not understood: {line}"),
         };
-        let mut out = tokio::io::stdout();
-        out.write_all(format!("{answer}\n").as_bytes()).await?;
-        out.flush().await?;
+        let mut out = io::stdout();
+        writeln!(out, "{answer}")?;
+        out.flush()?;
     }
     Ok(())
 }
@@ -126,7 +138,8 @@ impl Tally {
     fn begin(&self) -> Value {
         self.clients.borrow().iter().for_each(|client| client.set(0));
         self.bytes.set(0);
-        self.span.set(None);
+        self.last.set(None);
+        self.busy.set(Duration::ZERO);
         self.seen.borrow_mut().clear();
         json!({})
     }
@@ -145,9 +158,8 @@ impl Tally {
         }
         apart.sort_unstable();
         let at = |permille: usize| apart.get((apart.len().saturating_sub(1)) * permille / 1_000);
-        let seconds = self.span.get().map_or(0.0, |(first, last)| last.duration_since(first).as_secs_f64());
         json!({
-            "lost": self.lost.get(), "messages": counts().sum::<u64>(), "bytes": self.bytes.get(), "seconds": seconds,
+            "lost": self.lost.get(), "messages": counts().sum::<u64>(), "bytes": self.bytes.get(), "busy": self.busy.get().as_secs_f64(),
             "least": counts().min(), "most": counts().max(), "p50_us": at(500), "p99_us": at(990), "max_us": at(1_000),
         })
     }
@@ -208,8 +220,10 @@ impl Client {
         let tally = &self.tally;
         tally.bytes.set(tally.bytes.get() + frame.length);
         let now = Instant::now();
-        let (first, _) = tally.span.get().unwrap_or((now, now));
-        tally.span.set(Some((first, now)));
+        let gap = tally.last.replace(Some(now)).map_or(Duration::ZERO, |last| now.duration_since(last));
+        if gap < PAUSE_MIN {
+            tally.busy.set(tally.busy.get() + gap);
+        }
         if let Some(number) = number_of(&frame.payload) {
             tally.seen.borrow_mut().entry(number).or_default().push(now);
         }

@@ -13,15 +13,15 @@ mod client;
 mod feed;
 #[cfg(feature = "e2e")]
 mod host;
-#[cfg(feature = "e2e")]
+#[cfg(feature = "harness")]
 mod monit;
 #[cfg(feature = "harness")]
 mod places;
 #[cfg(feature = "harness")]
 mod program;
-#[cfg(feature = "e2e")]
+#[cfg(feature = "harness")]
 mod server;
-#[cfg(feature = "e2e")]
+#[cfg(feature = "harness")]
 mod settings;
 #[cfg(feature = "harness")]
 mod signal;
@@ -36,15 +36,15 @@ pub use client::{Client, Reply};
 pub use feed::Feed;
 #[cfg(feature = "e2e")]
 pub use host::Host;
-#[cfg(feature = "e2e")]
+#[cfg(feature = "harness")]
 pub use monit::{Monit, Service};
 #[cfg(feature = "harness")]
 pub use places::{free_address, node_modules, omnivisor, plugins};
 #[cfg(feature = "harness")]
 pub use program::{Node, Program};
-#[cfg(feature = "e2e")]
+#[cfg(feature = "harness")]
 pub use server::{CommandLine, Run, Server};
-#[cfg(feature = "e2e")]
+#[cfg(feature = "harness")]
 pub use settings::{ADMIN, ADMIN_PASSWORD, Settings};
 #[cfg(feature = "harness")]
 pub use signal::{Signal, send as send_signal};

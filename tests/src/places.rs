@@ -61,7 +61,7 @@ pub(crate) fn supervisord() -> anyhow::Result<PathBuf> {
 }
 
 /// The monit to test against, 5.33.0; the system's own unless `OMNIVISOR_MONIT` names another.
-#[cfg(feature = "e2e")]
+#[cfg(feature = "harness")]
 pub(crate) fn monit() -> PathBuf {
     std::env::var_os("OMNIVISOR_MONIT").map_or_else(|| PathBuf::from("monit"), PathBuf::from)
 }
