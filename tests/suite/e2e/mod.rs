@@ -4,6 +4,7 @@ mod api_keys;
 mod bad_input;
 mod change_freeze;
 mod command_line;
+mod configuration;
 mod feed;
 mod health;
 mod lifecycle;
@@ -14,6 +15,7 @@ mod orders;
 mod processes;
 mod secrets;
 mod served;
+mod stops;
 mod strategies;
 #[cfg(feature = "hostile")]
 mod swap;
