@@ -13,6 +13,8 @@ pub mod hub;
 pub mod model;
 pub mod node;
 pub mod plugin;
+pub mod reload;
 pub mod resilience;
 pub mod store;
 pub mod task;
+pub mod watch;

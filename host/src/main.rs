@@ -18,6 +18,7 @@ fn dispatch(cli: Cli) -> u8 {
             app::check_config(file)
                 .map(|(path, config)| format!("{}: no faults, {} nodes\n", path.display(), config.nodes.len())),
         ),
+        Command::Config(ConfigCommand::Server(command)) => cli::run(&cli.client, &ClientCommand::Config(command)),
         Command::Plugin(PluginCommand::Author(command)) => app::author(command, cli.client.json),
         Command::Plugin(PluginCommand::Server(command)) => cli::run(&cli.client, &ClientCommand::Plugin(command)),
         Command::Completions { shell } => print(&Cli::completions(shell)),

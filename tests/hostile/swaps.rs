@@ -456,22 +456,30 @@ async fn a_file_that_changes_is_swapped_in_and_a_broken_or_refused_one_is_not() 
 async fn another_configuration_is_a_new_generation_of_the_same_component_or_nothing() -> anyhow::Result<()> {
     let rig = Rig::start(&says("one")?).await?;
     let mut config = rig.place.config.clone();
-    assert_eq!(rig.platform.configure(config.clone(), Author::default()).await?, [""; 0], "nothing changed");
+    assert_eq!(
+        rig.platform.configure(config.clone(), BTreeSet::new(), Author::default()).await?,
+        [""; 0],
+        "nothing changed"
+    );
     config.validate_limits.fuel = 1;
-    let error = rig.platform.configure(config.clone(), Author::default()).await.expect_err("too little to describe");
+    let error = rig
+        .platform
+        .configure(config.clone(), BTreeSet::new(), Author::default())
+        .await
+        .expect_err("too little to describe");
     assert!(matches!(&error, SwapError::Several(errors) if errors.len() == 1), "{error:?}");
     assert_eq!((rig.ask("ann").await?, rig.platform.report(NAME)?.active.id), ("one".to_owned(), 1));
     config.validate_limits.fuel = 4_000_000;
     rig.place.put("second", &says("two")?)?;
     config.validate.push("second".to_owned());
-    let mut changed = rig.platform.configure(config.clone(), Author::default()).await?;
+    let mut changed = rig.platform.configure(config.clone(), BTreeSet::new(), Author::default()).await?;
     changed.sort();
     assert_eq!(changed, [NAME, "second"]);
     let report = rig.platform.report(NAME)?;
     assert_eq!((report.active.id, report.active.digest), (2, digest(&says("one")?)));
     assert_eq!(rig.set.borrow().validators.len(), 2);
     config.validate.remove(0);
-    assert_eq!(rig.platform.configure(config, Author::default()).await?, [NAME]);
+    assert_eq!(rig.platform.configure(config, BTreeSet::new(), Author::default()).await?, [NAME]);
     assert_eq!(rig.ask("ann").await?, "two", "the first of the set is the second now");
     assert!(rig.platform.report(NAME).is_err());
     Ok(())

@@ -3,8 +3,21 @@
 use crate::root;
 
 /// The rooms that codes begin with.
-const BEGINNINGS: [&str; 12] =
-    ["request", "auth", "route", "node", "process", "operation", "log", "setup", "plugin", "host", "store", "feed"];
+const BEGINNINGS: [&str; 13] = [
+    "request",
+    "auth",
+    "route",
+    "node",
+    "process",
+    "operation",
+    "log",
+    "setup",
+    "plugin",
+    "config",
+    "host",
+    "store",
+    "feed",
+];
 
 /// The texts in a source that are codes: a known word, a full stop, lower-case words.
 fn codes(source: &str) -> Vec<&str> {

@@ -9,11 +9,12 @@ use crate::api::socket::bearer_from;
 use crate::api::view;
 use crate::api::wire::FieldProblem;
 use crate::auth::{Action, Auth, Offer, Recognised};
-use crate::config::ServerConfig;
+use crate::config::Snapshot;
 use crate::hub::Hub;
 use crate::model::{OperationRequest, PeerFacts, Principal, Requester, Secret, Target, is_mutating};
 use crate::node::Pool;
 use crate::plugin::{Platform, PluginSet};
+use crate::reload::Reloader;
 use crate::store::{AuditOutcome, AuditRecord, Store};
 use crate::task::Tasks;
 use bytes::Bytes;
@@ -38,8 +39,8 @@ pub struct Edge {
     pub plugins: watch::Receiver<Arc<PluginSet>>,
     /// Who looks after them.
     pub platform: Platform,
-    /// `[server]`
-    pub config: ServerConfig,
+    /// The configuration in force, and how it changes.
+    pub reloader: Reloader,
     /// Counters of this edge and of everything it can see.
     pub metrics: Metrics,
     /// Cancelled once no more requests are to be sent here.
@@ -92,6 +93,12 @@ impl Facts {
 }
 
 impl Edge {
+    /// The configuration in force. Who does several things by it keeps this one.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.reloader.snapshot()
+    }
+
     /// Recognises the caller. The one place where a request becomes somebody's, for REST and feed alike.
     ///
     /// # Errors

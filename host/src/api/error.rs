@@ -4,9 +4,11 @@ use crate::api::edge::RequestId;
 use crate::api::socket::FeedRefusal;
 use crate::api::wire::{FieldProblem, Problem};
 use crate::auth::AuthRefusal;
+use crate::config::ConfigFault;
 use crate::model::FaultKind;
 use crate::node::NodeError;
 use crate::plugin::{JudgeError, PluginFailure, SwapError};
+use crate::reload::ReloadError;
 use crate::store::StoreError;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE, WWW_AUTHENTICATE};
@@ -35,6 +37,9 @@ pub enum ApiError {
     /// A plugin was not swapped.
     #[error(transparent)]
     Swap(Arc<SwapError>),
+    /// The configuration was not changed.
+    #[error(transparent)]
+    Reload(Arc<ReloadError>),
     /// Fields break rules; all of them are listed.
     #[error("{} of the request's fields cannot be accepted; see `errors`", .0.len())]
     Invalid(Vec<FieldProblem>),
@@ -151,6 +156,11 @@ impl ApiError {
         if let Self::Invalid(fields) | Self::Judge { violations: fields, .. } = self {
             return fields.clone();
         }
+        if let Self::Reload(error) = self
+            && let ReloadError::Faulty(faults) = error.as_ref()
+        {
+            return faults.iter().map(config_fault).collect();
+        }
         let Self::Auth(refusal) = self else { return Vec::new() };
         let problem = |field: &str, code: &str, message: String| FieldProblem {
             pointer: format!("/body/{field}"),
@@ -170,6 +180,7 @@ impl ApiError {
             Self::Node(NodeError::Adapter { source, .. }) => format!("{self}: {source}"),
             Self::Judge { source, .. } => format!("{self}: {source}"),
             Self::Swap(error) => chain(error.as_ref()),
+            Self::Reload(error) => chain(error.as_ref()),
             Self::Node(_)
             | Self::Auth(_)
             | Self::Invalid(_)
@@ -204,6 +215,7 @@ impl ApiError {
             Self::NoRoute => row(S::NOT_FOUND, "route.not_found", "No such address"),
             Self::Method { .. } => row(S::METHOD_NOT_ALLOWED, "route.method_not_allowed", "No such method here"),
             Self::Swap(error) => swap_row(error),
+            Self::Reload(error) => reload_row(error),
             Self::Feed(refusal) => feed_row(refusal),
             Self::ShuttingDown => {
                 row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
@@ -315,6 +327,44 @@ fn auth_row(refusal: &AuthRefusal) -> Row {
             row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules")
         }
         AuthRefusal::Internal { .. } => row(S::INTERNAL_SERVER_ERROR, "host.internal", "The server failed"),
+    }
+}
+
+fn reload_row(error: &ReloadError) -> Row {
+    use StatusCode as S;
+    match error {
+        ReloadError::Unreadable(_) => row(S::UNPROCESSABLE_ENTITY, "config.unreadable", "The file cannot be read"),
+        ReloadError::Faulty(_) => row(S::UNPROCESSABLE_ENTITY, "config.faulty", "The configuration has faults"),
+        ReloadError::Plugins(SwapError::QueueFull { .. } | SwapError::Stopped) => {
+            row(S::SERVICE_UNAVAILABLE, "config.busy", "Too many changes at once").after(SOON)
+        }
+        ReloadError::Plugins(_) => {
+            row(S::UNPROCESSABLE_ENTITY, "config.plugins_refused", "The plugins cannot serve so")
+        }
+        ReloadError::NoFile => row(S::CONFLICT, "config.no_file", "There is no file"),
+        ReloadError::UnknownGeneration { .. } => row(S::NOT_FOUND, "config.generation_not_found", "No such generation"),
+        ReloadError::FileChanged { .. } => row(S::CONFLICT, "config.file_changed", "The file has other changes"),
+        ReloadError::NotWritable { .. } => row(S::CONFLICT, "config.not_writable", "The file cannot be written"),
+        ReloadError::Declared { .. } => row(S::CONFLICT, "node.declared", "The file owns this node"),
+        ReloadError::NodeExists { .. } => row(S::CONFLICT, "node.exists", "There is such a node"),
+        ReloadError::UnknownNode { .. } => row(S::NOT_FOUND, "node.not_found", "No such node"),
+        ReloadError::TooManyNodes { .. } => row(S::CONFLICT, "node.too_many", "Too many nodes"),
+        ReloadError::Store(error) => store_row(error),
+        ReloadError::Busy { .. } => row(S::SERVICE_UNAVAILABLE, "config.busy", "Too many changes at once").after(SOON),
+        ReloadError::Stopped => {
+            row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
+        }
+    }
+}
+
+fn config_fault(fault: &ConfigFault) -> FieldProblem {
+    let pointer = if fault.key.is_empty() { String::new() } else { format!("/config/{}", fault.key.replace('.', "/")) };
+    FieldProblem { pointer, code: "invalid".to_owned(), message: fault.to_string() }
+}
+
+impl From<ReloadError> for ApiError {
+    fn from(error: ReloadError) -> Self {
+        Self::Reload(Arc::new(error))
     }
 }
 

@@ -14,6 +14,7 @@ mod metrics;
 mod request;
 mod route;
 mod server;
+mod settings;
 pub mod socket;
 pub mod view;
 pub mod wire;

@@ -2,7 +2,7 @@
 
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
-use crate::api::handlers::{api_keys, health, logins, logs, nodes, orders, plugins, probes, sessions};
+use crate::api::handlers::{api_keys, config, health, logins, logs, managed, nodes, orders, plugins, probes, sessions};
 use crate::api::{feed, request};
 use axum::Router;
 use axum::extract::Request;
@@ -18,7 +18,7 @@ use utoipa_axum::routes;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Omnivisor", description = "One control plane over many process supervisors.", license(name = "MIT OR Apache-2.0")),
-    tags((name = "session"), (name = "api-keys"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "plugins"), (name = "feed"), (name = "probes")),
+    tags((name = "session"), (name = "api-keys"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "plugins"), (name = "configuration"), (name = "feed"), (name = "probes")),
     security(("bearer" = [])),
     modifiers(&Bearer)
 )]
@@ -35,8 +35,8 @@ impl utoipa::Modify for Bearer {
 
 fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
     let with_session = OpenApiRouter::new()
-        .routes(routes!(nodes::list))
-        .routes(routes!(nodes::show))
+        .routes(routes!(nodes::list, managed::add))
+        .routes(routes!(nodes::show, managed::replace, managed::remove))
         .routes(routes!(nodes::processes))
         .routes(routes!(nodes::process))
         .routes(routes!(orders::start))
@@ -53,6 +53,10 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
         .routes(routes!(health::show))
+        .routes(routes!(config::show))
+        .routes(routes!(config::generations))
+        .routes(routes!(config::reload))
+        .routes(routes!(config::rollback))
         .routes(routes!(feed::open));
     let open = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::login))

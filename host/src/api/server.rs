@@ -1,6 +1,6 @@
 //! The accept loop: connection places, head timeouts, graceful end.
 
-use crate::config::ServerConfig;
+use crate::config::Snapshot;
 use crate::task::TaskGroup;
 use axum::Router;
 use axum::body::Body;
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -33,12 +33,11 @@ pub(super) struct Peer(pub(super) SocketAddr);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    config: &ServerConfig,
+    config: watch::Receiver<Arc<Snapshot>>,
     connections: &TaskGroup,
     stop: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(config.connections_max));
-    let head_timeout = config.request_timeout;
+    let places = Arc::new(Semaphore::new(config.borrow().config.server.connections_max));
     loop {
         let accepted = tokio::select! {
             biased;
@@ -46,6 +45,7 @@ pub async fn serve(
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
+        let head_timeout = config.borrow().config.server.request_timeout;
         let connection = connection(stream, peer, router.clone(), head_timeout, stop.clone());
         connections.named(&peer.to_string(), async move {
             connection.await;

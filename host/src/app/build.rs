@@ -1,21 +1,23 @@
 use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
+use crate::app::parts::HostParts;
+use crate::app::relay;
 use crate::app::shutdown::{Ended, Shutdown};
-use crate::app::{relay, reload};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
 use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
+use crate::reload::{ConfigFile, Reloader, Worker, WorkerParts};
 use crate::store::Store;
 use crate::task::{Broken, Stage, TaskKind, Tasks};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Events on their way from the nodes to the feed. A full channel makes owners wait, never clients.
@@ -26,16 +28,20 @@ const PLUGIN_EVENTS_MAX: usize = 64;
 
 /// What a host is started with.
 pub struct Launch {
-    /// The configuration.
+    /// The configuration, as it was read.
     pub config: Config,
+    /// The text that it was read from; empty without a file.
+    pub text: Arc<str>,
+    /// Where later ones come from. Without a file there are none.
+    pub file: Option<ConfigFile>,
     /// Where requests come in.
     pub listener: TcpListener,
     /// Ends it.
     pub stop: CancellationToken,
     /// Compiles plugins.
     pub compiler: Compiler,
-    /// Configurations that are to take the place of the first.
-    pub reloads: mpsc::Receiver<Config>,
+    /// Notified when the file is to be read again. One that comes before the host is ready is not lost.
+    pub hangups: Arc<Notify>,
     /// Log lines that were dropped since the start, as whoever writes the log counts them.
     pub log_lines_dropped: Arc<AtomicU64>,
 }
@@ -53,8 +59,17 @@ pub async fn run(
     stop: CancellationToken,
     compiler: Compiler,
 ) -> Result<Ended, RunError> {
-    let (_, reloads) = mpsc::channel(1);
-    launch(Launch { config, listener, stop, compiler, reloads, log_lines_dropped: Arc::default() }).await
+    launch(Launch {
+        config,
+        text: Arc::from(""),
+        file: None,
+        listener,
+        stop,
+        compiler,
+        hangups: Arc::default(),
+        log_lines_dropped: Arc::default(),
+    })
+    .await
 }
 
 /// The same with all that can be handed in.
@@ -124,6 +139,9 @@ impl End {
     /// Requests first, then what they might have been waiting for, then what must be durable. Last, what is left is counted.
     async fn come(self, server: &ServerConfig) -> Ended {
         let Self { tasks, stop_owners, running, store } = self;
+        let server = running
+            .as_ref()
+            .map_or_else(|| server.clone(), |running| running.reloader.snapshot().config.server.clone());
         let mut shutdown = Shutdown::begin(server.shutdown_timeout);
         if let Some(running) = &running {
             // The listener stays open for a while, so that whoever asks hears that it is going.
@@ -152,6 +170,8 @@ struct Running {
     /// Closes the listener, and each connection after the request under way.
     close: CancellationToken,
     hub: Hub,
+    /// How long the end may take is as it is configured then.
+    reloader: Reloader,
 }
 
 impl Running {
@@ -161,7 +181,9 @@ impl Running {
         tasks: Tasks,
         stop_owners: CancellationToken,
     ) -> Result<Self, RunError> {
-        let Launch { config, listener, stop, compiler, reloads, log_lines_dropped } = launch;
+        let Launch { config, text, file, listener, stop, compiler, hangups, log_lines_dropped } = launch;
+        let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
+        let config = first.config.clone();
         let requests = tasks.group(TaskKind::Request);
         let (publish, plugins) = watch::channel(Arc::default());
         let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
@@ -211,8 +233,16 @@ impl Running {
         };
         let pool = Pool::start(pool, tasks.group(TaskKind::Owner).tracker());
         tasks.group(TaskKind::Relay).spawn(relay::run(relayed, swapped, hub.clone()));
-        let reloading = reload::run(reloads, config.clone(), platform.clone(), roles_granted, stop_owners.clone());
-        tasks.group(TaskKind::Configuration).spawn(reloading);
+        let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max: roles_granted };
+        let (worker, reloader) = Worker::new(WorkerParts {
+            first,
+            file,
+            store: store.clone(),
+            parts: Arc::new(parts),
+            hints: hangups,
+            stop: stop_owners.clone(),
+        });
+        tasks.group(TaskKind::Configuration).spawn(worker.run());
         let edge = Arc::new(Edge {
             pool,
             auth,
@@ -220,7 +250,7 @@ impl Running {
             plugins,
             platform,
             store,
-            config: config.server.clone(),
+            reloader: reloader.clone(),
             metrics: Metrics::new(toolchain),
             stop: stop.clone(),
             tracker: tasks.group(TaskKind::Feed).tracker().clone(),
@@ -235,11 +265,11 @@ impl Running {
         let (upkeep, ended) = (edge.auth.clone(), stop);
         tasks.group(TaskKind::Upkeep).named("sessions", async move { upkeep.run_upkeep(ended).await });
         let (router, close) = (api::router(Arc::clone(&edge)), CancellationToken::new());
-        let (server, connections, closed) = (config.server, tasks.group(TaskKind::Connection), close.clone());
+        let (snapshots, connections, closed) = (reloader.snapshots(), tasks.group(TaskKind::Connection), close.clone());
         tracing::info!(nodes = config.nodes.len(), "serving");
-        let serving = async move { api::serve(listener, router, &server, &connections, closed).await };
+        let serving = async move { api::serve(listener, router, snapshots, &connections, closed).await };
         tasks.group(TaskKind::Listener).spawn(serving);
-        Ok(Self { close, hub })
+        Ok(Self { close, hub, reloader })
     }
 }
 

@@ -11,13 +11,15 @@ use crate::cli::exit;
 use crate::config::{self, Config, Defaults, LoadError, LogFormat, MachineSecrets, StorageConfig};
 use crate::model::Secret;
 use crate::plugin::{self, Compiler, CompilerError, CompilerLimits};
+use crate::reload::ConfigFile;
 use crate::store::{AuditOutcome, AuditRecord, Store};
 use crate::task::{TaskKind, Tasks, log_panics};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// What `serve` may be told besides its configuration.
@@ -79,18 +81,21 @@ async fn serve_until(
     hangups: Signal,
     log: &mut Option<LogLines>,
 ) -> Result<(), RunError> {
-    let config = read(options.clone()).await?;
+    let (file, text, config) = read(options).await?;
     let lines = log.insert(logging::start_unhurried(&config.log).map_err(RunError::Machine)?);
     log_panics();
-    let (reload, reloads) = mpsc::channel(1);
+    let heard = Arc::<Notify>::default();
     let address = config.server.listen;
     let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
     let bound = listener.local_addr().unwrap_or(address);
     tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "starting");
     let (compiler, log_lines_dropped) = (this_compiler()?, lines.dropped());
+    let hangups_heard = Arc::clone(&heard);
+    let launched =
+        launch(Launch { config, text, file: Some(file), listener, stop, compiler, hangups: heard, log_lines_dropped });
     let ended = tokio::select! {
-        ended = launch(Launch { config, listener, stop, compiler, reloads, log_lines_dropped }) => ended?,
-        () = read_again(&options, hangups, reload) => Ended::Forced,
+        ended = launched => ended?,
+        () = pass_on(hangups, &hangups_heard) => Ended::Forced,
     };
     match ended {
         Ended::Clean => Ok(()),
@@ -99,41 +104,36 @@ async fn serve_until(
 }
 
 /// Reads the configuration aside, so that signals are heard meanwhile.
-async fn read(options: ServeOptions) -> Result<Config, RunError> {
-    let read = tokio::task::spawn_blocking(move || options.load()).await;
-    read.map_err(|error| RunError::Machine(format!("the configuration was not read: {error}")))?
+async fn read(options: ServeOptions) -> Result<(ConfigFile, Arc<str>, Config), RunError> {
+    let read = tokio::task::spawn_blocking(move || {
+        let file = options.file()?;
+        let (text, config) = file.load()?;
+        Ok((file, text, config))
+    });
+    read.await.map_err(|error| RunError::Machine(format!("the configuration was not read: {error}")))?
+}
+
+/// Passes each SIGHUP on. Several that come close together may be one. Ends only with the process.
+async fn pass_on(mut hangups: Signal, heard: &Notify) {
+    while hangups.recv().await.is_some() {
+        heard.notify_one();
+    }
+    std::future::pending().await
 }
 
 impl ServeOptions {
-    fn load(&self) -> Result<Config, RunError> {
-        let mut config = load(self.config.clone())?;
-        if let Some(level) = &self.log_level {
-            config.log.level.clone_from(level);
-        }
-        if let Some(format) = self.log_format {
-            config.log.format = format;
-        }
-        Ok(config)
-    }
-}
-
-/// Reads the configuration again at each SIGHUP and hands it on. One with faults is reported and nothing is changed.
-/// Ends only with the process.
-async fn read_again(options: &ServeOptions, mut hangups: Signal, reload: mpsc::Sender<Config>) {
-    while hangups.recv().await.is_some() {
-        let options = options.clone();
-        match tokio::task::spawn_blocking(move || options.load()).await {
-            Ok(Ok(config)) => {
-                // One that waits is older than this one and will be followed by it.
-                if reload.send(config).await.is_err() {
-                    break;
-                }
+    /// The configuration's file, with what the command line says instead.
+    fn file(self) -> Result<ConfigFile, RunError> {
+        let Self { config, log_level, log_format } = self;
+        Ok(ConfigFile::new(place(config)?, defaults()?).adapted(move |config| {
+            if let Some(level) = &log_level {
+                config.log.level.clone_from(level);
             }
-            Ok(Err(error)) => tracing::error!(error = error.render(), "the configuration was not read again"),
-            Err(error) => tracing::error!(%error, "the configuration was not read again"),
-        }
+            if let Some(format) = log_format {
+                config.log.format = format;
+            }
+        }))
     }
-    std::future::pending().await
 }
 
 /// Where `init` is to create the first administrator: in the configured database, or in `data` instead. The

@@ -4,6 +4,7 @@ use crate::auth::AuthRefusal;
 use crate::cli::exit;
 use crate::config::LoadError as ConfigError;
 use crate::plugin::LoadError as PluginError;
+use crate::reload::ReloadError;
 use crate::store::StoreError;
 use crate::task::TaskKind;
 use std::io;
@@ -15,6 +16,9 @@ pub enum RunError {
     /// The configuration cannot be read or is faulty.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The file and the nodes that the API owns do not go together.
+    #[error("{}", .0.told())]
+    Configuration(ReloadError),
     /// Something about this machine.
     #[error("{0}")]
     Machine(String),
@@ -58,7 +62,7 @@ impl RunError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(ConfigError::Unreadable { .. }) => exit::NO_INPUT,
-            Self::Config(_) | Self::Plugins(_) => exit::CONFIG,
+            Self::Config(_) | Self::Configuration(_) | Self::Plugins(_) => exit::CONFIG,
             Self::Listen { .. } => exit::UNAVAILABLE,
             Self::Store(_) => exit::IO,
             Self::Auth(_) => exit::DATA,

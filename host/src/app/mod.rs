@@ -10,9 +10,9 @@ mod exit;
 mod generations;
 mod lines;
 mod logging;
+mod parts;
 mod paths;
 mod relay;
-mod reload;
 mod shutdown;
 
 pub use authoring::author;

@@ -4,6 +4,7 @@ use super::age::Clock;
 use super::error::CliError;
 use super::http::{Call, Http, Reply};
 use super::server::ServerUrl;
+use crate::api::wire::config::{ConfigAppliedView, ConfigGenerationList, ManagedNodeRequest};
 use crate::api::wire::{
     ApiKeyCreated, ApiKeyList, ApiKeyRequest, CommandRequest, CommandResult, LogView, LoginRequest, LoginResult,
     NodeList, PluginList, PrincipalView, Problem, SetupRequest, SwapView,
@@ -150,6 +151,47 @@ impl Api {
             LogPart::From(offset) => format!("offset={offset}&bytes=65536"),
         };
         self.get(&segments, &query, accept).await
+    }
+
+    /// Has the server read its configuration again.
+    pub(crate) async fn reload_config(&self) -> Result<ConfigAppliedView, CliError> {
+        self.document(&self.post(&["config", "reload"], None::<&()>, SWAP_TIMEOUT).await?)
+    }
+
+    /// Has the server go back to an earlier configuration.
+    pub(crate) async fn roll_config_back(&self, generation: u64) -> Result<ConfigAppliedView, CliError> {
+        let segments = ["config", "rollback", &generation.to_string()];
+        self.document(&self.post(&segments, None::<&()>, SWAP_TIMEOUT).await?)
+    }
+
+    /// The last configurations.
+    pub(crate) async fn config_generations(&self) -> Result<ConfigGenerationList, CliError> {
+        self.document(&self.get(&["config", "generations"], "", JSON).await?)
+    }
+
+    /// Adds a node that the API owns.
+    pub(crate) async fn add_node(&self, request: &ManagedNodeRequest) -> Result<ConfigAppliedView, CliError> {
+        self.document(&self.post(&["nodes"], Some(request), SWAP_TIMEOUT).await?)
+    }
+
+    /// Replaces a node that the API owns.
+    pub(crate) async fn replace_node(
+        &self,
+        name: &str,
+        request: &ManagedNodeRequest,
+    ) -> Result<ConfigAppliedView, CliError> {
+        let body = serde_json::to_vec(request).map_err(|error| CliError::Terminal(error.into()))?;
+        self.document(&self.change_node(Method::PUT, name, Some(Bytes::from(body))).await?)
+    }
+
+    /// Removes a node that the API owns.
+    pub(crate) async fn remove_node(&self, name: &str) -> Result<ConfigAppliedView, CliError> {
+        self.document(&self.change_node(Method::DELETE, name, None).await?)
+    }
+
+    async fn change_node(&self, method: Method, name: &str, body: Option<Bytes>) -> Result<Reply, CliError> {
+        let call = Call { method, target: self.target(&["nodes", name], ""), accept: JSON, body, media_type: JSON };
+        self.succeed(self.http.exchange(&call, SWAP_TIMEOUT).await?)
     }
 
     /// All plugins.

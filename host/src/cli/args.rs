@@ -1,7 +1,9 @@
 //! What may be typed. The texts here are the manual.
 
 use super::authoring::AuthorCommand;
+use super::config::ServerConfigCommand;
 use super::exit;
+use super::node::NodeCommand;
 use super::password::PasswordArgs;
 use super::plugin::ServerPluginCommand;
 use clap::parser::ValueSource;
@@ -50,7 +52,7 @@ pub enum Command {
     #[command(after_help = "Examples:\n  omnivisor init                       asks for a password twice\n  \
         omnivisor init --password-file /run/secrets/admin --username ann")]
     Init(InitArgs),
-    /// Check a configuration
+    /// Check a configuration; have a server reload it or go back to an earlier one
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Write, build, check and test plugins; show, swap and roll back those of a server
@@ -135,6 +137,9 @@ pub enum ConfigCommand {
         /// The configuration [default: as for serve]
         file: Option<PathBuf>,
     },
+    /// What a running server does.
+    #[command(flatten)]
+    Server(ServerConfigCommand),
 }
 
 /// `omnivisor plugin`
@@ -154,6 +159,12 @@ pub enum ClientCommand {
     /// Show, swap and roll back plugins; typed as a part of `omnivisor plugin`.
     #[command(skip)]
     Plugin(ServerPluginCommand),
+    /// Reload a configuration and go back; typed as a part of `omnivisor config`.
+    #[command(skip)]
+    Config(ServerConfigCommand),
+    /// Add and remove nodes that the configuration's file does not declare
+    #[command(subcommand)]
+    Node(NodeCommand),
     /// Log in to a server and keep the session
     #[command(after_help = "The token is kept below the XDG state directory (omnivisor/session.json, mode 600). \
         The variable OMNIVISOR_TOKEN overrides it; it may hold an API key too.\n\nExamples:\n  omnivisor login --server http://10.0.0.2:8642 --username ann\n  \
@@ -353,14 +364,16 @@ impl Cli {
         let matches = Self::command().try_get_matches_from(arguments)?;
         let cli = Self::from_arg_matches(&matches)?;
         match cli.command {
-            Command::Client(_) | Command::Plugin(PluginCommand::Server(_)) => Ok(cli),
+            Command::Client(_)
+            | Command::Plugin(PluginCommand::Server(_))
+            | Command::Config(ConfigCommand::Server(_)) => Ok(cli),
             Command::Plugin(PluginCommand::Author(_)) => {
                 refuse_options(&matches, &[("server", "--server"), ("no_color", "--no-color")])?;
                 Ok(cli)
             }
             Command::Serve(_)
             | Command::Init(_)
-            | Command::Config(_)
+            | Command::Config(ConfigCommand::Check { .. })
             | Command::Completions { .. }
             | Command::PluginCompiler(_) => {
                 refuse_options(&matches, &[("server", "--server"), ("json", "--json"), ("no_color", "--no-color")])?;

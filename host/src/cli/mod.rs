@@ -9,12 +9,14 @@ mod api;
 mod api_key;
 pub mod args;
 pub mod authoring;
+mod config;
 mod console;
 mod error;
 mod escape;
 pub mod exit;
 mod feed;
 mod http;
+mod node;
 mod order;
 mod paint;
 mod password;
@@ -32,7 +34,9 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
+pub use config::ServerConfigCommand;
 pub use error::CliError;
+pub use node::{NodeAddArgs, NodeCommand};
 pub use password::PasswordArgs;
 pub use plugin::ServerPluginCommand;
 
@@ -99,6 +103,8 @@ async fn dispatch(
         ClientCommand::Monitor(args) => order::run(&api, console, Operation::Monitor, args).await,
         ClientCommand::Unmonitor(args) => order::run(&api, console, Operation::Unmonitor, args).await,
         ClientCommand::Plugin(command) => plugin::run(&api, console, command).await,
+        ClientCommand::Config(command) => config::run(&api, console, command).await,
+        ClientCommand::Node(command) => node::run(&api, console, command).await,
         ClientCommand::Tail(args) => tail::run(&api, console, args).await,
         ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,
     };

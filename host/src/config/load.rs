@@ -55,12 +55,28 @@ pub enum LoadError {
 /// # Errors
 /// [`LoadError`]; nothing was applied.
 pub fn load(path: &Path, secrets: &dyn SecretSource, defaults: &Defaults) -> Result<Config, LoadError> {
-    let text = read(path)?;
-    let base = path.parent().unwrap_or(Path::new(""));
-    check(&text, secrets, base, defaults).map_err(|faults| LoadError::Faulty { path: path.to_owned(), faults })
+    check_file_text(&read(path)?, path, secrets, defaults)
 }
 
-fn read(path: &Path) -> Result<String, LoadError> {
+/// Checks a text as if it stood in the configuration's file.
+///
+/// # Errors
+/// [`LoadError::Faulty`] with every fault.
+pub fn check_file_text(
+    text: &str,
+    path: &Path,
+    secrets: &dyn SecretSource,
+    defaults: &Defaults,
+) -> Result<Config, LoadError> {
+    let base = path.parent().unwrap_or(Path::new(""));
+    check(text, secrets, base, defaults).map_err(|faults| LoadError::Faulty { path: path.to_owned(), faults })
+}
+
+/// Reads the text of the configuration's file. Blocks.
+///
+/// # Errors
+/// Any [`LoadError`] but `Faulty`.
+pub fn read(path: &Path) -> Result<String, LoadError> {
     let unreadable = |source| LoadError::Unreadable { path: path.to_owned(), source };
     // Asked before opening: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {

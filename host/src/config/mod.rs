@@ -4,22 +4,28 @@
 //! through the [`SecretSource`] that the caller hands in. Entry points: [`load`], [`check`].
 
 mod check;
+mod diff;
 mod fault;
 mod grant;
 mod load;
+mod managed;
 mod node;
 mod schema;
 mod secret;
 mod section;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
 pub use check::{Defaults, LIMIT_KEYS, check};
+pub use diff::{Diff, Effect, diff, in_force};
 pub use fault::ConfigFault;
 pub use grant::{origin_of, parse_origin};
-pub use load::{CONFIG_BYTES_MAX, LoadError, load};
+pub use load::{CONFIG_BYTES_MAX, LoadError, check_file_text, load, read};
+pub use managed::{MANAGED_NODES_MAX, ManagedNode, PASSWORD_DIRECTORY, PASSWORD_ENV_BEGINNING, taken, with_managed};
 pub use schema::{
     CallLimits, Config, Endpoint, LimitOverrides, LogConfig, LogFormat, NodeConfig, NodeLogin, OnFailure, PluginConfig,
     PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
 };
 pub use secret::{MachineSecrets, SECRET_BYTES_MAX, SecretError, SecretSource};
+pub use snapshot::Snapshot;

@@ -54,6 +54,8 @@ pub struct ServerConfig {
     pub session_timeout: Duration,
     /// `feed_clients_max`, default 10,000, 1 to 1,000,000: beyond it the feed answers 503 before the upgrade.
     pub feed_clients_max: usize,
+    /// `config_watch`, default `true`: this file is read again when it changes.
+    pub config_watch: bool,
 }
 
 /// `[storage]`: the embedded database.

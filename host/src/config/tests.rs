@@ -329,7 +329,7 @@ fn every_documented_key_is_read() {
             ("listen", _) => "\"127.0.0.1:1\"".to_owned(),
             ("external_url", _) => "\"https://omnivisor.example\"".to_owned(),
             ("level", _) => "\"warn\"".to_owned(),
-            ("watch", _) => "false".to_owned(),
+            ("watch" | "config_watch", _) => "false".to_owned(),
             ("format", _) => "\"json\"".to_owned(),
             ("auth" | "validate", _) => "[\"other\"]".to_owned(),
             ("allow_http", _) => "[\"https://idp.example\"]".to_owned(),

@@ -9,12 +9,14 @@ use crate::plugin::slot::{Slot, SwapResult};
 use crate::plugin::start::{self, Started};
 use crate::plugin::swap::chain;
 use crate::plugin::{Author, LoadError, PluginClass, SwapEntry, SwapError};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::time::Instant;
 
 /// What a configuration makes of the plugins, prepared and not yet in force.
 pub(super) struct Relinked {
     config: PluginsConfig,
+    adapters: BTreeSet<String>,
     author: Author,
     reply: Reply<Vec<String>>,
     /// In the configuration's order.
@@ -30,12 +32,18 @@ enum Change {
 }
 
 impl Keeper {
-    pub(super) fn configure(&mut self, config: PluginsConfig, author: Author, reply: Reply<Vec<String>>) {
+    pub(super) fn configure(
+        &mut self,
+        config: PluginsConfig,
+        adapters: BTreeSet<String>,
+        author: Author,
+        reply: Reply<Vec<String>>,
+    ) {
         // Where plugins lie, and whether somebody looks, is settled when the host starts.
         let (directory, watch) = (self.config.directory.clone(), self.config.watch);
         let config = PluginsConfig { directory, watch, ..config };
         let (loader, old, kept) = (Arc::clone(&self.loader), Arc::clone(&self.config), self.kept.clone());
-        let (shared, log, adapters) = (Arc::clone(&self.shared), Arc::clone(&self.log), self.adapters.clone());
+        let (shared, log) = (Arc::clone(&self.shared), Arc::clone(&self.log));
         self.work = Some(Box::pin(async move {
             let (mut plugins, mut errors) = (Vec::new(), Vec::new());
             let records = log.read().unwrap_or_default();
@@ -55,13 +63,13 @@ impl Keeper {
                     Err(error) => errors.push(error),
                 }
             }
-            Work::Configured(Box::new(Relinked { config, author, reply, plugins, errors }))
+            Work::Configured(Box::new(Relinked { config, adapters, author, reply, plugins, errors }))
         }));
     }
 
     /// All or nothing: what cannot be prepared or written down leaves everything as it was.
     pub(super) async fn apply(&mut self, relinked: Relinked) {
-        let Relinked { config, author, reply, plugins, errors } = relinked;
+        let Relinked { config, adapters, author, reply, plugins, errors } = relinked;
         if !errors.is_empty() {
             let error = SwapError::Several(errors);
             let entry = SwapEntry {
@@ -78,7 +86,10 @@ impl Keeper {
             return;
         }
         match self.put_in_force(config, author, plugins).await {
-            Ok(changed) => drop(reply.send(Ok(changed))),
+            Ok(changed) => {
+                self.adapters = adapters;
+                drop(reply.send(Ok(changed)));
+            }
             Err(error) => drop(reply.send(Err(error))),
         }
         // Files may have changed unseen.

@@ -9,11 +9,12 @@ use crate::plugin::platform::Shared;
 use crate::plugin::report::PluginEventKind;
 use crate::plugin::slot::{GivenUp, Slot, SwapResult};
 use crate::plugin::swap::{Job, JobKind};
-use crate::plugin::watch::{Debounce, FileWatch, Mark, changed_files};
+use crate::plugin::watch::changed_files;
 use crate::plugin::{
     Author, BoxFuture, GenerationLog, LoadError, PluginEvent, PluginSet, SwapEntry, SwapError, Swapped, serving,
 };
 use crate::resilience::{Budget, Probation, Reach};
+use crate::watch::{Debounce, FileWatch, Mark};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, SwapError>>;
 pub(super) enum Order {
     Install { plugin: String, bytes: Bytes, author: Author, reply: Reply<Swapped> },
     RollBack { plugin: String, author: Author, reply: Reply<Swapped> },
-    Configure { config: Box<PluginsConfig>, author: Author, reply: Reply<Vec<String>> },
+    Configure { config: Box<PluginsConfig>, adapters: BTreeSet<String>, author: Author, reply: Reply<Vec<String>> },
 }
 
 /// What was done aside, beside this task's loop.

@@ -158,7 +158,7 @@ impl Platform {
         self.order(|reply| Order::RollBack { plugin: plugin.to_owned(), author, reply }).await
     }
 
-    /// Applies another configuration: plugins that it adds are loaded, those whose limits or grants it changes become a
+    /// Applies another configuration, for nodes that name these adapters: plugins that it adds are loaded, those whose limits or grants it changes become a
     /// new generation of the same component, and those that it does not name any more go. Answers the plugins that
     /// changed. The directory and whether it is watched stay as they were.
     ///
@@ -167,8 +167,13 @@ impl Platform {
     ///
     /// # Cancel safety
     /// As for [`Platform::install`].
-    pub async fn configure(&self, config: PluginsConfig, author: Author) -> Result<Vec<String>, SwapError> {
-        self.order(|reply| Order::Configure { config: Box::new(config), author, reply }).await
+    pub async fn configure(
+        &self,
+        config: PluginsConfig,
+        adapters: BTreeSet<String>,
+        author: Author,
+    ) -> Result<Vec<String>, SwapError> {
+        self.order(|reply| Order::Configure { config: Box::new(config), adapters, author, reply }).await
     }
 
     async fn order<T>(

@@ -68,7 +68,7 @@ impl Keeper {
                 Some(slot) => self.roll_back(Job { slot, kind: JobKind::Return, author, reply: Some(reply) }).await,
                 None => drop(reply.send(unknown(plugin))),
             },
-            Order::Configure { config, author, reply } => self.configure(*config, author, reply),
+            Order::Configure { config, adapters, author, reply } => self.configure(*config, adapters, author, reply),
         }
     }
 

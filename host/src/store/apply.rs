@@ -1,9 +1,10 @@
 use crate::model::Secret;
 use crate::store::audit::{AuditKey, AuditRecord, encode_audit};
+use crate::store::configuration::{self, Configuration};
 use crate::store::generation::encode_generations;
 use crate::store::keys::KeyChange;
 use crate::store::record::{decode_account, decode_session, encode_account, encode_session};
-use crate::store::tables::{ACCOUNTS, API_KEYS, ARTEFACT_KEY, AUDIT, GENERATIONS, META, SESSIONS};
+use crate::store::tables::{ACCOUNTS, API_KEYS, ARTEFACT_KEY, AUDIT, CONFIGURATIONS, GENERATIONS, META, SESSIONS};
 use crate::store::writer::Write;
 use crate::store::{Account, Generations, Session, SessionId, StoreError};
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
@@ -40,6 +41,7 @@ pub(super) enum Change {
         plugin: String,
         generations: Generations,
     },
+    PutConfiguration(Configuration),
     /// Kept only if there is none: who asks at the same time gets the same one.
     MakeArtefactKey {
         key: Secret,
@@ -90,6 +92,7 @@ struct Tables<'txn> {
     sessions: Table<'txn, [u8; 32], &'static [u8]>,
     api_keys: Table<'txn, &'static str, &'static [u8]>,
     generations: Table<'txn, &'static str, &'static [u8]>,
+    configurations: Table<'txn, u64, &'static [u8]>,
     audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
     last: AuditKey,
 }
@@ -104,6 +107,7 @@ impl<'txn> Tables<'txn> {
             sessions: txn.open_table(SESSIONS)?,
             api_keys: txn.open_table(API_KEYS)?,
             generations: txn.open_table(GENERATIONS)?,
+            configurations: txn.open_table(CONFIGURATIONS)?,
             audit,
             last,
         })
@@ -131,6 +135,7 @@ impl<'txn> Tables<'txn> {
                 self.generations.insert(plugin.as_str(), encode_generations(generations)?.as_slice())?;
                 Ok(Ok(1))
             }
+            Change::PutConfiguration(made) => configuration::put(&mut self.configurations, made),
             Change::MakeArtefactKey { key } => self.make_artefact_key(key),
         }
     }

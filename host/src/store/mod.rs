@@ -10,6 +10,7 @@
 mod apply;
 mod audit;
 mod condition;
+mod configuration;
 mod disk;
 mod error;
 mod generation;
@@ -25,6 +26,7 @@ mod writer;
 
 pub use audit::{AuditEntry, AuditOutcome, AuditRecord};
 pub use condition::StoreCondition;
+pub use configuration::{CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX, Configuration};
 pub use error::StoreError;
 pub use generation::Generations;
 pub use keys::{KEYS_MAX, KEYS_OF_ACCOUNT_MAX};

@@ -15,6 +15,8 @@ pub(super) const SESSIONS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinitio
 pub(super) const API_KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("api_keys");
 /// Plugin to what is known of its generations. Made when it is first written to, so it may be missing.
 pub(super) const GENERATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("generations");
+/// Number to generation of the configuration. Made when it is first written to, so it may be missing.
+pub(super) const CONFIGURATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("configurations");
 /// Time and number to record.
 pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = TableDefinition::new("audit");
 

@@ -4,6 +4,7 @@ mod api_keys;
 mod bad_input;
 mod change_freeze;
 mod command_line;
+mod configuration;
 mod feed;
 mod health;
 mod lifecycle;
@@ -16,6 +17,7 @@ mod processes;
 mod quarantine;
 mod secrets;
 mod served;
+mod stops;
 mod strategies;
 #[cfg(feature = "hostile")]
 mod swap;

@@ -30,7 +30,9 @@ pub(in crate::api) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<ApiKeyCreated>), ApiError> {
-    let asked: ApiKeyRequest = json(&headers, body, edge.config.body_bytes_max, edge.config.request_timeout).await?;
+    let limits = edge.snapshot();
+    let server = &limits.config.server;
+    let asked: ApiKeyRequest = json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
     let mut input = Input::new(&uri);
     input.body("label", &asked.label);
     for (index, scope) in asked.scopes.iter().enumerate() {

@@ -131,7 +131,7 @@ fn nodes(edge: &Edge) -> Component {
 }
 
 fn feed(edge: &Edge) -> Component {
-    let (clients, limit) = (edge.hub.figures().clients, edge.config.feed_clients_max);
+    let (clients, limit) = (edge.hub.figures().clients, edge.snapshot().config.server.feed_clients_max);
     let component = Component::ok("feed").figure("clients", clients).figure("clients_max", limit);
     if clients < limit {
         return component;

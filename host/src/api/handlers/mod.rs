@@ -1,9 +1,11 @@
 //! One file per kind of thing that is asked for.
 
 pub(super) mod api_keys;
+pub(super) mod config;
 pub(super) mod health;
 pub(super) mod logins;
 pub(super) mod logs;
+pub(super) mod managed;
 pub(super) mod nodes;
 pub(super) mod orders;
 pub(super) mod plugins;

@@ -89,8 +89,9 @@ async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Res
     let mut input = Input::new(&uri);
     input.path("node", &node);
     let id = process_id(&mut input, &process);
-    let wish: CommandRequest =
-        optional_json(&headers, body, edge.config.body_bytes_max, edge.config.request_timeout).await?;
+    let limits = edge.snapshot();
+    let server = &limits.config.server;
+    let wish: CommandRequest = optional_json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
     let wait_ms = wish.wait_ms.unwrap_or(WAIT_DEFAULT_MS);
     input.body("wait_ms", &wait_ms.to_string());
     if wait_ms > WAIT_MAX_MS {

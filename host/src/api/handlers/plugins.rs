@@ -65,7 +65,7 @@ pub(in crate::api) async fn install(
 ) -> Result<Json<SwapView>, ApiError> {
     // Before the body is read: megabytes are for those who may send them.
     edge.auth.permit(caller.principal(), Action::PluginManage)?;
-    let (limit, time) = (edge.platform.component_bytes_max(), edge.config.request_timeout);
+    let (limit, time) = (edge.platform.component_bytes_max(), edge.snapshot().config.server.request_timeout);
     let component = bytes(&headers, body, "application/wasm", limit, time).await?;
     let mut input = Input::new(&uri);
     input.body("length", &component.len().to_string());

@@ -25,7 +25,9 @@ pub(in crate::api) async fn login(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<LoginResult>, ApiError> {
-    let asked: LoginRequest = json(&headers, body, edge.config.body_bytes_max, edge.config.request_timeout).await?;
+    let limits = edge.snapshot();
+    let server = &limits.config.server;
+    let asked: LoginRequest = json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
     let mut input = Input::new(&uri);
     input.body("username", &asked.username);
     input.body("password/length", &asked.password.len().to_string());
@@ -48,7 +50,9 @@ pub(in crate::api) async fn setup(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<LoginResult>, ApiError> {
-    let asked: SetupRequest = json(&headers, body, edge.config.body_bytes_max, edge.config.request_timeout).await?;
+    let limits = edge.snapshot();
+    let server = &limits.config.server;
+    let asked: SetupRequest = json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
     let mut input = Input::new(&uri);
     input.body("username", &asked.username);
     input.body("password/length", &asked.password.len().to_string());

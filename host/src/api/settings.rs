@@ -1,0 +1,126 @@
+//! The configuration as the API shows it: what is in force, and never a secret.
+
+use crate::api::wire::config::{ConfigView, NodeSettingsView};
+use crate::config::{
+    CallLimits, Endpoint, LIMIT_KEYS, LogConfig, LogFormat, NodeConfig, PluginsConfig, PoolConfig, ServerConfig,
+    Snapshot,
+};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// All of it.
+pub(super) fn config(snapshot: &Snapshot) -> ConfigView {
+    let config = &snapshot.config;
+    let mut settings = BTreeMap::new();
+    let sections = [
+        ("server", server(&config.server)),
+        ("storage", vec![("path", json!(config.storage.path.display().to_string()))]),
+        ("plugins", plugins(&config.plugins)),
+        ("pool", pool(&config.pool)),
+        ("log", log(&config.log)),
+    ];
+    for (section, keys) in sections {
+        settings.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
+    }
+    let limits = [
+        ("auth_limits", &config.plugins.auth_limits),
+        ("validate_limits", &config.plugins.validate_limits),
+        ("adapter_limits", &config.plugins.adapter_limits),
+    ];
+    for (kind, limits) in limits {
+        settings.extend(numbers(limits).map(|(key, value)| (format!("plugins.{kind}.{key}"), value)));
+    }
+    for (name, grant) in &config.plugins.grants {
+        // Its own settings may hold what only the plugin is to know; secrets are told by their names alone.
+        let secrets: Vec<&String> = grant.secrets.keys().collect();
+        settings.insert(format!("plugin.{name}.allow_http"), json!(grant.allow_http));
+        settings.insert(format!("plugin.{name}.role_max"), json!(grant.role_max.as_str()));
+        settings.insert(format!("plugin.{name}.canary_permille"), json!(grant.canary_permille));
+        settings.insert(format!("plugin.{name}.secrets"), json!(secrets));
+    }
+    ConfigView {
+        generation: snapshot.generation,
+        settings,
+        nodes: config.nodes.iter().map(|settings| node(snapshot, settings)).collect(),
+        restart: snapshot.restart.iter().map(|key| (*key).to_owned()).collect(),
+    }
+}
+
+fn node(snapshot: &Snapshot, node: &NodeConfig) -> NodeSettingsView {
+    let is_managed = snapshot.find_managed(node.name.as_str()).is_some();
+    NodeSettingsView {
+        name: node.name.to_string(),
+        owner: if is_managed { "api" } else { "file" }.to_owned(),
+        environment: node.environment.clone(),
+        adapter: node.adapter.clone(),
+        url: match &node.endpoint {
+            Endpoint::Tcp { host, port } if host.contains(':') => format!("http://[{host}]:{port}"),
+            Endpoint::Tcp { host, port } => format!("http://{host}:{port}"),
+            Endpoint::Unix { path } => format!("unix://{}", path.display()),
+        },
+        username: node.login.as_ref().map(|login| login.username.clone()),
+    }
+}
+
+type Keys = Vec<(&'static str, Value)>;
+
+fn millis(time: Duration) -> Value {
+    json!(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn server(server: &ServerConfig) -> Keys {
+    vec![
+        ("listen", json!(server.listen.to_string())),
+        ("external_url", json!(server.external_url)),
+        ("connections_max", json!(server.connections_max)),
+        ("body_bytes_max", json!(server.body_bytes_max)),
+        ("request_timeout_ms", millis(server.request_timeout)),
+        ("shutdown_timeout_ms", millis(server.shutdown_timeout)),
+        ("drain_ms", millis(server.drain)),
+        ("session_idle_timeout_ms", millis(server.session_idle_timeout)),
+        ("session_timeout_ms", millis(server.session_timeout)),
+        ("feed_clients_max", json!(server.feed_clients_max)),
+        ("config_watch", json!(server.config_watch)),
+    ]
+}
+
+fn plugins(plugins: &PluginsConfig) -> Keys {
+    vec![
+        ("directory", json!(plugins.directory.display().to_string())),
+        ("cache_directory", json!(plugins.cache_directory.display().to_string())),
+        ("component_bytes_max", json!(plugins.component_bytes_max)),
+        ("compile_timeout_ms", millis(plugins.compile_timeout)),
+        ("compile_memory_bytes", json!(plugins.compile_memory_bytes)),
+        ("auth", json!(plugins.auth)),
+        ("validate", json!(plugins.validate)),
+        ("watch", json!(plugins.watch)),
+        ("probation_ms", millis(plugins.probation)),
+    ]
+}
+
+fn numbers(limits: &CallLimits) -> impl Iterator<Item = (&'static str, Value)> {
+    LIMIT_KEYS.into_iter().map(|(key, ..)| key).zip(limits.numbers().map(|number| json!(number)))
+}
+
+fn pool(pool: &PoolConfig) -> Keys {
+    vec![
+        ("poll_interval_ms", millis(pool.poll_interval)),
+        ("nudge_interval_ms", millis(pool.nudge_interval)),
+        ("connect_timeout_ms", millis(pool.connect_timeout)),
+        ("call_timeout_ms", millis(pool.call_timeout)),
+        ("response_bytes_max", json!(pool.response_bytes_max)),
+        ("failures_max", json!(pool.failures_max)),
+        ("breaker_failures_max", json!(pool.breaker_failures_max)),
+        ("breaker_cooldown_ms", millis(pool.breaker_cooldown)),
+        ("commands_max", json!(pool.commands_max)),
+    ]
+}
+
+fn log(log: &LogConfig) -> Keys {
+    let format = match log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    vec![("level", json!(log.level)), ("format", json!(format))]
+}

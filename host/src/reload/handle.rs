@@ -1,0 +1,155 @@
+use crate::config::{ManagedNode, NodeConfig, PluginsConfig, Snapshot};
+use crate::model::NodeId;
+pub use crate::plugin::Author;
+use crate::plugin::{BoxFuture, SwapError};
+use crate::reload::ReloadError;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Changes that may wait for the one under way. Beyond it one is refused.
+pub const ORDERS_WAITING_MAX: usize = 16;
+
+/// What applies the parts of a configuration.
+pub trait Parts: Send + Sync + 'static {
+    /// Has the plugins serve so, all or nothing. Answers those that changed.
+    fn plugins(
+        &self,
+        config: PluginsConfig,
+        adapters: BTreeSet<String>,
+        author: Author,
+    ) -> BoxFuture<'_, Result<Vec<String>, SwapError>>;
+
+    /// Has exactly these nodes watched, and returns once each owner has acknowledged. They were checked, so it cannot fail.
+    fn nodes(&self, nodes: Vec<NodeConfig>) -> BoxFuture<'_, ()>;
+}
+
+/// Why the file is read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// SIGHUP.
+    Signal,
+    /// It changed.
+    File,
+    /// Somebody asked over the API.
+    Api,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// The generation in force.
+    pub generation: u64,
+    /// False when nothing differed; then it is the generation that was in force before.
+    pub is_changed: bool,
+    /// Settings that count from now on.
+    pub settings: Vec<&'static str>,
+    /// Plugins that serve another way.
+    pub plugins: Vec<String>,
+    /// Nodes that are new.
+    pub nodes_added: Vec<NodeId>,
+    /// Nodes that are another way.
+    pub nodes_changed: Vec<NodeId>,
+    /// Nodes that are gone.
+    pub nodes_removed: Vec<NodeId>,
+    /// All settings that differ in the file and wait for a restart.
+    pub restart: Vec<&'static str>,
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Applied, ReloadError>>;
+
+/// One change that is asked for.
+pub(super) enum Order {
+    Reload { trigger: Trigger, author: Author },
+    RollBack { generation: u64, author: Author },
+    AddNode { node: ManagedNode, author: Author },
+    ReplaceNode { node: ManagedNode, author: Author },
+    RemoveNode { name: String, author: Author },
+}
+
+/// Where changes of the configuration are asked for, and where it is seen. Cheap to clone.
+#[derive(Clone)]
+pub struct Reloader {
+    pub(super) orders: mpsc::Sender<(Order, Reply)>,
+    pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl Reloader {
+    /// The configuration in force. Who does several things by it keeps this one.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshots.borrow())
+    }
+
+    /// The configuration in force, as it changes.
+    #[must_use]
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.clone()
+    }
+
+    /// Reads the file again and applies it.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; then all is as it was.
+    ///
+    /// # Cancel safety
+    /// Once polled, it goes on when the future is dropped.
+    pub async fn reload(&self, author: Author) -> Result<Applied, ReloadError> {
+        self.order(Order::Reload { trigger: Trigger::Api, author }).await
+    }
+
+    /// Goes back to an earlier generation, which becomes a new one: the file is replaced by its text, and the nodes of the
+    /// API are those that it had.
+    ///
+    /// # Errors
+    /// [`ReloadError`]; then all is as it was.
+    ///
+    /// # Cancel safety
+    /// As for [`Reloader::reload`].
+    pub async fn roll_back(&self, generation: u64, author: Author) -> Result<Applied, ReloadError> {
+        self.order(Order::RollBack { generation, author }).await
+    }
+
+    /// Adds a node that the API owns.
+    ///
+    /// # Errors
+    /// [`ReloadError::Declared`], [`ReloadError::NodeExists`] and the others; then all is as it was.
+    ///
+    /// # Cancel safety
+    /// As for [`Reloader::reload`].
+    pub async fn add_node(&self, node: ManagedNode, author: Author) -> Result<Applied, ReloadError> {
+        self.order(Order::AddNode { node, author }).await
+    }
+
+    /// Replaces a node that the API owns.
+    ///
+    /// # Errors
+    /// [`ReloadError::Declared`], [`ReloadError::UnknownNode`] and the others; then all is as it was.
+    ///
+    /// # Cancel safety
+    /// As for [`Reloader::reload`].
+    pub async fn replace_node(&self, node: ManagedNode, author: Author) -> Result<Applied, ReloadError> {
+        self.order(Order::ReplaceNode { node, author }).await
+    }
+
+    /// Removes a node that the API owns.
+    ///
+    /// # Errors
+    /// As for [`Reloader::replace_node`].
+    ///
+    /// # Cancel safety
+    /// As for [`Reloader::reload`].
+    pub async fn remove_node(&self, name: &str, author: Author) -> Result<Applied, ReloadError> {
+        self.order(Order::RemoveNode { name: name.to_owned(), author }).await
+    }
+
+    async fn order(&self, order: Order) -> Result<Applied, ReloadError> {
+        let (reply, answer) = oneshot::channel();
+        self.orders.try_send((order, reply)).map_err(|error| match error {
+            TrySendError::Full(_) => ReloadError::Busy { limit: ORDERS_WAITING_MAX },
+            TrySendError::Closed(_) => ReloadError::Stopped,
+        })?;
+        answer.await.unwrap_or(Err(ReloadError::Stopped))
+    }
+}

@@ -1,0 +1,17 @@
+//! The one path on which the configuration changes: a signal, a changed file and the API are taken one after the other,
+//! and each is applied whole or not at all.
+//!
+//! Knows nothing of HTTP, of listeners or of how plugins and nodes are made: it is handed [`Parts`] that apply. Entry
+//! point: [`Reloader`], and [`Worker`] for whoever runs it.
+
+mod error;
+mod file;
+mod handle;
+#[cfg(test)]
+mod tests;
+mod worker;
+
+pub use error::ReloadError;
+pub use file::ConfigFile;
+pub use handle::{Applied, Author, ORDERS_WAITING_MAX, Parts, Reloader, Trigger};
+pub use worker::{Worker, WorkerParts};
