@@ -52,7 +52,7 @@ struct Tally {
 /// The target is one JSON document: `address`, `upgrade` (the request's lines behind the first, or null), `hello`.
 pub(crate) fn main(target: &str) -> anyhow::Result<()> {
     let target: Value = serde_json::from_str(target)?;
-    let text = |name: &str| target[name].as_str().map(str::to_owned);
+    let text = |name: &str| target.get(name).and_then(Value::as_str).map(str::to_owned);
     let target = Target {
         address: text("address").context("no address")?.parse()?,
         upgrade: text("upgrade"),
