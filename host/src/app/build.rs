@@ -11,6 +11,7 @@ use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::store::Store;
 use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
@@ -132,6 +133,8 @@ impl Running {
             calls_max: config.plugins.adapter_limits.calls_max,
             plugins: plugins.clone(),
             events,
+            // The standard library seeds this from the system.
+            seed: RandomState::new().hash_one(0_u8),
             stop: stop_owners.clone(),
         };
         let pool = Pool::start(pool, &owners);

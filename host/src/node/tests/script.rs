@@ -159,6 +159,7 @@ impl Adapter for Script {
             version: "1".into(),
             identification: "script".into(),
             processes: state.processes.values().chain(&state.extra).cloned().collect(),
+            skipped: 0,
         }))
     }
 
