@@ -20,7 +20,7 @@ use http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -46,6 +46,8 @@ pub struct Edge {
     pub tracker: TaskTracker,
     /// The nodes' documents for lists.
     pub documents: Documents,
+    /// Places of batches of orders under way.
+    pub batches: Arc<Semaphore>,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -151,6 +151,7 @@ impl Running {
             stop: stop.clone(),
             tracker: connections.clone(),
             documents: Documents::default(),
+            batches: Arc::new(Semaphore::new(api::BATCHES_MAX)),
             openapi: api::openapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
