@@ -68,7 +68,7 @@ pub(super) trait Work {
     /// What it is done for.
     type Target: Clone;
     /// What comes of it.
-    type Answer;
+    type Answer: Clone;
     /// What tells one healthy run from another.
     type Run: PartialEq;
 
@@ -106,19 +106,16 @@ pub(super) async fn run<W: Work>(
         let mut answers = Box::pin(answers(work, step, limits, over, stop));
         let mut good = Vec::new();
         while let Some((target, end)) = answers.next().await {
-            match end {
-                Ended::Answered(answer) if limits.rolling.is_some() && !work.is_failure(&answer) => {
-                    good.push((target, answer));
-                }
-                end => {
-                    let is_failure = match &end {
-                        Ended::Answered(answer) | Ended::Unhealthy(answer) => work.is_failure(answer),
-                        Ended::TimedOut | Ended::Left(_) => true,
-                        Ended::NotBegun(_) => false,
-                    };
-                    failures += usize::from(is_failure);
-                    tell(ended, target, end).await;
-                }
+            let is_failure = match &end {
+                Ended::Answered(answer) | Ended::Unhealthy(answer) => work.is_failure(answer),
+                Ended::TimedOut | Ended::Left(_) => true,
+                Ended::NotBegun(_) => false,
+            };
+            failures += usize::from(is_failure);
+            if let (Ended::Answered(answer), true) = (&end, limits.rolling.is_some() && !is_failure) {
+                good.push((target, answer.clone()));
+            } else {
+                tell(ended, target, end).await;
             }
         }
         if let Some(rolling) = &limits.rolling {

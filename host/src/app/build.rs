@@ -7,6 +7,7 @@ use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::Config;
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
+use crate::model::Event;
 use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::store::Store;
@@ -105,13 +106,7 @@ impl Running {
             timeout: config.server.session_timeout,
         });
         let adapters: BTreeSet<String> = config.nodes.iter().map(|node| node.adapter.clone()).collect();
-        let services = Services {
-            accounts: passwords,
-            api_keys: Some(keys),
-            http: Some(Arc::new(Fetch::new())),
-            web_cache: WebCache::default(),
-            toolchain: toolchain.clone(),
-        };
+        let services = services(passwords, keys, toolchain.clone());
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = PlatformParts {
             config: config.plugins.clone(),
@@ -127,17 +122,7 @@ impl Running {
         warn_of_logins_that_cannot_come_back(config, &plugins.borrow());
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
-        let pool = PoolParts {
-            nodes: config.nodes.clone(),
-            config: config.pool.clone(),
-            calls_max: config.plugins.adapter_limits.calls_max,
-            plugins: plugins.clone(),
-            events,
-            // The standard library seeds this from the system.
-            seed: RandomState::new().hash_one(0_u8),
-            stop: stop_owners.clone(),
-        };
-        let pool = Pool::start(pool, &owners);
+        let pool = start_pool(config, plugins.clone(), events, &owners, stop_owners.clone());
         owners.spawn(relay::run(relayed, swapped, hub.clone()));
         owners.spawn(reload::run(reloads, config.clone(), platform.clone(), roles_granted, stop_owners.clone()));
         let edge = Arc::new(Edge {
@@ -180,6 +165,36 @@ impl Running {
         shutdown.stage("store", close).await;
         shutdown.ended()
     }
+}
+
+fn services(passwords: Arc<Passwords>, keys: Arc<Keys>, toolchain: Toolchain) -> Services {
+    Services {
+        accounts: passwords,
+        api_keys: Some(keys),
+        http: Some(Arc::new(Fetch::new())),
+        web_cache: WebCache::default(),
+        toolchain,
+    }
+}
+
+fn start_pool(
+    config: &Config,
+    plugins: watch::Receiver<Arc<PluginSet>>,
+    events: mpsc::Sender<Event>,
+    owners: &TaskTracker,
+    stop: CancellationToken,
+) -> Pool {
+    let parts = PoolParts {
+        nodes: config.nodes.clone(),
+        config: config.pool.clone(),
+        calls_max: config.plugins.adapter_limits.calls_max,
+        plugins,
+        events,
+        // The standard library seeds this from the system.
+        seed: RandomState::new().hash_one(0_u8),
+        stop,
+    };
+    Pool::start(parts, owners)
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.

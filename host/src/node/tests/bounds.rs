@@ -95,7 +95,7 @@ async fn p05_calls_in_flight_stay_within_every_limit_and_nobody_starves() {
             for n in (0..12).cycle().take(60) {
                 let node = rig.pool.node(&format!("n{n}")).expect("configured");
                 let (range, p) = (LogRange::Tail { bytes_max: 1 }, ProcessId::reported("g", "p"));
-                tokio::spawn(async move { node.read_log(p, LogChannel::Stdout, range, patience()).await });
+                TaskTracker::new().spawn(async move { node.read_log(p, LogChannel::Stdout, range, patience()).await });
                 sleep(ms(5)).await;
             }
         };
@@ -250,7 +250,7 @@ async fn who_leaves_takes_a_read_along_and_an_order_that_was_not_sent() {
     let before = peer.counts.requests.load(SeqCst);
     let in_flight = || peer.counts.in_flight.load(SeqCst);
     let asked = node.clone();
-    let read = tokio::spawn(timeout(ms(200), async move {
+    let read = TaskTracker::new().spawn(timeout(ms(200), async move {
         let p = ProcessId::reported("g", "p");
         asked.read_log(p, LogChannel::Stdout, LogRange::Tail { bytes_max: 1 }, patience()).await
     }));

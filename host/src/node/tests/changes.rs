@@ -225,7 +225,7 @@ impl Rig {
     async fn apply_both(&mut self, one: Wishes, two: Wishes) -> Result<(), TestCaseError> {
         let (pool, watched) = (self.pool.clone(), CancellationToken::new());
         let ends = watched.clone();
-        let watcher = tokio::spawn(async move {
+        let watcher = TaskTracker::new().spawn(async move {
             let mut seen = BTreeSet::new();
             while !ends.is_cancelled() {
                 seen.insert(names_of(&pool));
@@ -240,7 +240,7 @@ impl Rig {
         });
         let ask = |wishes: &Wishes| {
             let (pool, nodes) = (self.pool.clone(), configs(wishes));
-            tokio::spawn(async move { pool.apply(nodes).await })
+            TaskTracker::new().spawn(async move { pool.apply(nodes).await })
         };
         let (first, second) = (ask(&one), ask(&two));
         let (first, second) = (first.await.expect("made"), second.await.expect("made"));
@@ -396,7 +396,7 @@ async fn a_removed_node_lets_go_at_once_and_answers_everybody() {
     let node = rig.pool.node("a").expect("there");
     let asked = |process: &str| {
         let (node, process) = (node.clone(), ProcessId::reported("g", process));
-        tokio::spawn(async move {
+        TaskTracker::new().spawn(async move {
             node.command(Command { process, ..stop(Duration::from_secs(15)) }, super::patience()).await
         })
     };
@@ -422,7 +422,8 @@ async fn a_node_that_stays_as_it_is_does_not_notice_the_change_of_others() {
     live(&rig).await;
     rig.scripts[1].change(|state| state.delay = Duration::from_millis(700));
     let node = rig.pool.node("b").expect("there");
-    let order = tokio::spawn(async move { node.command(stop(Duration::from_secs(15)), super::patience()).await });
+    let order =
+        TaskTracker::new().spawn(async move { node.command(stop(Duration::from_secs(15)), super::patience()).await });
     sleep(Duration::from_millis(100)).await;
     let mut begun = 0;
     rig.scripts[1].change(|state| begun = state.begun);
@@ -438,7 +439,7 @@ async fn another_environment_or_password_cuts_no_restart_in_two_and_another_addr
     let restart = |rig: &Rig| {
         let node = rig.pool.node("a").expect("there");
         let command = Command { operation: Operation::Restart, ..stop(Duration::from_secs(15)) };
-        tokio::spawn(async move { node.command(command, super::patience()).await })
+        TaskTracker::new().spawn(async move { node.command(command, super::patience()).await })
     };
     for (wish, is_same_supervisor) in [
         (Wish { supervisor: 0, environment: 1, password: 0 }, true),

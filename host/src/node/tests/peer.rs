@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep};
+use tokio_util::task::TaskTracker;
 
 /// How a peer treats requests from now on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,12 +99,12 @@ impl Peer {
         };
         let (counts, mood, running) = (Arc::clone(&peer.counts), Arc::clone(&peer.mood), Arc::clone(&peer.is_running));
         let gauge = Arc::clone(gauge);
-        tokio::spawn(async move {
+        TaskTracker::new().spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 counts.sockets.fetch_add(1, SeqCst);
                 let socket = Socket { counts: Arc::clone(&counts), gauge: Arc::clone(&gauge) };
                 let (mood, running) = (Arc::clone(&mood), Arc::clone(&running));
-                tokio::spawn(async move { serve(stream, &socket, &mood, &running).await });
+                TaskTracker::new().spawn(async move { serve(stream, &socket, &mood, &running).await });
             }
         });
         peer
@@ -147,7 +148,9 @@ async fn serve(mut stream: TcpStream, socket: &Socket, mood: &Mutex<Mood>, runni
         let body = match now {
             Mood::Faults => "fault".to_owned(),
             Mood::Panics => "panic".to_owned(),
-            _ => running.lock().expect("not poisoned").to_string(),
+            Mood::Answers(_) | Mood::Hangs | Mood::DropsOrders { .. } => {
+                running.lock().expect("not poisoned").to_string()
+            }
         };
         let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         if stream.write_all(reply.as_bytes()).await.is_err() {
@@ -188,7 +191,10 @@ async fn ask(link: Arc<dyn Exchange>, deadline: Instant, path: String) -> Result
     let request = ExchangeRequest { method: "GET".into(), path, headers: vec![], body: vec![] };
     let reply = link.send(request, deadline).await.map_err(|failure| match failure {
         ExchangeFailure::TimedOut => fault(FaultKind::Timeout, "node.timed_out"),
-        _ => fault(FaultKind::Node, "node.unreachable"),
+        ExchangeFailure::Unreachable(_)
+        | ExchangeFailure::TooLarge { .. }
+        | ExchangeFailure::Protocol(_)
+        | ExchangeFailure::Refused(_) => fault(FaultKind::Node, "node.unreachable"),
     })?;
     let state = match reply.body.as_slice() {
         b"true" => ProcessState::Running,
