@@ -23,7 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -55,6 +55,8 @@ pub struct Edge {
     pub log_lines_dropped: Arc<AtomicU64>,
     /// The nodes' documents for lists.
     pub documents: Documents,
+    /// Places of batches of orders under way.
+    pub batches: Arc<Semaphore>,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }

@@ -76,6 +76,23 @@ pub enum ApiError {
     /// The feed did not open.
     #[error(transparent)]
     Feed(#[from] FeedRefusal),
+    /// No process is meant.
+    #[error("no process fits any of the selections")]
+    NothingSelected,
+    /// More processes are meant than one batch takes.
+    #[error("{count} processes fit the selections, and one batch takes {limit}; select fewer")]
+    TooManySelected {
+        /// That many.
+        count: usize,
+        /// Processes allowed.
+        limit: usize,
+    },
+    /// Too many batches are under way.
+    #[error("{limit} batches are under way, which is all that are allowed")]
+    BatchesFull {
+        /// Batches allowed.
+        limit: usize,
+    },
     /// The host is going down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -191,6 +208,9 @@ impl ApiError {
             | Self::NoRoute
             | Self::Method { .. }
             | Self::Feed(_)
+            | Self::NothingSelected
+            | Self::TooManySelected { .. }
+            | Self::BatchesFull { .. }
             | Self::ShuttingDown
             | Self::Internal { .. } => self.to_string(),
         }
@@ -217,6 +237,9 @@ impl ApiError {
             Self::Swap(error) => swap_row(error),
             Self::Reload(error) => reload_row(error),
             Self::Feed(refusal) => feed_row(refusal),
+            Self::NothingSelected => row(S::NOT_FOUND, "bulk.nothing_selected", "No such process"),
+            Self::TooManySelected { .. } => row(S::UNPROCESSABLE_ENTITY, "bulk.too_many", "Too many processes"),
+            Self::BatchesFull { .. } => row(S::SERVICE_UNAVAILABLE, "bulk.busy", "Too many batches").after(SOON),
             Self::ShuttingDown => {
                 row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
             }
@@ -246,6 +269,9 @@ fn node_row(error: &NodeError) -> Row {
         NodeError::Gone { .. } => {
             row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
         }
+        NodeError::CallerLeft { .. } => row(S::REQUEST_TIMEOUT, "request.caller_left", "The caller has left"),
+        NodeError::NotBegun { .. } => row(S::SERVICE_UNAVAILABLE, "node.not_begun", "Not in time").after(SOON),
+        NodeError::OutcomeUnknown { .. } => row(S::GATEWAY_TIMEOUT, "order.unknown", "Nobody knows the outcome"),
         NodeError::Removed { .. } => row(S::GONE, "node.removed", "The node was removed"),
         NodeError::Replaced { .. } => row(S::SERVICE_UNAVAILABLE, "node.replaced", "The node has changed").after(SOON),
         NodeError::BreakerOpen { retry_after, .. } => {

@@ -222,6 +222,8 @@ fn host(registry: &mut Registry, edge: &Edge) {
     calls.get_or_create(&CallLabels { outcome: "ok" }).inc_by(pool.calls_ok.load(Ordering::Relaxed));
     calls.get_or_create(&CallLabels { outcome: "failed" }).inc_by(pool.calls_failed.load(Ordering::Relaxed));
     registry.register("node_calls", "Calls of node adapters", calls);
+    let under_way = i64::try_from(edge.pool.calls_under_way()).unwrap_or(i64::MAX);
+    registry.register("node_calls_under_way", "Calls of adapters now", ConstGauge::new(under_way));
     registry.register("orders", "Orders taken by supervisors", ConstCounter::new(pool.orders.load(Ordering::Relaxed)));
     let streams = ConstCounter::new(pool.hint_streams.load(Ordering::Relaxed));
     registry.register("hint_streams_opened", "Hint streams opened", streams);

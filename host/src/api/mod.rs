@@ -3,6 +3,7 @@
 //! Holds no state of its own beyond what it was handed, and documents that it made before. Status codes stand in `api::error` alone, JSON forms in
 //! [`wire`] alone. Entry points: [`router`], [`serve`].
 
+mod batch;
 mod documents;
 mod edge;
 mod error;
@@ -18,10 +19,13 @@ mod settings;
 pub mod socket;
 pub mod view;
 pub mod wire;
+pub mod wire_bulk;
 
 pub use documents::Documents;
+
 pub use edge::{Caller, Edge, Facts, RequestId};
 pub use error::ApiError;
+pub use handlers::bulk::BATCHES_MAX;
 pub use input::Asked;
 pub use metrics::Metrics;
 pub use route::{openapi, router};

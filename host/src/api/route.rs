@@ -2,7 +2,9 @@
 
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
-use crate::api::handlers::{api_keys, config, health, logins, logs, managed, nodes, orders, plugins, probes, sessions};
+use crate::api::handlers::{
+    api_keys, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, sessions,
+};
 use crate::api::{feed, request};
 use axum::Router;
 use axum::extract::Request;
@@ -44,6 +46,7 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(orders::restart))
         .routes(routes!(orders::monitor))
         .routes(routes!(orders::unmonitor))
+        .routes(routes!(bulk::order))
         .routes(routes!(logs::read))
         .routes(routes!(plugins::list))
         .routes(routes!(plugins::show, plugins::install))

@@ -8,16 +8,18 @@ use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
+use crate::model::Event;
 use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::reload::{ConfigFile, Reloader, Worker, WorkerParts};
 use crate::store::Store;
-use crate::task::{Broken, Stage, TaskKind, Tasks};
+use crate::task::{Broken, Stage, TaskGroup, TaskKind, Tasks};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Events on their way from the nodes to the feed. A full channel makes owners wait, never clients.
@@ -201,13 +203,7 @@ impl Running {
             idle_timeout: config.server.session_idle_timeout,
             timeout: config.server.session_timeout,
         });
-        let services = Services {
-            accounts: passwords,
-            api_keys: Some(keys),
-            http: Some(Arc::new(Fetch::new())),
-            web_cache: WebCache::default(),
-            toolchain: toolchain.clone(),
-        };
+        let services = services(passwords, keys, toolchain.clone());
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = PlatformParts {
             config: config.plugins.clone(),
@@ -223,15 +219,8 @@ impl Running {
         warn_of_logins_that_cannot_come_back(&config, &plugins.borrow());
         let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
-        let pool = PoolParts {
-            nodes: config.nodes.clone(),
-            config: config.pool.clone(),
-            calls_max: config.plugins.adapter_limits.calls_max,
-            plugins: plugins.clone(),
-            events,
-            stop: stop_owners.clone(),
-        };
-        let pool = Pool::start(pool, tasks.group(TaskKind::Owner).tracker());
+        let owners = tasks.group(TaskKind::Owner);
+        let pool = start_pool(&config, plugins.clone(), events, &owners, stop_owners.clone());
         tasks.group(TaskKind::Relay).spawn(relay::run(relayed, swapped, hub.clone()));
         let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max: roles_granted };
         let (worker, reloader) = Worker::new(WorkerParts {
@@ -257,6 +246,7 @@ impl Running {
             tasks: tasks.clone(),
             log_lines_dropped,
             documents: Documents::default(),
+            batches: Arc::new(Semaphore::new(api::BATCHES_MAX)),
             openapi: api::openapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
@@ -279,6 +269,36 @@ async fn toolchain(config: &Config, compiler: Compiler, store: &Store) -> Result
     let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
     let key = store.artefact_key().await.map_err(unsealed).ok();
     Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|error| RunError::Plugins(vec![error]))
+}
+
+fn services(passwords: Arc<Passwords>, keys: Arc<Keys>, toolchain: Toolchain) -> Services {
+    Services {
+        accounts: passwords,
+        api_keys: Some(keys),
+        http: Some(Arc::new(Fetch::new())),
+        web_cache: WebCache::default(),
+        toolchain,
+    }
+}
+
+fn start_pool(
+    config: &Config,
+    plugins: watch::Receiver<Arc<PluginSet>>,
+    events: mpsc::Sender<Event>,
+    owners: &TaskGroup,
+    stop: CancellationToken,
+) -> Pool {
+    let parts = PoolParts {
+        nodes: config.nodes.clone(),
+        config: config.pool.clone(),
+        calls_max: config.plugins.adapter_limits.calls_max,
+        plugins,
+        events,
+        // The standard library seeds this from the system.
+        seed: RandomState::new().hash_one(0_u8),
+        stop,
+    };
+    Pool::start(parts, owners.tracker())
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.

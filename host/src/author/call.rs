@@ -215,7 +215,7 @@ fn violations(violations: Vec<Violation>) -> Value {
 }
 
 fn observation(observation: Observation) -> Value {
-    let Observation { version, identification, processes: found } = observation;
+    let Observation { version, identification, processes: found, skipped: _ } = observation;
     json!({ "version": version, "identification": identification, "processes": processes(found) })
 }
 

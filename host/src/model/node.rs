@@ -80,6 +80,8 @@ pub struct Observation {
     pub identification: String,
     /// Its processes.
     pub processes: Vec<Process>,
+    /// Processes that the node has and that are not among them: they have no usable name, or there are too many.
+    pub skipped: u64,
 }
 
 /// All we know of one node at one moment. Immutable, replaced whole.
@@ -93,7 +95,7 @@ pub struct NodeStatus {
     pub adapter: String,
     /// How we stand with it.
     pub state: NodeState,
-    /// Why, when it is not live. One sentence without secrets.
+    /// Why, when it is not live; or what is missing from what is shown. One sentence without secrets.
     pub reason: Option<String>,
     /// Since when the state holds, by our clock.
     pub since: SystemTime,

@@ -89,6 +89,30 @@ pub enum NodeError {
         /// True if the node may have been asked.
         was_sent: bool,
     },
+    /// The caller left before the node was asked, or before its answer.
+    #[error("the caller left before node `{node}` had answered")]
+    CallerLeft {
+        /// The node.
+        node: NodeId,
+    },
+    /// The request's time was over before its turn came. Nothing was sent.
+    #[error("node `{node}` was not asked: the time of the request was over before its turn came")]
+    NotBegun {
+        /// The node.
+        node: NodeId,
+    },
+    /// An order left for the node, and neither an answer nor the state of the process says whether it arrived.
+    #[error("nobody knows whether node `{node}` was told to {operation} process `{process}`: {why}")]
+    OutcomeUnknown {
+        /// The node.
+        node: NodeId,
+        /// The process.
+        process: ProcessId,
+        /// What was sent.
+        operation: Operation,
+        /// What happened instead of an answer.
+        why: Box<NodeError>,
+    },
     /// The node's own word.
     #[error("node `{node}`: {fault}")]
     Answered {
@@ -126,13 +150,15 @@ impl NodeError {
             | Self::UnknownProcess { .. }
             | Self::AmbiguousProcess { .. }
             | Self::ProcessBusy { .. }
-            | Self::Unsupported { .. } => Fault::Caller,
+            | Self::Unsupported { .. }
+            | Self::CallerLeft { .. } => Fault::Caller,
             Self::QueueFull { .. }
             | Self::PoolBusy { .. }
             | Self::Gone { .. }
+            | Self::NotBegun { .. }
             | Self::Removed { .. }
             | Self::Replaced { .. } => Fault::Host,
-            Self::BreakerOpen { .. } => Fault::Node,
+            Self::BreakerOpen { .. } | Self::OutcomeUnknown { .. } => Fault::Node,
             Self::Adapter { .. } => Fault::Plugin,
             Self::Answered { fault, .. } => match fault.kind {
                 FaultKind::Caller | FaultKind::Unsupported => Fault::Caller,

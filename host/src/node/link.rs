@@ -5,20 +5,69 @@
 
 use crate::config::{Endpoint, NodeConfig, NodeLogin, PoolConfig};
 use crate::node::socket::Socket;
-use crate::plugin::{BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, StreamRequest};
+use crate::plugin::{ExchangeFailure, ExchangeRequest, ExchangeResponse, StreamRequest};
 use base64::Engine;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, HOST, HeaderName, HeaderValue, SET_COOKIE, WWW_AUTHENTICATE};
+use http::header::{
+    AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SET_COOKIE, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, Connection, SendRequest};
 use hyper_util::rt::TokioIo;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
+
+/// Answers of the kind 1xx before the one that counts. A supervisor sends none at all.
+const INFORMATIONAL_MAX: u32 = 8;
+
+/// What the calls of one adapter did to the wire, seen from outside the adapter, which cannot hide it.
+#[derive(Debug, Default)]
+pub(super) struct Trace(Mutex<Traced>);
+
+/// See [`Trace`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Traced {
+    /// The last failure, if any.
+    pub(super) failure: Option<ExchangeFailure>,
+    /// Requests that left, or may have.
+    pub(super) sent: u32,
+    /// The last of them has no complete answer: nobody knows what the node did.
+    pub(super) is_open: bool,
+    /// From requests to their answers, all together: what the node had to do, without our own waiting.
+    pub(super) spent: Duration,
+}
+
+impl Traced {
+    pub(super) fn is_sent(&self) -> bool {
+        self.sent > 0
+    }
+}
+
+impl Trace {
+    pub(super) fn take(&self) -> Traced {
+        std::mem::take(&mut lock(&self.0))
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Traced)) {
+        change(&mut lock(&self.0));
+    }
+}
+
+/// Whether a request may be sent again when the kept connection broke under it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeat {
+    /// It changes something: never.
+    Never,
+    /// It only reads: once, on a new connection.
+    Once,
+}
 
 /// The way to one node. Shared by the calls that are about it; at most one of them uses the kept connection.
 pub(super) struct Link {
@@ -27,7 +76,6 @@ pub(super) struct Link {
     connect_timeout: Duration,
     response_bytes_max: usize,
     kept: Mutex<Option<Wire>>,
-    failure: Mutex<Option<ExchangeFailure>>,
 }
 
 /// What every request of a link carries.
@@ -46,8 +94,23 @@ struct Wire {
 /// How far an attempt came, which decides whether another is allowed.
 enum Attempt {
     Done(ExchangeResponse),
-    /// The kept connection was closed by the node before it sent a byte.
-    StaleConnection,
+    /// The connection was closed before the request was written.
+    NotSent,
+    /// It broke afterwards.
+    Broken(ExchangeFailure),
+}
+
+/// A request without a complete reply.
+struct Unanswered {
+    failure: ExchangeFailure,
+    was_sent: bool,
+}
+
+impl Unanswered {
+    /// It may have been carried out.
+    fn after(failure: ExchangeFailure) -> Self {
+        Self { failure, was_sent: true }
+    }
 }
 
 impl Link {
@@ -60,13 +123,7 @@ impl Link {
             connect_timeout: pool.connect_timeout,
             response_bytes_max: pool.response_bytes_max,
             kept: Mutex::new(None),
-            failure: Mutex::new(None),
         }
-    }
-
-    /// The last transport failure since this was asked, if any. An adapter cannot hide it.
-    pub(super) fn take_failure(&self) -> Option<ExchangeFailure> {
-        lock(&self.failure).take()
     }
 
     /// Closes the kept connection.
@@ -87,7 +144,8 @@ impl Link {
             ExchangeRequest { method: "GET".into(), path: request.path, headers: request.headers, body: vec![] };
         let request = self.http_request(request)?;
         let mut wire = self.connect(deadline).await?;
-        let response = timeout_at(deadline, wire.send(request)).await.map_err(|_| ExchangeFailure::TimedOut)??;
+        let sent = timeout_at(deadline, wire.send(request)).await.map_err(|_| ExchangeFailure::TimedOut)?;
+        let response = sent.map_err(|unanswered| unanswered.failure)?;
         if response.status() != http::StatusCode::OK {
             return Err(ExchangeFailure::Protocol(format!(
                 "the stream was answered with status {}",
@@ -97,18 +155,54 @@ impl Link {
         Ok(NodeStream { wire, body: response.into_body() })
     }
 
-    async fn exchange(&self, request: ExchangeRequest, deadline: Instant) -> Result<ExchangeResponse, ExchangeFailure> {
+    /// Sends a request and reads the whole reply before `deadline`. What happened is noted in `trace`.
+    ///
+    /// # Errors
+    /// [`ExchangeFailure`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the connection: one with a request in flight is never used again. `trace` says whether
+    /// the request may have left.
+    pub(super) async fn exchange(
+        &self,
+        request: ExchangeRequest,
+        deadline: Instant,
+        repeat: Repeat,
+        trace: &Trace,
+    ) -> Result<ExchangeResponse, ExchangeFailure> {
+        let result = self.attempts(request, deadline, repeat, trace).await;
+        if let Err(failure) = &result {
+            trace.note(|traced| traced.failure = Some(failure.clone()));
+        }
+        result
+    }
+
+    async fn attempts(
+        &self,
+        request: ExchangeRequest,
+        deadline: Instant,
+        repeat: Repeat,
+        trace: &Trace,
+    ) -> Result<ExchangeResponse, ExchangeFailure> {
         let kept = lock(&self.kept).take();
-        if let Some(wire) = kept {
-            match self.attempt(wire, self.http_request(request.clone())?, deadline, true).await? {
-                Attempt::Done(response) => return Ok(response),
-                Attempt::StaleConnection => tracing::debug!("the node had closed the kept connection; connecting anew"),
+        if let Some(mut wire) = kept {
+            // A kept connection that is closed, or that has bytes nobody asked for, shows it before anything is sent.
+            // What follows a request on it can not be told from its execution.
+            if wire.is_quiet().await {
+                match self.attempt(wire, self.http_request(request.clone())?, deadline, trace).await? {
+                    Attempt::Done(response) => return Ok(response),
+                    Attempt::NotSent => {}
+                    Attempt::Broken(_) if repeat == Repeat::Once => {}
+                    Attempt::Broken(failure) => return Err(failure),
+                }
             }
+            tracing::debug!("the node had closed the kept connection; connecting anew");
         }
         let wire = self.connect(deadline).await?;
-        match self.attempt(wire, self.http_request(request)?, deadline, false).await? {
+        match self.attempt(wire, self.http_request(request)?, deadline, trace).await? {
             Attempt::Done(response) => Ok(response),
-            Attempt::StaleConnection => Err(unreachable("the node closed the connection without an answer")),
+            Attempt::Broken(failure) => Err(failure),
+            Attempt::NotSent => Err(unreachable("the node closed the connection before anything was sent")),
         }
     }
 
@@ -117,19 +211,30 @@ impl Link {
         mut wire: Wire,
         request: http::Request<Full<Bytes>>,
         deadline: Instant,
-        is_kept: bool,
+        trace: &Trace,
     ) -> Result<Attempt, ExchangeFailure> {
-        // A kept connection that is closed, or that has bytes nobody asked for, shows it before anything is sent. What
-        // follows a request on it can not be told from its execution, so it is never sent twice after that.
-        if is_kept && !wire.is_quiet().await {
-            return Ok(Attempt::StaleConnection);
-        }
         let limit = self.response_bytes_max;
+        let began = Instant::now();
+        // From here on it may have left, also when this future is dropped.
+        trace.note(|traced| (traced.sent, traced.is_open) = (traced.sent + 1, true));
         let exchange = async {
             let response = wire.send(request).await?;
-            wire.read(response, limit).await
+            wire.read(response, limit).await.map_err(Unanswered::after)
         };
-        let response = timeout_at(deadline, exchange).await.map_err(|_| ExchangeFailure::TimedOut)??;
+        let ended = timeout_at(deadline, exchange).await;
+        trace.note(|traced| traced.spent += began.elapsed());
+        let response = match ended.map_err(|_| ExchangeFailure::TimedOut)? {
+            Ok(response) => response,
+            Err(Unanswered { was_sent: false, .. }) => {
+                trace.note(|traced| (traced.sent, traced.is_open) = (traced.sent - 1, false));
+                return Ok(Attempt::NotSent);
+            }
+            Err(Unanswered { failure, .. }) if matches!(failure, ExchangeFailure::Unreachable(_)) => {
+                return Ok(Attempt::Broken(failure));
+            }
+            Err(Unanswered { failure, .. }) => return Err(failure),
+        };
+        trace.note(|traced| traced.is_open = false);
         if wire.sender.is_ready() || wire.becomes_ready().await {
             *lock(&self.kept) = Some(wire);
         }
@@ -194,22 +299,6 @@ impl Headers {
     }
 }
 
-impl Exchange for Link {
-    fn send<'a>(
-        &'a self,
-        request: ExchangeRequest,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<ExchangeResponse, ExchangeFailure>> {
-        Box::pin(async move {
-            let result = self.exchange(request, deadline).await;
-            if let Err(failure) = &result {
-                *lock(&self.failure) = Some(failure.clone());
-            }
-            result
-        })
-    }
-}
-
 /// A reply without an end, read piece by piece.
 pub(super) struct NodeStream {
     wire: Wire,
@@ -233,9 +322,31 @@ impl NodeStream {
 }
 
 impl Wire {
-    async fn send(&mut self, request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>, ExchangeFailure> {
-        let response = self.sender.send_request(request);
-        drive(&mut self.driver, response).await.map_err(|error| broken(&error))
+    /// Sends a request and waits for the head of its reply.
+    async fn send(&mut self, mut request: http::Request<Full<Bytes>>) -> Result<http::Response<Incoming>, Unanswered> {
+        let said = Arc::new(AtomicU32::new(0));
+        let counter = Arc::clone(&said);
+        hyper::ext::on_informational(&mut request, move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+        });
+        let response = self.sender.try_send_request(request);
+        let too_many = poll_fn(|_| match said.load(Ordering::Relaxed) > INFORMATIONAL_MAX {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        });
+        let answer = async {
+            tokio::select! {
+                biased;
+                () = too_many => Err(Unanswered::after(ExchangeFailure::Protocol("answers of the kind 1xx without an end".into()))),
+                response = response => response.map_err(|mut error| {
+                    let was_sent = error.take_message().is_none();
+                    Unanswered { failure: broken(error.error()), was_sent }
+                }),
+            }
+        };
+        let response = drive(&mut self.driver, answer).await?;
+        check_framing(&response).map_err(Unanswered::after)?;
+        Ok(response)
     }
 
     async fn read(
@@ -291,6 +402,19 @@ async fn drive<T>(driver: &mut Pin<Box<Connection<TokioIo<Socket>, Full<Bytes>>>
         Poll::Pending
     })
     .await
+}
+
+/// A reply whose end can be read in two ways is nobody's reply.
+fn check_framing(response: &http::Response<Incoming>) -> Result<(), ExchangeFailure> {
+    let count = |name| response.headers().get_all(name).iter().count();
+    let (lengths, codings) = (count(CONTENT_LENGTH), count(TRANSFER_ENCODING));
+    if lengths > 1 || codings > 1 || lengths + codings > 1 {
+        return Err(ExchangeFailure::Protocol("the reply gives its length more than once".into()));
+    }
+    if response.status().is_informational() {
+        return Err(ExchangeFailure::Protocol("the reply would change the protocol".into()));
+    }
+    Ok(())
 }
 
 fn basic(login: &NodeLogin) -> Result<HeaderValue, ExchangeFailure> {

@@ -2,8 +2,8 @@
 
 use crate::config::{Endpoint, NodeConfig, NodeLogin, PoolConfig};
 use crate::model::{NodeId, Secret};
-use crate::node::link::Link;
-use crate::plugin::{Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, StreamRequest};
+use crate::node::link::{Link, Repeat, Trace, Traced};
+use crate::plugin::{ExchangeFailure, ExchangeRequest, ExchangeResponse, StreamRequest};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -37,8 +37,20 @@ pub(super) async fn rig() -> (TcpListener, Arc<Link>) {
 }
 
 async fn ask(link: &Link, path: &str, limit: Duration) -> Result<ExchangeResponse, ExchangeFailure> {
+    traced(link, path, limit, Repeat::Never).await.0
+}
+
+/// The same, with what can be said of it from outside.
+async fn traced(
+    link: &Link,
+    path: &str,
+    limit: Duration,
+    repeat: Repeat,
+) -> (Result<ExchangeResponse, ExchangeFailure>, Traced) {
     let request = ExchangeRequest { method: "POST".into(), path: path.into(), headers: vec![], body: b"?".to_vec() };
-    link.send(request, Instant::now() + limit).await
+    let trace = Trace::default();
+    let result = link.exchange(request, Instant::now() + limit, repeat, &trace).await;
+    (result, trace.take())
 }
 
 /// Reads one request with the one-byte body that `ask` sends.
@@ -89,9 +101,10 @@ async fn a_silent_peer_sees_the_socket_closed_at_the_deadline() {
         timeout(SOON, peer.read_to_end(&mut rest)).await.expect("closed").expect("by an orderly end")
     };
     let client = async {
-        let failed = ask(&link, "/", Duration::from_millis(100)).await;
+        let (failed, traced) = traced(&link, "/", Duration::from_millis(100), Repeat::Once).await;
         assert_eq!(failed, Err(ExchangeFailure::TimedOut));
-        assert_eq!(link.take_failure(), Some(ExchangeFailure::TimedOut));
+        assert_eq!(traced.failure, Some(ExchangeFailure::TimedOut));
+        assert!(traced.is_open && traced.spent >= Duration::from_millis(100), "{traced:?}");
     };
     let (rest, ()) = tokio::join!(peer, client);
     assert_eq!(rest, 0);
@@ -149,7 +162,8 @@ async fn what_breaks_the_rules_is_a_typed_failure() {
         "200\r\n".to_owned() + &"y".repeat(512) + "\r\n"
     ) + &("200\r\n".to_owned() + &"y".repeat(512) + "\r\n").repeat(2);
     type Verdict = fn(&ExchangeFailure) -> bool;
-    let cases: [(&str, Verdict); 6] = [
+    let news = "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n".repeat(50);
+    let cases: [(&str, Verdict); 11] = [
         (&long, |f| matches!(f, ExchangeFailure::TooLarge { limit: 1_000 })),
         (&endless, |f| matches!(f, ExchangeFailure::TooLarge { limit: 1_000 })),
         ("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 1\r\n\r\nx", |f| {
@@ -158,6 +172,19 @@ async fn what_breaks_the_rules_is_a_typed_failure() {
         ("SSH-2.0-OpenSSH\r\n", |f| matches!(f, ExchangeFailure::Protocol(_))),
         ("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbroken", |f| matches!(f, ExchangeFailure::Unreachable(_))),
         ("", |f| matches!(f, ExchangeFailure::Unreachable(_))),
+        (&news, |f| matches!(f, ExchangeFailure::Protocol(why) if why.contains("1xx"))),
+        ("HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\n", |f| {
+            matches!(f, ExchangeFailure::Protocol(_))
+        }),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\nx", |f| {
+            matches!(f, ExchangeFailure::Protocol(_))
+        }),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nxy", |f| {
+            matches!(f, ExchangeFailure::Protocol(_))
+        }),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", |f| {
+            matches!(f, ExchangeFailure::Protocol(_))
+        }),
     ];
     for (bytes, is_right) in cases {
         let (listener, link) = rig().await;
@@ -205,4 +232,48 @@ async fn a_stream_gives_its_pieces_as_they_come_and_ends() {
         assert_eq!(all, b"onetwo");
     };
     timeout(SOON, async { tokio::join!(peer, client) }).await.expect("in time");
+}
+
+/// The kept connection is there when the request goes out, and breaks under it.
+async fn broken_under_the_second_request(
+    repeat: Repeat,
+    accepts_again: bool,
+) -> (Result<Vec<u8>, ExchangeFailure>, Traced) {
+    let (listener, link) = rig().await;
+    let peer = async {
+        let (mut first, _) = listener.accept().await.expect("a connection");
+        request(&mut first).await;
+        first.write_all(reply("one").as_bytes()).await.expect("sent");
+        request(&mut first).await;
+        drop(first);
+        if accepts_again {
+            let (mut second, _) = listener.accept().await.expect("another connection");
+            request(&mut second).await;
+            second.write_all(reply("two").as_bytes()).await.expect("sent");
+        }
+    };
+    let client = async {
+        ask(&link, "/1", SOON).await.expect("answered");
+        let (result, traced) = traced(&link, "/2", SOON, repeat).await;
+        (result.map(|response| response.body), traced)
+    };
+    timeout(SOON, async { tokio::join!(peer, client) }).await.expect("in time").1
+}
+
+#[tokio::test]
+async fn what_may_have_been_carried_out_is_not_sent_twice_and_a_read_is() {
+    let (read, traced) = broken_under_the_second_request(Repeat::Once, true).await;
+    assert_eq!((read.expect("answered"), traced.sent, traced.is_open), (b"two".to_vec(), 2, false));
+    let (order, traced) = broken_under_the_second_request(Repeat::Never, false).await;
+    assert!(matches!(order, Err(ExchangeFailure::Unreachable(_))), "{order:?}");
+    assert_eq!((traced.sent, traced.is_open), (1, true), "nobody knows what became of it");
+}
+
+#[tokio::test]
+async fn what_never_left_is_known_not_to_have_left() {
+    let (listener, link) = rig().await;
+    drop(listener);
+    let (result, traced) = traced(&link, "/", SOON, Repeat::Never).await;
+    assert!(matches!(result, Err(ExchangeFailure::Unreachable(_))));
+    assert_eq!((traced.sent, traced.is_open, traced.spent), (0, false, Duration::ZERO));
 }

@@ -3,6 +3,7 @@
 //! An owner task alone holds a node's connection, breaker, last snapshot and orders under way; everybody else has a
 //! [`NodeHandle`]. Knows nothing of who is asking, of the feed or of the wire form. Entry point: [`Pool::start`].
 
+mod call;
 mod error;
 mod health;
 mod keeper;
@@ -13,6 +14,7 @@ mod link_tests;
 mod observe;
 mod order;
 mod owner;
+mod patience;
 mod pool;
 mod progress;
 mod snapshot;
@@ -23,4 +25,5 @@ mod wake;
 
 pub use error::NodeError;
 pub use keeper::PoolChange;
+pub use patience::Patience;
 pub use pool::{NodeHandle, Pool, PoolMetrics, PoolParts};

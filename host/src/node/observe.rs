@@ -4,15 +4,16 @@ use crate::model::{
     AdapterFault, Event, EventBody, FaultKind, NodeStatus, Observation, ObservedProcess, Process, ProcessId,
 };
 use crate::node::error::NodeError;
-use crate::node::owner::Owner;
+use crate::node::owner::{HintStream, Owner};
+use crate::node::patience::Errand;
 use crate::node::pool::PoolMetrics;
 use crate::node::snapshot::{Change, Roster, diff};
-use crate::plugin::{AdapterError, ExchangeFailure};
-use crate::resilience::CallOutcome;
+use crate::plugin::{AdapterError, ExchangeFailure, PluginFailure};
+use crate::resilience::{Admit, CallOutcome};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 /// From a failed call's begin to the next while the node is not yet given up. One that timed out is repeated at once.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
@@ -28,8 +29,11 @@ const NUDGED_PROCESSES_MAX: usize = 50;
 const WAKE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Before the hint stream is tried again after it ended or was refused.
 const HINTS_PAUSE: Duration = Duration::from_secs(5);
-/// A full observation takes at most this share of the time between two, so that no node spends more than 2 % on us.
-const COST_FACTOR: u32 = 50;
+/// A full observation takes at most this share of the time between two, so that no node spends more than 1 % on it.
+const COST_FACTOR: u32 = 100;
+/// By so much of themselves intervals and pauses may be shorter, so that nodes do not march in step.
+const POLL_JITTER: f64 = 0.1;
+const PAUSE_JITTER: f64 = 0.2;
 /// With hints flowing, full observations only heal what hints missed and may be so much rarer.
 const HINTED_FACTOR: u32 = 5;
 /// The longest time between two full observations of a live node.
@@ -39,17 +43,22 @@ impl Owner {
     /// Reads everything.
     pub(super) async fn observe(&mut self) {
         let began = Instant::now();
-        let seen =
-            self.call(|adapter, link, deadline| Box::pin(async move { adapter.observe(link, deadline).await })).await;
+        let seen = self
+            .call(Errand::Look, |adapter, link, deadline| {
+                Box::pin(async move { adapter.observe(link, deadline).await })
+            })
+            .await;
+        // What was spent is the node's own time: neither our queue nor our adapter makes it look dearer than it is.
+        let cost = (self.spent * COST_FACTOR).min(POLL_INTERVAL_MAX);
         match seen {
             Ok(observation) => {
                 self.observed(observation).await;
-                let cost = (began.elapsed() * COST_FACTOR).min(POLL_INTERVAL_MAX);
                 let interval = self.context.config.poll_interval;
                 let interval = if self.hints.stream.is_some() { interval * HINTED_FACTOR } else { interval };
+                let interval = self.jitter.shorten(interval, POLL_JITTER);
                 self.poll_at = Instant::now() + cost.max(interval);
             }
-            Err(error) => self.call_failed(error, began).await,
+            Err(failure) => self.call_failed(failure.error, began).await,
         }
     }
 
@@ -73,7 +82,11 @@ impl Owner {
     async fn wake(&mut self) -> Result<(), NodeError> {
         let now = Instant::now();
         let deadline = now + self.call_limit().min(WAKE_TIMEOUT);
-        let poked = self.hints.wake.poke(&self.link, deadline).await;
+        let poked = tokio::select! {
+            biased;
+            () = self.leash.cut() => return Ok(()),
+            poked = self.hints.wake.poke(&self.link, deadline) => poked,
+        };
         poked.map_err(|failure| {
             self.breaker.record(CallOutcome::Failure, now);
             let (kind, code) = match failure {
@@ -121,11 +134,17 @@ impl Owner {
         }
     }
 
-    /// Opens the hint stream, if this kind of node has one.
+    /// Opens the hint stream, if this kind of node has one. To the breaker and to the places of calls this is a call
+    /// like any other; what stays open then counts among the streams.
     pub(super) async fn open_hints(&mut self) {
-        let deadline = Instant::now() + self.context.config.call_timeout;
-        self.hints.reopen_at = Instant::now() + HINTS_PAUSE;
+        self.hints.reopen_at = Instant::now() + self.jitter.shorten(HINTS_PAUSE, PAUSE_JITTER);
         let Ok(adapter) = self.adapter() else { return };
+        let Ok(stream_place) = Arc::clone(&self.context.hint_streams).try_acquire_owned() else {
+            self.hints.reopen_at = Instant::now() + POLL_INTERVAL_MAX;
+            return;
+        };
+        let Ok(place) = self.place(Errand::Look).await else { return };
+        let deadline = Instant::now() + self.context.config.call_timeout;
         let said = tokio::select! {
             biased;
             () = self.leash.cut() => return,
@@ -142,21 +161,37 @@ impl Owner {
                 return;
             }
         };
+        if let Admit::Refuse { .. } = self.breaker.admit(Instant::now()) {
+            return;
+        }
         let opened = tokio::select! {
             biased;
-            () = self.leash.cut() => return,
+            () = self.leash.cut() => {
+                self.breaker.forgo(Instant::now());
+                return;
+            }
             opened = self.link.open_stream(request, deadline) => opened,
         };
+        drop(place);
         match opened {
-            Ok(stream) => {
+            Ok(pieces) => {
+                self.breaker.record(CallOutcome::Success, Instant::now());
                 PoolMetrics::add(&self.context.metrics.hint_streams);
-                self.hints.stream = Some(stream);
+                self.hints.stream = Some(HintStream { pieces, _place: stream_place });
                 self.hints.rest.clear();
                 self.hints.nudge_at = Instant::now() + self.context.config.nudge_interval;
                 self.health.observed(true);
                 self.tell_node().await;
             }
             Err(failure) => {
+                // That there is no such stream is an answer.
+                let outcome = match failure {
+                    ExchangeFailure::TimedOut | ExchangeFailure::Unreachable(_) => CallOutcome::Failure,
+                    ExchangeFailure::Protocol(_) | ExchangeFailure::TooLarge { .. } | ExchangeFailure::Refused(_) => {
+                        CallOutcome::Success
+                    }
+                };
+                self.breaker.record(outcome, Instant::now());
                 self.hints.reopen_at = Instant::now() + POLL_INTERVAL_MAX;
                 tracing::info!(node = %self.node.name, %failure, "no hint stream; changes show with the next poll");
             }
@@ -172,7 +207,17 @@ impl Owner {
         let deadline = Instant::now() + self.context.config.call_timeout;
         let Ok(adapter) = self.adapter() else { return };
         let rest = std::mem::take(&mut self.hints.rest);
-        match adapter.read_hints(deadline, rest, piece.to_vec()).await {
+        let places = Arc::clone(&self.context.hint_reads);
+        let read = async {
+            let _place = timeout_at(deadline, places.acquire_owned()).await;
+            adapter.read_hints(deadline, rest, piece.to_vec()).await
+        };
+        let read = tokio::select! {
+            biased;
+            () = self.leash.cut() => return,
+            read = read => read,
+        };
+        match read {
             Ok(read) => {
                 self.hints.rest = read.rest;
                 self.hints.names.extend(read.names);
@@ -193,7 +238,7 @@ impl Owner {
     async fn hints_ended(&mut self) {
         self.hints.stream = None;
         self.hints.wake.close();
-        self.hints.reopen_at = Instant::now() + HINTS_PAUSE;
+        self.hints.reopen_at = Instant::now() + self.jitter.shorten(HINTS_PAUSE, PAUSE_JITTER);
         self.poll_at = Instant::now();
         if self.health.state.is_live() {
             self.health.observed(false);
@@ -202,14 +247,19 @@ impl Owner {
     }
 
     async fn ask(&mut self, ids: Vec<ProcessId>) -> Result<Vec<Process>, NodeError> {
-        self.call(|adapter, link, deadline| Box::pin(async move { adapter.observe_some(link, deadline, ids).await }))
-            .await
+        let call = self.call(Errand::Look, |adapter, link, deadline| {
+            Box::pin(async move { adapter.observe_some(link, deadline, ids).await })
+        });
+        Ok(call.await?)
     }
 
     async fn observed(&mut self, said: Observation) {
         let now = SystemTime::now();
         let roster = Roster::complete(&self.processes, said.processes, now);
         self.ambiguous = roster.ambiguous;
+        self.lack = (said.skipped > 0).then(|| {
+            format!("{} of its processes are not shown: they have no usable name, or there are too many", said.skipped)
+        });
         self.health.observed(self.hints.stream.is_some());
         let info = self.adapter().ok().map(|adapter| Arc::clone(adapter.info()));
         self.set_status(|status| {
@@ -225,6 +275,10 @@ impl Owner {
     async fn call_failed(&mut self, error: NodeError, began: Instant) {
         let now = Instant::now();
         match error {
+            NodeError::Adapter { source: PluginFailure::Busy { .. }, .. } => {
+                self.poll_at = now + RETRY_PAUSE;
+                return;
+            }
             NodeError::Answered { fault, .. } => self.health.failed(&AdapterError::Fault(fault)),
             NodeError::Adapter { source, .. } => self.health.failed(&AdapterError::Plugin(source)),
             NodeError::BreakerOpen { retry_after, .. } => {
@@ -237,13 +291,17 @@ impl Owner {
             | NodeError::ProcessBusy { .. }
             | NodeError::QueueFull { .. }
             | NodeError::Unsupported { .. }
-            | NodeError::PoolBusy { .. } => {
+            | NodeError::PoolBusy { .. }
+            | NodeError::CallerLeft { .. }
+            | NodeError::NotBegun { .. }
+            | NodeError::OutcomeUnknown { .. } => {
                 self.poll_at = now + RETRY_PAUSE;
                 return;
             }
             NodeError::Gone { .. } | NodeError::Removed { .. } | NodeError::Replaced { .. } => return,
         }
-        self.poll_at = now.max(began + self.failure_pause());
+        let pause = self.failure_pause();
+        self.poll_at = now.max(began + pause);
         if !self.health.state.is_live() {
             self.hints.stream = None;
             self.hints.wake.close();
@@ -252,12 +310,13 @@ impl Owner {
         self.tell_node().await;
     }
 
-    fn failure_pause(&self) -> Duration {
+    /// A node that is given up is asked again at a moment of its own; one that is not is asked as was promised.
+    fn failure_pause(&mut self) -> Duration {
         use crate::model::NodeState as S;
         match self.health.state {
-            S::Refused | S::WrongEndpoint => REFUSED_PAUSE,
+            S::Refused | S::WrongEndpoint => self.jitter.shorten(REFUSED_PAUSE, PAUSE_JITTER),
             S::Connecting | S::Live | S::LivePoll | S::Stale | S::ShuttingDown => RETRY_PAUSE,
-            S::Unreachable | S::AdapterFailed => self.context.config.poll_interval,
+            S::Unreachable | S::AdapterFailed => self.jitter.shorten(self.context.config.poll_interval, PAUSE_JITTER),
         }
     }
 
@@ -304,7 +363,7 @@ impl Owner {
             new.since = SystemTime::now();
         }
         new.state = self.health.state;
-        new.reason.clone_from(&self.health.reason);
+        new.reason = self.health.reason.clone().or_else(|| self.lack.clone());
         let new = Arc::new(new);
         self.status.send_replace(Arc::clone(&new));
         if is_news(&old, &new) {

@@ -1,8 +1,10 @@
 //! How an owner carries out orders.
 
 use crate::model::{Command, CommandReport, Operation, Outcome, Process, ProcessId, ProcessState};
+use crate::node::call::CallFailure;
 use crate::node::error::NodeError;
 use crate::node::owner::Owner;
+use crate::node::patience::{Errand, Patience};
 use crate::node::pool::PoolMetrics;
 use crate::node::progress::{Progress, Step};
 use crate::node::snapshot::find;
@@ -13,6 +15,8 @@ use tokio::time::Instant;
 /// The first pause before looking what an order did; it doubles up to the second.
 const LOOK_PAUSE: Duration = Duration::from_millis(20);
 const LOOK_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// How long the process of an order without an answer is watched for what became of it.
+const DOUBT_MAX: Duration = Duration::from_secs(5);
 /// A restart whose stop has not worked after this time is given up: nobody is waiting any more.
 const ORDER_MAX: Duration = Duration::from_secs(300);
 
@@ -28,13 +32,24 @@ pub(super) struct Order {
     reply_by: Instant,
     look_at: Instant,
     pause: Duration,
+    /// What was sent has no answer. The process itself may still tell whether it arrived.
+    doubt: Option<Doubt>,
+}
+
+/// An order that may have arrived or not.
+struct Doubt {
+    why: NodeError,
+    operation: Operation,
+    /// When it is told as unknown. Nothing is sent twice in the meantime, and nothing after.
+    until: Instant,
 }
 
 impl Order {
     /// When this order wants attention.
     pub(super) fn wake_at(&self) -> Instant {
         let reply_by = if self.reply.is_some() { self.reply_by } else { self.look_at };
-        self.look_at.min(reply_by)
+        let doubt_until = self.doubt.as_ref().map_or(self.look_at, |doubt| doubt.until);
+        self.look_at.min(reply_by).min(doubt_until)
     }
 
     /// Gives it up with that answer.
@@ -52,30 +67,39 @@ impl Order {
 /// What became of an order when it was taken.
 enum Begun {
     Unchanged(Process),
-    Sent(Progress),
+    Sent(Progress, Option<Doubt>),
 }
 
 impl Owner {
     /// Takes an order: sends it at most once, and either answers at once or watches what it does.
-    pub(super) async fn take_order(&mut self, command: Command, reply: Reply) {
-        let began = Instant::now();
-        match self.begin(&command).await {
+    pub(super) async fn take_order(&mut self, command: Command, patience: Patience, began: Instant, reply: Reply) {
+        match self.begin(&command, &patience).await {
             Err(error) => drop(reply.send(Err(error))),
             Ok(Begun::Unchanged(process)) => {
                 drop(reply.send(Ok(self.report(&command, Outcome::Unchanged, &process, began))));
             }
-            Ok(Begun::Sent(progress)) => {
+            Ok(Begun::Sent(progress, doubt)) => {
                 PoolMetrics::add(&self.context.metrics.orders);
                 let reply_by = began + command.wait;
                 let look_at = Instant::now() + LOOK_PAUSE;
                 let reply = Some(reply);
-                self.orders.push(Order { command, progress, reply, began, reply_by, look_at, pause: LOOK_PAUSE });
+                self.orders.push(Order {
+                    command,
+                    progress,
+                    reply,
+                    began,
+                    reply_by,
+                    look_at,
+                    pause: LOOK_PAUSE,
+                    doubt,
+                });
             }
         }
     }
 
-    async fn begin(&mut self, command: &Command) -> Result<Begun, NodeError> {
+    async fn begin(&mut self, command: &Command, patience: &Patience) -> Result<Begun, NodeError> {
         let id = &command.process;
+        self.check_patience(patience)?;
         self.check_supported(command.operation)?;
         if let Some(order) = self.orders.iter().find(|order| order.command.process == *id) {
             return Err(NodeError::ProcessBusy {
@@ -87,7 +111,7 @@ impl Owner {
         if self.ambiguous.contains(id) {
             return Err(NodeError::AmbiguousProcess { node: self.node.name.clone(), process: id.clone() });
         }
-        let before = self.look_at_one(id).await?;
+        let before = self.look_at_one(id, patience).await?;
         if is_as_asked(command.operation, &before) {
             return Ok(Begun::Unchanged(before));
         }
@@ -104,10 +128,12 @@ impl Owner {
             }
         };
         // Somebody else's stop is under way: a second one would be refused, and its end is what is waited for.
-        if !(send == Operation::Stop && before.state == ProcessState::Stopping) {
-            self.send(send, id).await?;
+        if send == Operation::Stop && before.state == ProcessState::Stopping {
+            return Ok(Begun::Sent(progress, None));
         }
-        Ok(Begun::Sent(progress))
+        self.check_patience(patience)?;
+        let doubt = self.send(Errand::Order(patience), send, id).await?;
+        Ok(Begun::Sent(progress, doubt))
     }
 
     /// True if the adapter carries this operation out by itself.
@@ -125,28 +151,44 @@ impl Owner {
         Err(NodeError::Unsupported { node: self.node.name.clone(), what: format!("{operation} processes") })
     }
 
-    async fn look_at_one(&mut self, id: &ProcessId) -> Result<Process, NodeError> {
+    async fn look_at_one(&mut self, id: &ProcessId, patience: &Patience) -> Result<Process, NodeError> {
         let ids = vec![id.clone()];
         let said = self
-            .call(|adapter, link, deadline| Box::pin(async move { adapter.observe_some(link, deadline, ids).await }))
+            .call(Errand::Read(patience), |adapter, link, deadline| {
+                Box::pin(async move { adapter.observe_some(link, deadline, ids).await })
+            })
             .await?;
         let unknown = || NodeError::UnknownProcess { node: self.node.name.clone(), process: id.clone() };
         said.into_iter().find(|process| process.id == *id).ok_or_else(unknown)
     }
 
-    /// Sends one order. That the process is already where it should be, or ended while it was being started, is no
-    /// failure of the order: the next look tells the rest, in the same words as for one that ends a moment later.
-    async fn send(&mut self, operation: Operation, id: &ProcessId) -> Result<(), NodeError> {
+    /// Sends one order, once. That the process is already where it should be, or ended while it was being started, is no
+    /// failure of the order: the next look tells the rest, in the same words as for one that ends a moment later. An
+    /// order that left and has no answer is in doubt; the next looks may tell that as well.
+    async fn send(
+        &mut self,
+        errand: Errand<'_>,
+        operation: Operation,
+        id: &ProcessId,
+    ) -> Result<Option<Doubt>, NodeError> {
         let target = id.clone();
         let sent = self
-            .call(|adapter, link, deadline| {
+            .call(errand, |adapter, link, deadline| {
                 Box::pin(async move { adapter.run(link, deadline, operation, target).await })
             })
             .await;
         match sent {
-            Ok(_) => Ok(()),
-            Err(NodeError::Answered { fault, .. }) if is_told_by_the_next_look(operation, &fault.code) => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) => Ok(None),
+            Err(CallFailure { error, is_in_doubt: true }) => {
+                tracing::warn!(node = %self.node.name, process = %id, %operation, %error, "an order has no answer");
+                Ok(Some(Doubt { why: error, operation, until: Instant::now() + DOUBT_MAX }))
+            }
+            Err(CallFailure { error: NodeError::Answered { fault, .. }, .. })
+                if is_told_by_the_next_look(operation, &fault.code) =>
+            {
+                Ok(None)
+            }
+            Err(failure) => Err(failure.error),
         }
     }
 
@@ -191,10 +233,14 @@ impl Owner {
             order.answer(Err(NodeError::UnknownProcess { node: self.node.name.clone(), process: id }));
             return;
         };
+        if order.doubt.is_some() && order.progress.has_moved(&seen) {
+            order.doubt = None; // it did arrive, or somebody else did the same
+        }
         match order.progress.next(&seen) {
             Step::Wait => {}
-            Step::SendStart => match self.send(Operation::Start, &id).await {
-                Ok(()) => {
+            Step::SendStart => match self.send(Errand::Rest, Operation::Start, &id).await {
+                Ok(doubt) => {
+                    order.doubt = doubt;
                     order.progress.start_sent(&seen);
                     (order.pause, order.look_at) = (LOOK_PAUSE, Instant::now() + LOOK_PAUSE);
                 }
@@ -207,6 +253,16 @@ impl Owner {
                 let report = self.report(&order.command, outcome, &seen, order.began);
                 order.answer(Ok(report));
             }
+        }
+        if let Some(doubt) = order.doubt.take_if(|doubt| now >= doubt.until.min(order.reply_by)) {
+            order.progress.abandon();
+            order.answer(Err(NodeError::OutcomeUnknown {
+                node: self.node.name.clone(),
+                process: id,
+                operation: doubt.operation,
+                why: Box::new(doubt.why),
+            }));
+            return;
         }
         if now >= order.reply_by && order.reply.is_some() {
             let report = self.report(&order.command, Outcome::InProgress, &seen, order.began);

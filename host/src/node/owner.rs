@@ -1,6 +1,6 @@
 //! The task that owns one node.
 
-use crate::config::{NodeConfig, PoolConfig};
+use crate::config::NodeConfig;
 use crate::model::{
     Command, CommandReport, EventBody, LogChannel, LogRange, LogSlice, NodeId, NodeStatus, ObservedProcess, ProcessId,
 };
@@ -9,29 +9,31 @@ use crate::node::health::Health;
 use crate::node::leash::{Leash, Pull};
 use crate::node::link::{Link, NodeStream};
 use crate::node::order::Order;
-use crate::node::pool::{ADAPTER_SLACK, PoolContext, PoolMetrics};
+use crate::node::patience::{Errand, Patience};
+use crate::node::pool::PoolContext;
 use crate::node::wake::Wake;
-use crate::plugin::{
-    Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, PluginFailure,
-};
-use crate::resilience::{Admit, Breaker, BreakerSettings, CallOutcome};
+use crate::resilience::{Breaker, BreakerSettings, Jitter};
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until};
 
 /// What a handle asks of an owner.
 pub(super) enum Request {
     Command {
         command: Command,
+        patience: Patience,
+        /// When it was asked for: the time in the queue is its caller's too.
+        asked: Instant,
         reply: oneshot::Sender<Result<CommandReport, NodeError>>,
     },
     ReadLog {
         process: ProcessId,
         channel: LogChannel,
         range: LogRange,
+        patience: Patience,
         reply: oneshot::Sender<Result<LogSlice, NodeError>>,
     },
 }
@@ -45,9 +47,14 @@ pub(super) struct Owner {
     pub(super) health: Health,
     pub(super) processes: Arc<[ObservedProcess]>,
     pub(super) ambiguous: BTreeSet<ProcessId>,
+    /// What is missing from the processes, in words.
+    pub(super) lack: Option<String>,
     pub(super) orders: Vec<Order>,
     pub(super) hints: Hints,
     pub(super) poll_at: Instant,
+    /// What the last call cost the node: the time between requests and their answers.
+    pub(super) spent: Duration,
+    pub(super) jitter: Jitter,
     pub(super) status: watch::Sender<Arc<NodeStatus>>,
     /// The feed has not been told of the node as it is now.
     pub(super) is_news: bool,
@@ -59,7 +66,7 @@ pub(super) struct Owner {
 
 /// The hint stream and what it said.
 pub(super) struct Hints {
-    pub(super) stream: Option<NodeStream>,
+    pub(super) stream: Option<HintStream>,
     /// Bytes of an unfinished line.
     pub(super) rest: Vec<u8>,
     /// Names to look at, without groups.
@@ -70,6 +77,12 @@ pub(super) struct Hints {
     pub(super) nudge_at: Instant,
     /// How a node that wakes at bytes is nudged.
     pub(super) wake: Wake,
+}
+
+/// An open hint stream in its place among all of them.
+pub(super) struct HintStream {
+    pub(super) pieces: NodeStream,
+    pub(super) _place: OwnedSemaphorePermit,
 }
 
 enum Step {
@@ -91,13 +104,16 @@ impl Owner {
         Self {
             node: node.clone(),
             link: Arc::new(Link::new(node, config)),
-            breaker: breaker(config),
+            breaker: breaker(&context, &node.name),
             health: Health::new(config.failures_max, config.breaker_failures_max),
             processes: Arc::from([]),
             ambiguous: BTreeSet::new(),
+            lack: None,
             orders: Vec::new(),
             hints: Hints::none(),
             poll_at: Instant::now(),
+            spent: Duration::ZERO,
+            jitter: context.jitter(&node.name),
             status,
             is_news: false,
             withdrawn: Arc::from([]),
@@ -116,6 +132,7 @@ impl Owner {
         if is_other_supervisor {
             self.withdrawn = std::mem::replace(&mut self.processes, Arc::from([]));
             self.ambiguous.clear();
+            self.lack = None;
             for order in self.orders.drain(..) {
                 order.end(NodeError::Replaced { node: old.name.clone(), was_sent: true });
             }
@@ -123,7 +140,7 @@ impl Owner {
         if is_other_supervisor || old.login != self.node.login {
             let config = &self.context.config;
             self.link = Arc::new(Link::new(&self.node, config));
-            self.breaker = breaker(config);
+            self.breaker = breaker(&self.context, &self.node.name);
             self.health = Health::new(config.failures_max, config.breaker_failures_max);
             self.hints = Hints::none();
             self.poll_at = Instant::now();
@@ -200,9 +217,11 @@ impl Owner {
 
     async fn handle(&mut self, request: Request) {
         match request {
-            Request::Command { command, reply } => self.take_order(command, reply).await,
-            Request::ReadLog { process, channel, range, reply } => {
-                let slice = self.read_log(process, channel, range).await;
+            Request::Command { command, patience, asked, reply } => {
+                self.take_order(command, patience, asked, reply).await;
+            }
+            Request::ReadLog { process, channel, range, patience, reply } => {
+                let slice = self.read_log(process, channel, range, &patience).await;
                 drop(reply.send(slice)); // the reader may have left
             }
         }
@@ -235,104 +254,17 @@ impl Owner {
         process: ProcessId,
         channel: LogChannel,
         range: LogRange,
+        patience: &Patience,
     ) -> Result<LogSlice, NodeError> {
+        self.check_patience(patience)?;
         if !self.adapter()?.info().log_channels.iter().any(|known| known == channel.as_str()) {
             let what = format!("show the log `{}` of its processes", channel.as_str());
             return Err(NodeError::Unsupported { node: self.node.name.clone(), what });
         }
-        let call = self.call(|adapter, link, deadline| {
+        let call = self.call(Errand::Read(patience), |adapter, link, deadline| {
             Box::pin(async move { adapter.read_log(link, deadline, process, channel, range).await })
         });
-        call.await
-    }
-
-    /// Runs one call of the adapter: breaker, a place among the calls under way, deadline, and what the transport felt.
-    pub(super) async fn call<T: Send + 'static>(
-        &mut self,
-        work: impl FnOnce(Arc<dyn Adapter>, Arc<dyn Exchange>, Instant) -> BoxFuture<'static, Result<T, AdapterError>>,
-    ) -> Result<T, NodeError> {
-        let now = Instant::now();
-        let deadline = now + self.call_limit();
-        if let Admit::Refuse { retry_after } = self.breaker.admit(now) {
-            return Err(NodeError::BreakerOpen { node: self.node.name.clone(), retry_after });
-        }
-        let place = tokio::select! {
-            biased;
-            () = self.leash.cut() => return Err(self.cut_short()),
-            place = timeout_at(deadline, Arc::clone(&self.context.calls).acquire_owned()) => place,
-        };
-        let Ok(Ok(place)) = place else {
-            return Err(NodeError::PoolBusy { node: self.node.name.clone() });
-        };
-        let adapter = self.adapter()?;
-        let link = Arc::new(CallLink { link: Arc::clone(&self.link), node: self.node.name.clone(), deadline });
-        let result = tokio::select! {
-            biased;
-            () = self.leash.cut() => return Err(self.cut_short()),
-            result = work(adapter, link, deadline + ADAPTER_SLACK) => result,
-        };
-        drop(place);
-        self.note(result.as_ref().err());
-        result.map_err(|error| NodeError::from_adapter(self.node.name.clone(), error))
-    }
-
-    /// Why a call was cut, or did not begin.
-    fn cut_short(&self) -> NodeError {
-        let node = self.node.name.clone();
-        match self.leash.why() {
-            None => NodeError::Gone { node },
-            Some(Pull::Removed) => NodeError::Removed { node, was_sent: true },
-            Some(Pull::Replaced | Pull::Renamed) => NodeError::Replaced { node, was_sent: true },
-        }
-    }
-
-    pub(super) fn adapter(&self) -> Result<Arc<dyn Adapter>, NodeError> {
-        let plugins = self.context.plugins.borrow();
-        plugins.adapters.get(&self.node.adapter).cloned().ok_or_else(|| NodeError::Adapter {
-            node: self.node.name.clone(),
-            source: PluginFailure::Trapped { plugin: self.node.adapter.clone(), what: "it is not loaded".into() },
-        })
-    }
-
-    /// The breaker counts what the transport felt, whatever the adapter made of it. A fault that the node answered is
-    /// an answer; a plugin that failed by itself says nothing about the node.
-    fn note(&mut self, error: Option<&AdapterError>) {
-        let now = Instant::now();
-        let metrics = &self.context.metrics;
-        PoolMetrics::add(if error.is_some() { &metrics.calls_failed } else { &metrics.calls_ok });
-        match (self.link.take_failure(), error) {
-            (Some(ExchangeFailure::Refused(_)), _) | (None, Some(AdapterError::Plugin(_))) => {}
-            (Some(_), _) => self.breaker.record(CallOutcome::Failure, now),
-            (None, Some(AdapterError::Fault(_)) | None) => self.breaker.record(CallOutcome::Success, now),
-        }
-    }
-
-    /// A node that has just been silent is asked again with less patience: two lost calls in a row make it stale, and
-    /// its users should know within 4 s, a poll interval of one second included.
-    pub(super) fn call_limit(&self) -> Duration {
-        let limit = self.context.config.call_timeout;
-        if self.health.failures == 0 { limit } else { limit * 2 / 5 }
-    }
-}
-
-/// The link of one call, which cannot outlast the call's deadline for bytes.
-struct CallLink {
-    link: Arc<Link>,
-    node: NodeId,
-    deadline: Instant,
-}
-
-impl Exchange for CallLink {
-    fn send<'a>(
-        &'a self,
-        request: ExchangeRequest,
-        deadline: Instant,
-    ) -> BoxFuture<'a, Result<ExchangeResponse, ExchangeFailure>> {
-        self.link.send(request, deadline.min(self.deadline))
-    }
-
-    fn node(&self) -> Option<&str> {
-        Some(self.node.as_str())
+        Ok(call.await?)
     }
 }
 
@@ -352,17 +284,19 @@ impl Hints {
     }
 }
 
-fn breaker(config: &PoolConfig) -> Breaker {
-    Breaker::new(BreakerSettings {
+fn breaker(context: &PoolContext, node: &NodeId) -> Breaker {
+    let config = &context.config;
+    let settings = BreakerSettings {
         failures_max: config.breaker_failures_max,
         cooldown: config.breaker_cooldown,
         cooldown_max: config.breaker_cooldown,
-    })
+    };
+    Breaker::new(settings).with_jitter(context.jitter(node))
 }
 
-async fn next_piece(stream: &mut Option<NodeStream>) -> Option<Bytes> {
+async fn next_piece(stream: &mut Option<HintStream>) -> Option<Bytes> {
     match stream {
-        Some(stream) => stream.next().await,
+        Some(stream) => stream.pieces.next().await,
         None => std::future::pending().await,
     }
 }

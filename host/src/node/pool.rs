@@ -5,16 +5,25 @@ use crate::model::{
 use crate::node::error::NodeError;
 use crate::node::keeper::{CHANGES_MAX, Keeper, PoolChange, Reconfigure};
 use crate::node::owner::Request;
+use crate::node::patience::Patience;
 use crate::plugin::PluginSet;
+use crate::resilience::Jitter;
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+/// Hint streams open at once. The other nodes are polled.
+const HINT_STREAMS_MAX: usize = 1_024;
+/// One in so many calls of adapters is kept for reading hints, so that neither waits for the other.
+const HINT_READS_SHARE: usize = 8;
 
 /// The nodes of a pool, replaced whole.
 pub(super) type Nodes = ArcSwap<BTreeMap<NodeId, NodeHandle>>;
@@ -25,6 +34,8 @@ pub struct Pool {
     nodes: Arc<Nodes>,
     changes: mpsc::Sender<Reconfigure>,
     metrics: Arc<PoolMetrics>,
+    calls: Arc<Semaphore>,
+    calls_max: usize,
 }
 
 /// What a pool is made of.
@@ -33,12 +44,16 @@ pub struct PoolParts {
     pub nodes: Vec<NodeConfig>,
     /// `[pool]`
     pub config: PoolConfig,
-    /// Calls to nodes under way over all owners. One that does not get its turn in time counts as nothing.
+    /// Calls of adapters under way over all owners, an eighth of them for reading hints. One that does not get its turn
+    /// in time counts as nothing. Nodes that did not answer last time share half of the places.
     pub calls_max: usize,
     /// The adapters that serve now.
     pub plugins: watch::Receiver<Arc<PluginSet>>,
     /// Where owners tell of changes. While it is full they wait.
     pub events: mpsc::Sender<Event>,
+    /// What spreads retries and trials in time, so that nodes that went together do not come back together. The same
+    /// seed spreads them in the same way.
+    pub seed: u64,
     /// Ends every owner: the call under way is cut, and none begins after.
     pub stop: CancellationToken,
 }
@@ -48,13 +63,28 @@ pub(super) struct PoolContext {
     pub(super) config: PoolConfig,
     pub(super) plugins: watch::Receiver<Arc<PluginSet>>,
     pub(super) events: mpsc::Sender<Event>,
+    /// Places of calls under way.
     pub(super) calls: Arc<Semaphore>,
+    /// How many of those are for nodes that are not known to answer.
+    pub(super) suspects: Arc<Semaphore>,
+    /// Places of adapters that read hints, which is done without the node.
+    pub(super) hint_reads: Arc<Semaphore>,
+    /// Places of open hint streams.
+    pub(super) hint_streams: Arc<Semaphore>,
     pub(super) metrics: Arc<PoolMetrics>,
     pub(super) stop: CancellationToken,
+    seed: u64,
     revisions: AtomicU64,
 }
 
 impl PoolContext {
+    /// A row of random numbers of that node's own.
+    pub(super) fn jitter(&self, node: &NodeId) -> Jitter {
+        let mut hasher = DefaultHasher::new();
+        node.as_str().hash(&mut hasher);
+        Jitter::new(self.seed ^ hasher.finish())
+    }
+
     /// The next revision of any node's status. One row of numbers for the whole pool: a name that comes back never
     /// shows one that it had before.
     pub(super) fn revision(&self) -> u64 {
@@ -87,22 +117,30 @@ impl Pool {
     /// The owners end when `stop` is cancelled, at once.
     #[must_use]
     pub fn start(parts: PoolParts, tracker: &TaskTracker) -> Self {
-        let PoolParts { nodes, config, calls_max, plugins, events, stop } = parts;
+        let PoolParts { nodes, config, calls_max, plugins, events, seed, stop } = parts;
+        let places = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
+        let hint_reads = (calls_max / HINT_READS_SHARE).max(1);
+        let calls = calls_max.saturating_sub(hint_reads).max(1);
         let metrics = Arc::new(PoolMetrics::default());
         let context = Arc::new(PoolContext {
             config,
             plugins,
             events,
-            calls: Arc::new(Semaphore::new(calls_max)),
+            calls: places(calls),
+            suspects: places(calls.div_ceil(2)),
+            hint_reads: places(hint_reads),
+            hint_streams: places(HINT_STREAMS_MAX),
             metrics: Arc::clone(&metrics),
             stop,
+            seed,
             revisions: AtomicU64::new(0),
         });
         let shown = Arc::new(Nodes::default());
         let (changes, inbox) = mpsc::channel(CHANGES_MAX);
+        let (calls, calls_max) = (Arc::clone(&context.calls), context.calls.available_permits());
         let keeper = Keeper::start(nodes, context, Arc::clone(&shown), tracker.clone());
         tracker.spawn(keeper.run(inbox));
-        Self { nodes: shown, changes, metrics }
+        Self { nodes: shown, changes, metrics, calls, calls_max }
     }
 
     /// Makes `nodes` the nodes of this pool and tells what that changed. Changes are made one after the other; this
@@ -141,6 +179,12 @@ impl Pool {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeHandle> {
         self.nodes.load().values().cloned().collect()
+    }
+
+    /// Calls of adapters under way now, reading hints aside.
+    #[must_use]
+    pub fn calls_under_way(&self) -> usize {
+        self.calls_max.saturating_sub(self.calls.available_permits())
     }
 
     /// The counters.
@@ -183,31 +227,39 @@ impl NodeHandle {
         Arc::clone(&self.0.status.borrow())
     }
 
-    /// Gives an order and waits until its process settles or `command.wait` has passed.
+    /// Gives an order and waits until its process settles or `command.wait` has passed since this was called.
     ///
     /// # Errors
     /// Any [`NodeError`] but `UnknownNode`.
     ///
     /// # Cancel safety
-    /// Once this has been polled the order is in the node's queue and is carried out even if the future is dropped.
-    pub async fn command(&self, command: Command) -> Result<CommandReport, NodeError> {
+    /// An order that was sent is carried out even if the future is dropped; one that was not sent by then is not sent.
+    pub async fn command(&self, command: Command, patience: Patience) -> Result<CommandReport, NodeError> {
         let (reply, report) = oneshot::channel();
-        self.enqueue(Request::Command { command, reply })?;
+        let patience = Patience { left: patience.left.child_token(), ..patience };
+        let _here = patience.left.clone().drop_guard();
+        self.enqueue(Request::Command { command, patience, asked: Instant::now(), reply })?;
         report.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
     /// Reads a piece of a log.
     ///
     /// # Errors
-    /// Any [`NodeError`] but `UnknownNode` and `ProcessBusy`.
+    /// Any [`NodeError`] but `UnknownNode`, `ProcessBusy` and `OutcomeUnknown`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the read, and closes its connection if it was under way.
     pub async fn read_log(
         &self,
         process: ProcessId,
         channel: LogChannel,
         range: LogRange,
+        patience: Patience,
     ) -> Result<LogSlice, NodeError> {
         let (reply, slice) = oneshot::channel();
-        self.enqueue(Request::ReadLog { process, channel, range, reply })?;
+        let patience = Patience { left: patience.left.child_token(), ..patience };
+        let _here = patience.left.clone().drop_guard();
+        self.enqueue(Request::ReadLog { process, channel, range, patience, reply })?;
         slice.await.unwrap_or_else(|_| Err(self.gone()))
     }
 

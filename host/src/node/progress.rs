@@ -68,6 +68,11 @@ impl Progress {
         *self = Self { phase: Phase::Start, before: Look::of(before) };
     }
 
+    /// True once the process is not as it was when the order was sent.
+    pub(super) fn has_moved(&self, seen: &Process) -> bool {
+        Look::of(seen) != self.before
+    }
+
     /// Gives the order up: whatever the process does, nothing more is sent.
     pub(super) fn abandon(&mut self) {
         self.phase = Phase::Start;

@@ -62,7 +62,10 @@ pub(super) fn info(info: wit::AdapterInfo) -> Result<(AdapterInfo, bool), String
 }
 
 pub(super) fn observation(snapshot: wit::Snapshot) -> Result<Observation, Refused> {
+    // What an adapter leaves out it says in the member `skipped`; nothing is cut in silence.
+    let skipped = snapshot.extra.iter().find(|(key, _)| key == "skipped").and_then(|(_, count)| count.parse().ok());
     Ok(Observation {
+        skipped: skipped.unwrap_or(0),
         version: cut(snapshot.version, TITLE_BYTES_MAX),
         identification: cut(snapshot.identification, TITLE_BYTES_MAX),
         processes: processes(snapshot.processes)?,

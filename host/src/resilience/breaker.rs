@@ -1,3 +1,4 @@
+use crate::resilience::Jitter;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -19,6 +20,7 @@ pub struct BreakerSettings {
 pub struct Breaker {
     settings: BreakerSettings,
     state: State,
+    jitter: Option<Jitter>,
 }
 
 /// What a breaker says to one who wants to call.
@@ -64,7 +66,32 @@ impl Breaker {
     /// A closed breaker.
     #[must_use]
     pub const fn new(settings: BreakerSettings) -> Self {
-        Self { settings, state: State::Closed { failures: 0 } }
+        Self { settings, state: State::Closed { failures: 0 }, jitter: None }
+    }
+
+    /// The same, with cooldowns that are shorter by up to a fifth: many peers that went together do not come back
+    /// together.
+    #[must_use]
+    pub fn with_jitter(self, jitter: Jitter) -> Self {
+        Self { jitter: Some(jitter), ..self }
+    }
+
+    /// How long it still refuses, if it does. Asking changes nothing: no trial is taken.
+    #[must_use]
+    pub fn refusal(&self, now: Instant) -> Option<Duration> {
+        match self.state {
+            State::Closed { .. } => None,
+            State::Open { until: end, .. } | State::HalfOpen { lost_at: end, .. } => {
+                end.checked_duration_since(now).filter(|left| !left.is_zero())
+            }
+        }
+    }
+
+    /// Gives an admitted call back that told nothing about the peer. If it was the trial, the next call is it.
+    pub fn forgo(&mut self, now: Instant) {
+        if let State::HalfOpen { cooldown, .. } = self.state {
+            self.state = State::Open { until: now, cooldown };
+        }
     }
 
     /// True while every call is let through.
@@ -102,10 +129,11 @@ impl Breaker {
         };
     }
 
-    fn open(&self, now: Instant, previous: Option<Duration>) -> State {
+    fn open(&mut self, now: Instant, previous: Option<Duration>) -> State {
         let BreakerSettings { cooldown, cooldown_max, .. } = self.settings;
         let cooldown = previous.map_or(cooldown, |previous| previous.saturating_mul(2).min(cooldown_max.max(cooldown)));
-        State::Open { until: now + cooldown, cooldown }
+        let wait = self.jitter.as_mut().map_or(cooldown, |jitter| jitter.shorten(cooldown, 0.2));
+        State::Open { until: now + wait, cooldown }
     }
 }
 
@@ -204,6 +232,36 @@ mod tests {
         assert_eq!(breaker.admit(now + s(60)), Admit::Trial);
         breaker.record(CallOutcome::Failure, now + s(60));
         assert_eq!(breaker.admit(now + s(60)), Admit::Refuse { retry_after: s(60) });
+    }
+
+    #[test]
+    fn a_trial_that_told_nothing_is_given_back() {
+        let now = Instant::now();
+        let mut breaker = tripped(now);
+        assert_eq!((breaker.refusal(now + s(4)), breaker.refusal(now + s(5))), (Some(s(1)), None));
+        assert_eq!(breaker.refusal(now + s(5)), None, "asking took no trial");
+        assert_eq!(breaker.admit(now + s(5)), Admit::Trial);
+        assert_eq!(breaker.refusal(now + s(6)), Some(s(4)), "one trial at a time");
+        breaker.forgo(now + s(6));
+        assert_eq!(breaker.admit(now + s(6)), Admit::Trial);
+        breaker.record(CallOutcome::Failure, now + s(6));
+        assert_eq!(breaker.admit(now + s(6)), Admit::Refuse { retry_after: s(10) }, "the doubling went on");
+        breaker.forgo(now + s(7));
+        assert_eq!(breaker.admit(now + s(7)), Admit::Refuse { retry_after: s(9) }, "only a trial is given back");
+    }
+
+    #[test]
+    fn jitter_spreads_the_trials_of_those_that_failed_together() {
+        let now = Instant::now();
+        let waits: std::collections::BTreeSet<Duration> = (0..100)
+            .map(|seed| {
+                let mut breaker = Breaker::new(SETTINGS).with_jitter(Jitter::new(seed));
+                (0..3).for_each(|_| breaker.record(CallOutcome::Failure, now));
+                breaker.refusal(now).expect("open")
+            })
+            .collect();
+        assert!(waits.len() > 90, "{} different ones", waits.len());
+        assert!(waits.first() >= Some(&s(4)) && waits.last() <= Some(&s(5)), "{waits:?}");
     }
 
     #[derive(Debug, Clone, Copy)]

@@ -4,9 +4,11 @@
 //! Entry points: [`Breaker::admit`], [`Quarantine::admit`], [`Probation::record`].
 
 mod breaker;
+mod jitter;
 mod probation;
 mod quarantine;
 
 pub use breaker::{Admit, Breaker, BreakerSettings, CallOutcome};
+pub use jitter::Jitter;
 pub use probation::{Budget, Probation, Standing};
 pub use quarantine::{Quarantine, Reach};

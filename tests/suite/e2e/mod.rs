@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod bad_input;
+mod bulk;
 mod change_freeze;
 mod command_line;
 mod configuration;

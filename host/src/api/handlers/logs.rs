@@ -6,12 +6,14 @@ use crate::api::view;
 use crate::api::wire::{LogView, Problem};
 use crate::auth::Action;
 use crate::model::{LogChannel, LogRange, LogSlice};
+use crate::node::Patience;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use http::header::{ACCEPT, CONTENT_TYPE};
 use http::{HeaderMap, Uri};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 const TAIL_DEFAULT: u32 = 16 << 10;
 const BYTES_MAX: u64 = 1 << 20;
@@ -49,7 +51,8 @@ pub(in crate::api) async fn read(
     let (asked, (id, channel)) = checked(input, id.zip(known))?;
     edge.admit(&caller, Action::LogRead, "log.read", asked).await?;
     let handle = edge.pool.node(&node)?;
-    let slice = handle.read_log(id.clone(), channel, range).await?;
+    let patience = Patience::until(Instant::now() + edge.snapshot().config.server.request_timeout);
+    let slice = handle.read_log(id.clone(), channel, range, patience).await?;
     if wants_bytes(&headers) {
         return Ok(raw(slice));
     }

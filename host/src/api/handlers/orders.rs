@@ -2,12 +2,12 @@ use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::error::node_code;
 use crate::api::handlers::{checked, process_id};
-use crate::api::input::{Input, Segments, optional_json};
+use crate::api::input::{Asked, Input, Segments, optional_json};
 use crate::api::view;
 use crate::api::wire::{CommandRequest, CommandResult, Problem};
 use crate::auth::Action;
-use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome};
-use crate::node::NodeError;
+use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome, ProcessId};
+use crate::node::{NodeError, Patience};
 use crate::store::AuditOutcome;
 use crate::task::TaskKind;
 use axum::Json;
@@ -17,17 +17,18 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode, Uri};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long an answer waits for the process to settle, unless asked otherwise.
-const WAIT_DEFAULT_MS: u64 = 15_000;
-const WAIT_MAX_MS: u64 = 60_000;
+pub(super) const WAIT_DEFAULT_MS: u64 = 15_000;
+pub(super) const WAIT_MAX_MS: u64 = 60_000;
 /// Bytes of the reason for an override.
 const OVERRIDE_BYTES_MAX: usize = 256;
 /// What the audit calls an override that was asked for and admitted.
 const OVERRIDE: &str = "change.override";
 
 /// What every order is given, in the order in which axum takes it apart.
-type Asked = (State<Arc<Edge>>, Extension<Caller>, Extension<Facts>, Segments<(String, String)>, Uri, HeaderMap);
+type Parts = (State<Arc<Edge>>, Extension<Caller>, Extension<Facts>, Segments<(String, String)>, Uri, HeaderMap);
 
 /// The handler of one operation. They differ in their address and in what they say of themselves.
 macro_rules! order {
@@ -41,7 +42,7 @@ macro_rules! order {
                 (status = 202, body = CommandResult, description = "Still on its way"),
                 (status = "4XX", body = Problem, content_type = "application/problem+json"),
                 (status = "5XX", body = Problem, content_type = "application/problem+json")))]
-        pub(in crate::api) async fn $name(asked: Asked, body: Body) -> Result<Response, ApiError> {
+        pub(in crate::api) async fn $name(asked: Parts, body: Body) -> Result<Response, ApiError> {
             carry_out($operation, asked, body).await
         }
     };
@@ -83,9 +84,8 @@ order! {
     unmonitor, "/api/v1/nodes/{node}/processes/{process}/unmonitor", Operation::Unmonitor
 }
 
-async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Response, ApiError> {
+async fn carry_out(operation: Operation, asked: Parts, body: Body) -> Result<Response, ApiError> {
     let (State(edge), Extension(caller), Extension(facts), Segments((node, process)), uri, headers) = asked;
-    let name = format!("process.{operation}");
     let mut input = Input::new(&uri);
     input.path("node", &node);
     let id = process_id(&mut input, &process);
@@ -101,35 +101,72 @@ async fn carry_out(operation: Operation, asked: Asked, body: Body) -> Result<Res
         note_override(&mut input, reason);
     }
     let (asked, id) = checked(input, id)?;
-    let target = format!("{node}/{id}");
-    if let Err(error) = edge.admit(&caller, Action::ProcessControl, &name, asked).await {
-        edge.record(&caller, &facts, &name, &target, AuditOutcome::Refused, error.code()).await?;
-        return Err(error);
-    }
-    let handle = edge.pool.node(&node)?;
-    if let Some(reason) = &wish.r#override {
-        // Whether it was needed is known to the validators alone; that it was asked for, and why, is on the record.
-        edge.record(&caller, &facts, OVERRIDE, &target, AuditOutcome::Done, reason).await?;
-    }
-    // The intent is durable before the node hears of it, so that no order goes out that the audit does not know.
-    edge.record(&caller, &facts, &name, &target, AuditOutcome::Intended, "").await?;
-    let command =
-        Command { operation, process: id, wait: Duration::from_millis(wait_ms), request_id: facts.request_id.clone() };
-    // On a task of its own: when the caller leaves, its order is still finished and its outcome still written down.
-    let task = Arc::clone(&edge);
-    let (done, report) = tokio::sync::oneshot::channel();
-    edge.tasks.group(TaskKind::Request).named("order", async move {
-        let result = handle.command(command).await;
-        let (outcome, reason) = verdict(&result);
-        let audited = task.record(&caller, &facts, &name, &target, outcome, reason).await;
-        drop(done.send(audited.and(result.map_err(ApiError::Node)))); // the caller may have left
-    });
-    let report = report.await.map_err(|_| ApiError::ShuttingDown)??;
+    let wish = Wish {
+        operation,
+        node,
+        process: id,
+        wait: Duration::from_millis(wait_ms),
+        reason: wish.r#override,
+        patience: Patience::until(Instant::now() + server.request_timeout),
+    };
+    let report = give(&edge, &caller, &facts, asked, wish).await?;
     let status = if report.outcome == Outcome::InProgress { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(view::command(&report))).into_response())
 }
 
-fn note_override(input: &mut Input, reason: &str) {
+/// One order that somebody wants carried out.
+pub(super) struct Wish {
+    pub(super) operation: Operation,
+    pub(super) node: String,
+    pub(super) process: ProcessId,
+    /// How long the answer waits for the process to settle.
+    pub(super) wait: Duration,
+    /// Why it has to be done in spite of a validator.
+    pub(super) reason: Option<String>,
+    pub(super) patience: Patience,
+}
+
+/// Asks everybody who has a say, gives the order, and writes down what became of it.
+///
+/// # Cancel safety
+/// Dropped before the order was sent, it is not sent. Dropped later, the order goes on. Either is on the record.
+pub(super) async fn give(
+    edge: &Arc<Edge>,
+    caller: &Caller,
+    facts: &Facts,
+    asked: Asked,
+    wish: Wish,
+) -> Result<CommandReport, ApiError> {
+    let Wish { operation, node, process, wait, reason, patience } = wish;
+    let name = format!("process.{operation}");
+    let target = format!("{node}/{process}");
+    if let Err(error) = edge.admit(caller, Action::ProcessControl, &name, asked).await {
+        edge.record(caller, facts, &name, &target, AuditOutcome::Refused, error.code()).await?;
+        return Err(error);
+    }
+    let handle = edge.pool.node(&node)?;
+    if let Some(reason) = &reason {
+        // Whether it was needed is known to the validators alone; that it was asked for, and why, is on the record.
+        edge.record(caller, facts, OVERRIDE, &target, AuditOutcome::Done, reason).await?;
+    }
+    // The intent is durable before the node hears of it, so that no order goes out that the audit does not know.
+    edge.record(caller, facts, &name, &target, AuditOutcome::Intended, "").await?;
+    let command = Command { operation, process, wait, request_id: facts.request_id.clone() };
+    // On a task of its own: when the caller leaves, an order that was sent is still finished, and what became of it is
+    // written down in any case.
+    let _here = patience.left.clone().drop_guard();
+    let (task, caller, facts) = (Arc::clone(edge), caller.clone(), facts.clone());
+    let (done, report) = tokio::sync::oneshot::channel();
+    edge.tasks.group(TaskKind::Request).named("order", async move {
+        let result = handle.command(command, patience).await;
+        let (outcome, reason) = verdict(&result);
+        let audited = task.record(&caller, &facts, &name, &target, outcome, reason).await;
+        drop(done.send(audited.and(result.map_err(ApiError::Node)))); // the caller may have left
+    });
+    report.await.map_err(|_| ApiError::ShuttingDown)?
+}
+
+pub(super) fn note_override(input: &mut Input, reason: &str) {
     input.body("override", reason);
     if reason.trim().is_empty() || reason.len() > OVERRIDE_BYTES_MAX {
         let message = format!("a reason of 1 to {OVERRIDE_BYTES_MAX} bytes was expected");
@@ -152,7 +189,7 @@ fn verdict(result: &Result<CommandReport, NodeError>) -> (AuditOutcome, &'static
 }
 
 fn is_lost(error: &NodeError) -> bool {
-    matches!(error, NodeError::Gone { .. } | NodeError::Adapter { .. })
+    matches!(error, NodeError::Gone { .. } | NodeError::Adapter { .. } | NodeError::OutcomeUnknown { .. })
         || matches!(error, NodeError::Removed { was_sent, .. } | NodeError::Replaced { was_sent, .. } if *was_sent)
         || matches!(error, NodeError::Answered { fault, .. } if fault.kind == FaultKind::Timeout)
 }

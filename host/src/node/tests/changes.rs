@@ -175,6 +175,7 @@ impl Rig {
             calls_max: 3,
             plugins: seen,
             events: sender,
+            seed: 7,
             stop: stop.clone(),
         };
         let pool = Pool::start(parts, &tracker);
@@ -224,7 +225,7 @@ impl Rig {
     async fn apply_both(&mut self, one: Wishes, two: Wishes) -> Result<(), TestCaseError> {
         let (pool, watched) = (self.pool.clone(), CancellationToken::new());
         let ends = watched.clone();
-        let watcher = tokio::spawn(async move {
+        let watcher = TaskTracker::new().spawn(async move {
             let mut seen = BTreeSet::new();
             while !ends.is_cancelled() {
                 seen.insert(names_of(&pool));
@@ -239,7 +240,7 @@ impl Rig {
         });
         let ask = |wishes: &Wishes| {
             let (pool, nodes) = (self.pool.clone(), configs(wishes));
-            tokio::spawn(async move { pool.apply(nodes).await })
+            TaskTracker::new().spawn(async move { pool.apply(nodes).await })
         };
         let (first, second) = (ask(&one), ask(&two));
         let (first, second) = (first.await.expect("made"), second.await.expect("made"));
@@ -286,7 +287,7 @@ impl Rig {
         };
         let id = ProcessId::reported("g", &process.to_string());
         let command = Command { process: id, ..super::command(Operation::Stop, Duration::ZERO) };
-        let answer = timeout(Duration::from_secs(20), handle.command(command)).await;
+        let answer = timeout(Duration::from_secs(20), handle.command(command, super::patience())).await;
         prop_assert!(answer.is_ok(), "an order without an answer");
         self.remember();
         Ok(())
@@ -395,7 +396,9 @@ async fn a_removed_node_lets_go_at_once_and_answers_everybody() {
     let node = rig.pool.node("a").expect("there");
     let asked = |process: &str| {
         let (node, process) = (node.clone(), ProcessId::reported("g", process));
-        tokio::spawn(async move { node.command(Command { process, ..stop(Duration::from_secs(15)) }).await })
+        TaskTracker::new().spawn(async move {
+            node.command(Command { process, ..stop(Duration::from_secs(15)) }, super::patience()).await
+        })
     };
     let (under_way, waiting) = (asked("0"), asked("1"));
     sleep(Duration::from_millis(50)).await;
@@ -407,7 +410,7 @@ async fn a_removed_node_lets_go_at_once_and_answers_everybody() {
     let (under_way, waiting) = (under_way.await.expect("ran"), waiting.await.expect("ran"));
     assert!(matches!(under_way, Err(NodeError::Removed { .. })), "{under_way:?}");
     assert!(matches!(waiting, Err(NodeError::Removed { was_sent: false, .. })), "{waiting:?}");
-    let late = node.command(stop(Duration::ZERO)).await;
+    let late = node.command(stop(Duration::ZERO), super::patience()).await;
     assert!(matches!(late, Err(NodeError::Removed { was_sent: false, .. })), "{late:?}");
     rig.scripts[0].change(|state| assert_eq!(state.under_way, 0));
     rig.end().await.expect("nothing is left");
@@ -419,7 +422,8 @@ async fn a_node_that_stays_as_it_is_does_not_notice_the_change_of_others() {
     live(&rig).await;
     rig.scripts[1].change(|state| state.delay = Duration::from_millis(700));
     let node = rig.pool.node("b").expect("there");
-    let order = tokio::spawn(async move { node.command(stop(Duration::from_secs(15))).await });
+    let order =
+        TaskTracker::new().spawn(async move { node.command(stop(Duration::from_secs(15)), super::patience()).await });
     sleep(Duration::from_millis(100)).await;
     let mut begun = 0;
     rig.scripts[1].change(|state| begun = state.begun);
@@ -435,7 +439,7 @@ async fn another_environment_or_password_cuts_no_restart_in_two_and_another_addr
     let restart = |rig: &Rig| {
         let node = rig.pool.node("a").expect("there");
         let command = Command { operation: Operation::Restart, ..stop(Duration::from_secs(15)) };
-        tokio::spawn(async move { node.command(command).await })
+        TaskTracker::new().spawn(async move { node.command(command, super::patience()).await })
     };
     for (wish, is_same_supervisor) in [
         (Wish { supervisor: 0, environment: 1, password: 0 }, true),

@@ -1,13 +1,15 @@
 //! The owner against a scripted supervisor, with the clock held still.
 
+mod bounds;
 mod changes;
+mod peer;
 mod script;
 
 use crate::model::{
     Command, CommandReport, Event, EventBody, LogChannel, LogRange, NodeState, Operation, Outcome, Process, ProcessId,
     ProcessState,
 };
-use crate::node::{NodeError, NodeHandle, Pool, PoolParts};
+use crate::node::{NodeError, NodeHandle, Patience, Pool, PoolParts};
 use crate::plugin::{Adapter, PluginSet};
 use script::{Script, node, process, settings};
 use std::collections::BTreeMap;
@@ -50,6 +52,7 @@ impl Rig {
             calls_max: 8,
             plugins: seen,
             events: sender,
+            seed: 7,
             stop: stop.clone(),
         };
         let pool = Pool::start(parts, &tracker);
@@ -71,7 +74,7 @@ impl Rig {
     }
 
     async fn order(&self, operation: Operation, wait: Duration) -> Result<CommandReport, NodeError> {
-        self.node.command(command(operation, wait)).await
+        self.node.command(command(operation, wait), patience()).await
     }
 
     /// Waits until the process runs and nothing is under way, in virtual time.
@@ -83,6 +86,11 @@ impl Rig {
         };
         timeout(Duration::from_secs(60), seen).await.unwrap_or_else(|_| panic!("sent {:?}", self.script.sent()));
     }
+}
+
+/// A caller that has time.
+fn patience() -> Patience {
+    Patience::until(Instant::now() + Duration::from_secs(60))
 }
 
 fn command(operation: Operation, wait: Duration) -> Command {
@@ -145,7 +153,12 @@ async fn what_the_adapter_does_not_list_is_refused_before_anything_is_sent() {
         let refused = rig.order(operation, Duration::from_secs(1)).await;
         assert!(matches!(refused, Err(NodeError::Unsupported { .. })), "{refused:?}");
     }
-    let log = rig.node.read_log(ProcessId::reported("g", "p"), LogChannel::Stdout, LogRange::Tail { bytes_max: 1 });
+    let log = rig.node.read_log(
+        ProcessId::reported("g", "p"),
+        LogChannel::Stdout,
+        LogRange::Tail { bytes_max: 1 },
+        patience(),
+    );
     assert!(matches!(log.await, Err(NodeError::Unsupported { .. })));
     assert_eq!(rig.script.sent(), []);
     let rig = Rig::start_with(vec![process("p", ProcessState::Running)], &[Operation::Stop]).await;
@@ -255,4 +268,43 @@ async fn each_change_is_told_once_and_nothing_else() {
         }
     }
     assert_eq!(told, ["live-poll", "None->Some(7)", "Some(7)->Some(8)"]);
+}
+
+/// Two hundred nodes, half of them dead: every one that lives is refreshed within its interval all the while. The dead
+/// hold a place for as long as a call may last, again and again, and there are far fewer places than dead nodes.
+#[tokio::test(start_paused = true)]
+async fn p05_a_hundred_dead_nodes_keep_no_live_one_from_being_refreshed() {
+    let (live, dead) = (Script::new(vec![], &[]), Script::new(vec![], &[]));
+    live.change(|state| state.delay = Duration::from_millis(5));
+    dead.change(|state| state.is_silent = true);
+    let adapters: BTreeMap<String, Arc<dyn Adapter>> =
+        BTreeMap::from([("live".to_owned(), live as Arc<dyn Adapter>), ("dead".to_owned(), dead as Arc<dyn Adapter>)]);
+    let (_plugins, seen) = watch::channel(Arc::new(PluginSet { adapters, ..PluginSet::default() }));
+    let (events, _told) = mpsc::channel(10_000);
+    let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
+    let name =
+        |n: usize| if n.is_multiple_of(2) { ("live", format!("live-{n}")) } else { ("dead", format!("dead-{n}")) };
+    let nodes = (0..200).map(|n| node(&name(n).1, name(n).0)).collect();
+    let parts =
+        PoolParts { nodes, config: settings(), calls_max: 16, plugins: seen, events, seed: 7, stop: stop.clone() };
+    let pool = Pool::start(parts, &tracker);
+    // The first round asks the dead as well as anybody: until it is over, nobody knows them.
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    let mut seen: BTreeMap<String, (u64, Instant)> = BTreeMap::new();
+    let mut longest = Duration::ZERO;
+    for _ in 0..1_500 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        for node in pool.nodes().iter().filter(|node| node.id().as_str().starts_with("live")) {
+            let status = node.status();
+            assert_eq!(status.state, NodeState::LivePoll, "{}", status.id);
+            let (revision, at) = seen.entry(status.id.to_string()).or_insert((status.revision, Instant::now()));
+            longest = longest.max(at.elapsed());
+            if *revision != status.revision {
+                (*revision, *at) = (status.revision, Instant::now());
+            }
+        }
+    }
+    assert_eq!(seen.len(), 100);
+    assert!(longest <= settings().poll_interval + Duration::from_millis(60), "one waited for {longest:?}");
+    stop.cancel();
 }

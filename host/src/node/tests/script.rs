@@ -34,7 +34,12 @@ pub(super) struct Scripted {
 
 impl Script {
     pub(super) fn new(processes: Vec<Process>, operations: &[Operation]) -> Arc<Self> {
-        let info = AdapterInfo { kind: "script".into(), operations: operations.to_vec(), log_channels: vec![], wakes_at_bytes: false };
+        let info = AdapterInfo {
+            kind: "script".into(),
+            operations: operations.to_vec(),
+            log_channels: vec![],
+            wakes_at_bytes: false,
+        };
         Arc::new(Self {
             info: Arc::new(info),
             state: Mutex::new(Scripted {
@@ -159,6 +164,7 @@ impl Adapter for Script {
             version: "1".into(),
             identification: "script".into(),
             processes: state.processes.values().chain(&state.extra).cloned().collect(),
+            skipped: 0,
         }))
     }
 
