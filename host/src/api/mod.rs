@@ -7,6 +7,7 @@ mod documents;
 mod edge;
 mod error;
 mod feed;
+mod feed_metrics;
 mod handlers;
 mod input;
 mod judge;

@@ -52,7 +52,8 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(sessions::logout))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
-        .routes(routes!(feed::open));
+        .routes(routes!(feed::open))
+        .routes(routes!(feed::events));
     let open = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::login))
         .routes(routes!(sessions::setup))

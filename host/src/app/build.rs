@@ -23,6 +23,9 @@ const RELAY_EVENTS_MAX: usize = 4_096;
 /// Events about plugins on their way to the feed. A full channel makes swaps wait.
 const PLUGIN_EVENTS_MAX: usize = 64;
 
+/// Those who wait until connections whose credential ended are closed. Further ones wait for them.
+const REVOCATIONS_MAX: usize = 64;
+
 /// Runs a host on `listener` until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
 ///
 /// Plugins are compiled by `compiler`. Requests are taken before the first node is connected. A host without accounts prints a setup token to standard
@@ -92,7 +95,9 @@ impl Running {
         let key = store.artefact_key().await.map_err(unsealed).ok();
         let toolchain =
             Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|e| RunError::Plugins(vec![e]))?;
+        let (revoked, revocations) = mpsc::channel(REVOCATIONS_MAX);
         let auth = Auth::new(AuthParts {
+            revoked,
             store,
             passwords: Arc::clone(&passwords),
             keys: Arc::<Keys>::clone(&keys),
@@ -124,12 +129,13 @@ impl Running {
         };
         let platform = Platform::start(parts, &owners).await.map_err(RunError::Plugins)?;
         warn_of_logins_that_cannot_come_back(config, &plugins.borrow());
-        let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
+        let hub = feed(config, &connections, &stop);
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
         let calls_max = config.plugins.adapter_limits.calls_max;
         let pool =
             Pool::start(&config.nodes, &config.pool, calls_max, plugins.clone(), events, &owners, stop_owners.clone())?;
         owners.spawn(relay::run(relayed, swapped, hub.clone()));
+        owners.spawn(relay::revoke(revocations, hub.clone(), stop_owners.clone()));
         owners.spawn(reload::run(reloads, config.clone(), platform.clone(), roles_granted, stop_owners.clone()));
         let edge = Arc::new(Edge {
             pool,
@@ -149,6 +155,8 @@ impl Running {
         }
         let (upkeep, ended) = (edge.auth.clone(), stop.clone());
         connections.spawn(async move { upkeep.run_upkeep(ended).await });
+        let (watch, ended) = (edge.auth.clone(), stop.clone());
+        connections.spawn(async move { watch.run_watch(ended).await });
         let router = api::router(Arc::clone(&edge));
         let (server, tracker) = (config.server.clone(), connections.clone());
         tracing::info!(nodes = config.nodes.len(), "serving");
@@ -170,6 +178,17 @@ impl Running {
         shutdown.stage("store", close).await;
         shutdown.ended()
     }
+}
+
+/// The hub with a shard for each core. Closing its clients may take half of a shutdown's time, less their last second.
+fn feed(config: &Config, tracker: &TaskTracker, stop: &CancellationToken) -> Hub {
+    let farewell = HubLimits::default().farewell;
+    let drain_max = (config.server.shutdown_timeout / 2).saturating_sub(farewell);
+    let clients_max = config.server.feed_clients_max;
+    let hub = Hub::new(HubLimits { clients_max, drain_max, ..HubLimits::default() });
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    hub.serve(cores, tracker, stop);
+    hub
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.

@@ -6,6 +6,7 @@
 mod command;
 mod event;
 mod fault;
+mod grant;
 mod ids;
 mod log;
 mod node;
@@ -17,6 +18,7 @@ mod secret;
 pub use command::{Command, CommandReport, Operation, Outcome};
 pub use event::{Event, EventBody};
 pub use fault::{AdapterFault, Fault, FaultKind};
+pub use grant::{Grant, GrantEnd};
 pub use ids::{NameError, NodeId, ProcessId};
 pub use log::{LogChannel, LogRange, LogSlice};
 pub use node::{AdapterInfo, NodeState, NodeStatus, Observation, ObservedProcess};

@@ -46,6 +46,13 @@ pub(super) enum Change {
     },
 }
 
+impl Change {
+    /// Whether it changes who has an account and what it may do.
+    pub(super) const fn is_of_accounts(&self) -> bool {
+        matches!(self, Self::CreateAccount { .. } | Self::SetDisabled { .. })
+    }
+}
+
 /// Each caller's own answer: how many records its change touched, or why it was not made.
 pub(super) type Results = Vec<Result<u64, StoreError>>;
 

@@ -1,6 +1,7 @@
 use crate::store::StoreError;
 use arc_swap::ArcSwapOption;
 use redb::ReadTransaction;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,11 +18,22 @@ pub(super) struct Snapshots {
     /// How often the file was opened again.
     reopened: Mutex<u64>,
     changed: Condvar,
+    /// Goes up with each commit that changed accounts.
+    account_changes: AtomicU64,
 }
 
 impl Snapshots {
     pub(super) fn publish(&self, snapshot: ReadTransaction) {
         self.current.store(Some(Arc::new(snapshot)));
+    }
+
+    /// Tells that the state that was published has other accounts.
+    pub(super) fn note_account_change(&self) {
+        self.account_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn account_changes(&self) -> u64 {
+        self.account_changes.load(Ordering::Acquire)
     }
 
     /// Publishes what there is after the file was opened again, nothing if it could not be.
