@@ -162,11 +162,15 @@ impl Inner {
     }
 
     async fn tell(&self) {
-        let (done, applied) = oneshot::channel();
-        let Ok(place) = self.revoked.reserve().await else { return };
-        self.watches.is_untold.store(false, Ordering::Release);
-        place.send(done);
-        if timeout(APPLIED_MAX, applied).await.is_err() {
+        let telling = async {
+            let (done, applied) = oneshot::channel();
+            // While the host ends nobody listens any more, and the connections are closed all the same.
+            let Ok(place) = self.revoked.reserve().await else { return };
+            self.watches.is_untold.store(false, Ordering::Release);
+            place.send(done);
+            let _ = applied.await;
+        };
+        if timeout(APPLIED_MAX, telling).await.is_err() {
             tracing::warn!("connections whose credential has ended were not all closed within {APPLIED_MAX:?}");
         }
     }

@@ -320,15 +320,14 @@ mod tests {
         let hub = Hub::new(HubLimits::default());
         let (mut shard, mut ends) = shard_of(&hub, clients);
         let (_, last) = ends.last_mut().unwrap();
-        let mut seen = Vec::new();
-        last.read_buf(&mut seen).await.unwrap();
+        let mut seen = vec![0; 4_096];
+        last.read(&mut seen).await.unwrap();
         publish(&hub);
         ends.drain(..leaving).for_each(drop);
         let (_, last) = ends.last_mut().unwrap();
         for turn in 1.. {
             let is_busy = shard.turn(Instant::now());
-            seen.clear();
-            let read = tokio::time::timeout(Duration::from_millis(1), last.read_buf(&mut seen)).await;
+            let read = tokio::time::timeout(Duration::from_millis(1), last.read(&mut seen)).await;
             if read.is_ok_and(|read| read.unwrap() > 0) {
                 while shard.turn(Instant::now()) {}
                 assert_eq!(hub.figures().clients, clients - leaving, "all who left are gone in the end");

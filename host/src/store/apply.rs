@@ -49,7 +49,16 @@ pub(super) enum Change {
 impl Change {
     /// Whether it changes who has an account and what it may do.
     pub(super) const fn is_of_accounts(&self) -> bool {
-        matches!(self, Self::CreateAccount { .. } | Self::SetDisabled { .. })
+        match self {
+            Self::CreateAccount { .. } | Self::SetDisabled { .. } => true,
+            Self::PutSession { .. }
+            | Self::DeleteSession { .. }
+            | Self::TouchSession { .. }
+            | Self::PurgeSessions { .. }
+            | Self::Key(_)
+            | Self::PutGenerations { .. }
+            | Self::MakeArtefactKey { .. } => false,
+        }
     }
 }
 
