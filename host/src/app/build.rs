@@ -90,11 +90,7 @@ impl Running {
         let keys = Arc::new(Keys::new(store.clone()));
         let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
         let log = Arc::new(StoredGenerations(store.clone()));
-        // Without the key a start is slow, and not wrong.
-        let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
-        let key = store.artefact_key().await.map_err(unsealed).ok();
-        let toolchain =
-            Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|e| RunError::Plugins(vec![e]))?;
+        let toolchain = toolchain(config, compiler, &store).await?;
         let (revoked, revocations) = mpsc::channel(REVOCATIONS_MAX);
         let auth = Auth::new(AuthParts {
             revoked,
@@ -129,7 +125,7 @@ impl Running {
         };
         let platform = Platform::start(parts, &owners).await.map_err(RunError::Plugins)?;
         warn_of_logins_that_cannot_come_back(config, &plugins.borrow());
-        let hub = feed(config, &connections, &stop);
+        let hub = feed(config);
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
         let calls_max = config.plugins.adapter_limits.calls_max;
         let pool =
@@ -153,14 +149,8 @@ impl Running {
         if let Some(token) = edge.auth.begin_setup()? {
             offer_setup(&listener, &token);
         }
-        let (upkeep, ended) = (edge.auth.clone(), stop.clone());
-        connections.spawn(async move { upkeep.run_upkeep(ended).await });
-        let (watch, ended) = (edge.auth.clone(), stop.clone());
-        connections.spawn(async move { watch.run_watch(ended).await });
-        let router = api::router(Arc::clone(&edge));
-        let (server, tracker) = (config.server.clone(), connections.clone());
         tracing::info!(nodes = config.nodes.len(), "serving");
-        connections.spawn(async move { api::serve(listener, router, &server, &tracker, stop).await });
+        serve(&edge, listener, stop);
         Ok(Self { connections, owners, stop_owners })
     }
 
@@ -180,15 +170,32 @@ impl Running {
     }
 }
 
-/// The hub with a shard for each core. Closing its clients may take half of a shutdown's time, less their last second.
-fn feed(config: &Config, tracker: &TaskTracker, stop: &CancellationToken) -> Hub {
+async fn toolchain(config: &Config, compiler: Compiler, store: &Store) -> Result<Toolchain, RunError> {
+    // Without the key a start is slow, and not wrong.
+    let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
+    let key = store.artefact_key().await.map_err(unsealed).ok();
+    Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|error| RunError::Plugins(vec![error]))
+}
+
+/// Closing the feed's clients may take half of a shutdown's time, less their last second.
+fn feed(config: &Config) -> Hub {
     let farewell = HubLimits::default().farewell;
     let drain_max = (config.server.shutdown_timeout / 2).saturating_sub(farewell);
-    let clients_max = config.server.feed_clients_max;
-    let hub = Hub::new(HubLimits { clients_max, drain_max, ..HubLimits::default() });
+    Hub::new(HubLimits { clients_max: config.server.feed_clients_max, drain_max, ..HubLimits::default() })
+}
+
+/// Starts what serves clients until `stop`: the feed's shards, one a core, the looks at who may stay, and the door.
+fn serve(edge: &Arc<Edge>, listener: TcpListener, stop: CancellationToken) {
+    let tracker = &edge.tracker;
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    hub.serve(cores, tracker, stop);
-    hub
+    edge.hub.serve(cores, tracker, &stop);
+    let (upkeep, ended) = (edge.auth.clone(), stop.clone());
+    tracker.spawn(async move { upkeep.run_upkeep(ended).await });
+    let (watch, ended) = (edge.auth.clone(), stop.clone());
+    tracker.spawn(async move { watch.run_watch(ended).await });
+    let (router, server) = (api::router(Arc::clone(edge)), edge.config.clone());
+    let connections = tracker.clone();
+    tracker.spawn(async move { api::serve(listener, router, &server, &connections, stop).await });
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.

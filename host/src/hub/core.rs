@@ -5,6 +5,7 @@ use crate::hub::inbox::{Join, Note};
 use crate::hub::ring::{Found, Ring};
 use crate::hub::slots::Key;
 use crate::hub::{Close, Patterns, Position, frames};
+use crate::model::GrantEnd;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::io::IoSlice;
@@ -125,10 +126,10 @@ impl Core {
 
     fn end_if_revoked(&mut self, key: Key, now: Instant) -> Option<Ended> {
         let why = self.client(key)?.grant.ended()?;
-        let reason = match Close::from(why) {
-            Close::Expired => "the session or credential expired",
-            Close::AccessChanged => "the rights changed; come back",
-            _ => "the session ended",
+        let reason = match why {
+            GrantEnd::Expired => "the session or credential expired",
+            GrantEnd::Changed => "the rights changed; come back",
+            GrantEnd::Revoked => "the session ended",
         };
         self.end(key, why.into(), reason, now)
     }

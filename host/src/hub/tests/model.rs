@@ -7,7 +7,7 @@ use crate::hub::core::{Core, Ended};
 use crate::hub::handle::Framing;
 use crate::hub::inbox::{Arrival, Inbox};
 use crate::hub::slots::{Key, Slots};
-use crate::hub::{Close, Hub, HubLimits, Patterns, Position};
+use crate::hub::{Change, Close, Hub, HubLimits, Patterns, Position};
 use crate::model::{Grant, GrantEnd};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -72,7 +72,7 @@ fn acts(length: usize) -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         3 => (0..SHARDS, 0..GRANTS, 0..3_usize).prop_map(|(shard, grant, patterns)| Act::Connect { shard, grant, patterns }),
         3 => (client.clone(), any::<bool>()).prop_map(|(client, with_position)| Act::Subscribe { client, with_position }),
-        8 => (0..5_u8, any::<bool>(), 0..300_usize).prop_map(|(node, is_removal, pad)| Act::Publish { node, is_removal, pad }),
+        8 => (0..5_u8, any::<bool>(), prop_oneof![6 => 0..300_usize, 1 => Just(9_000)]).prop_map(|(node, is_removal, pad)| Act::Publish { node, is_removal, pad }),
         16 => (client.clone(), prop_oneof![Just(0), 1..40_usize, Just(usize::MAX)]).prop_map(|(client, bytes)| Act::Write { client, bytes }),
         2 => client.clone().prop_map(|client| Act::Answer { client }),
         1 => client.clone().prop_map(|client| Act::Misuse { client }),
@@ -113,7 +113,6 @@ struct World {
     waiting: Vec<(usize, oneshot::Receiver<()>)>,
     peers: Vec<Peer>,
     truth: BTreeMap<String, u64>,
-    pad: usize,
     connected: u64,
 }
 
@@ -125,20 +124,14 @@ impl World {
         Self {
             cores: (0..SHARDS).map(shard).collect(),
             hub,
-            grants: vec![Grant::default(); 0],
+            // Each its own: a clone would be the same one.
+            grants: (0..GRANTS).map(|_| Grant::default()).collect(),
             settled: vec![None; GRANTS],
             waiting: Vec::new(),
             peers: Vec::new(),
             truth: BTreeMap::new(),
-            pad: 0,
             connected: 0,
         }
-        .with_grants()
-    }
-
-    fn with_grants(mut self) -> Self {
-        self.grants = (0..GRANTS).map(|_| Grant::default()).collect();
-        self
     }
 
     fn head(&self) -> u64 {
@@ -256,8 +249,12 @@ impl World {
         let node = format!("n{node}");
         let value = self.head() + 1;
         let mut publication = if is_removal { removal(&node) } else { change(&node, value) };
-        publication.members.push_str(&format!(r#","pad":"{}""#, "x".repeat(pad)));
-        self.pad = self.pad.max(pad);
+        let pad = format!(r#""pad":"{}""#, "x".repeat(pad));
+        publication.members = format!("{},{pad}", publication.members);
+        if let Change::Put { item, .. } = &mut publication.change {
+            // Large ones make a snapshot of several frames.
+            *item = format!("{{{pad},{}", &item[1..]);
+        }
         assert_eq!(self.hub.publish(publication), value);
         if is_removal {
             self.truth.remove(&node)
@@ -569,7 +566,6 @@ async fn a_reused_slot_is_not_confused_with_its_last_owner() {
     let (mut world, now) = (World::new(100), Instant::now());
     settled(&mut world, now);
     world.kill(0);
-    settled(&mut World { peers: vec![], ..World::new(1) }, now);
     world.act(Act::Connect { shard: 0, grant: 1, patterns: 0 }, now);
     assert_eq!(world.peers[0].key.slot, world.peers[1].key.slot);
     world.act(Act::Late { client: 1 }, now);

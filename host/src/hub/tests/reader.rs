@@ -130,7 +130,7 @@ impl Reader {
             match seen {
                 Seen::Text(frame) if frames.first().is_none_or(|first| first["t"] == frame["t"]) => frames.push(frame),
                 Seen::Close(code) if frames.is_empty() => return Some(Delivery::End(Some(code))),
-                later => {
+                later @ (Seen::Text(_) | Seen::Close(_) | Seen::Control) => {
                     self.due.push_front(later);
                     break;
                 }
