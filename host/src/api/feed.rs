@@ -1,15 +1,31 @@
-//! The feed's route: who may open it.
+//! The feed's routes: who may open it, and what of it they may see.
 
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
-use crate::api::input::Asked;
-use crate::api::socket::{self, FeedContext};
+use crate::api::input::{Asked, Input};
+use crate::api::socket::{self, FeedContext, FeedRefusal};
 use crate::api::wire::Problem;
-use crate::auth::Action;
+use crate::auth::{Action, Auth};
+use crate::hub::{Framing, Link, Patterns, Position, Reach};
+use crate::model::Principal;
+use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
+use bytes::Bytes;
+use futures_util::stream;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::sync::Arc;
 use std::time::SystemTime;
+use tokio::io::{AsyncReadExt, DuplexStream};
+
+/// What a topic's first segment stands for, and who may see it. A class that is not here is seen by nobody.
+pub(super) const CLASSES: [(&str, Action); 3] =
+    [("node", Action::NodeRead), ("proc", Action::ProcessRead), ("plugin", Action::PluginRead)];
+
+/// Bytes that wait between the hub and the body of an event stream.
+const STREAM_BYTES_MAX: usize = 16 * 1024;
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// The live feed
 ///
@@ -30,9 +46,77 @@ pub(super) async fn open(
         hub: edge.hub.clone(),
         tracker: edge.tracker.clone(),
         stop: edge.stop.clone(),
-        ended: watch.ended.clone(),
-        hold: Arc::new((caller, watch)),
+        grant: watch.grant.clone(),
+        reach: reach(&edge.auth, caller.principal()),
+        hold: Arc::new(watch),
         allowed_origins: Arc::from([]),
     };
     Ok(socket::upgrade(request, context).await?)
+}
+
+/// The live feed as server-sent events
+///
+/// The same events to the same rules, for `curl` and simple programs. `Last-Event-ID` is the position to go on from.
+#[utoipa::path(get, path = "/api/v1/feed/events", tag = "feed",
+    params(("sub" = Option<String>, Query, description = "Patterns of topics, separated by commas; all by default"),
+        ("since" = Option<String>, Query, description = "The position to go on from, `EPOCH:OFFSET`, where the header `Last-Event-ID` is missing")),
+    responses((status = 200, body = String, content_type = "text/event-stream"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(super) async fn events(
+    State(edge): State<Arc<Edge>>,
+    Extension(caller): Extension<Caller>,
+    Extension(facts): Extension<Facts>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut input = Input::new(&uri);
+    let sub = input.text("sub").unwrap_or_else(|| "*/*,*/*/*".to_owned());
+    let patterns = Patterns::parse(&sub.split(',').collect::<Vec<_>>());
+    if let Err(error) = &patterns {
+        input.problem("/query/sub", "invalid", error.to_string());
+    }
+    let since = input.text("since");
+    edge.admit(&caller, Action::FeedRead, "feed.open", input.finish()?).await?;
+    let patterns = patterns.map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
+    if edge.stop.is_cancelled() {
+        return Err(FeedRefusal::ShuttingDown.into());
+    }
+    let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
+    let slot = edge.hub.reserve().ok_or(FeedRefusal::Full)?;
+    let (ours, theirs) = tokio::io::duplex(STREAM_BYTES_MAX);
+    let joined =
+        slot.join(Box::new(ours), Framing::EventStream, watch.grant.clone(), reach(&edge.auth, caller.principal()));
+    // The stream ends by itself when the hub lets its end go, so nobody has to be told.
+    let (link, _) = joined.ok_or(FeedRefusal::ShuttingDown)?;
+    link.subscribe(patterns, last.or(since).map(|text| Position::parse_or_unknown(&text)));
+    let mut response = Response::new(body(theirs, link, watch));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Proxies that gather answers would hold events back.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// What the hub writes, until it ends. `held` and the link live as long as somebody reads.
+fn body(pipe: DuplexStream, link: Link, held: impl Send + Sync + 'static) -> Body {
+    Body::from_stream(stream::unfold((pipe, link, held), async |(mut pipe, link, held)| {
+        let mut bytes = vec![0; STREAM_BYTES_MAX];
+        match pipe.read(&mut bytes).await {
+            Ok(0) => None,
+            Ok(count) => {
+                bytes.truncate(count);
+                Some((Ok(Bytes::from(bytes)), (pipe, link, held)))
+            }
+            Err(error) => Some((Err(error), (pipe, link, held))),
+        }
+    }))
+}
+
+/// What somebody may see of the feed: the classes that the API would let them read.
+fn reach(auth: &Auth, principal: &Principal) -> Reach {
+    let may = CLASSES.into_iter().filter(|(_, action)| auth.permit(principal, *action).is_ok());
+    Reach::new(&may.map(|(class, _)| class).collect::<Vec<_>>())
 }

@@ -4,6 +4,7 @@
 
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
+use crate::api::feed_metrics;
 use crate::model::ProcessState;
 use crate::plugin::{JudgeError, PluginReport, QuarantineReach, Storm, Toolchain, ToolchainCounts};
 use http::Method;
@@ -71,11 +72,6 @@ struct CallLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WhyLabel {
-    why: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -162,7 +158,7 @@ impl Metrics {
         registry.register("http_request_seconds", "From head to answer", self.seconds.clone());
         fleet(&mut registry, edge);
         host(&mut registry, edge);
-        feed(&mut registry, edge);
+        feed_metrics::register(&mut registry, &edge.hub.figures());
         plugins(&mut registry, edge);
         artefacts(&mut registry, self.toolchain.counts());
         let help = "Requests that went on although this validator failed";
@@ -237,22 +233,6 @@ fn host(registry: &mut Registry, edge: &Edge) {
     registry.register("task_panics", "Tasks that panicked, by kind", panics);
     let dropped = ConstCounter::new(edge.log_lines_dropped.load(Ordering::Relaxed));
     registry.register("log_lines_dropped", "Log lines that were not read fast enough", dropped);
-}
-
-fn feed(registry: &mut Registry, edge: &Edge) {
-    let figures = edge.hub.figures();
-    let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-    registry.register("feed_clients", "Clients of the feed", gauge(figures.clients));
-    registry.register("feed_ring_bytes", "Bytes of events kept for late clients", gauge(figures.ring_bytes));
-    registry.register("feed_events", "Events published", ConstCounter::new(figures.events));
-    registry.register("feed_deliveries", "Events handed to clients", ConstCounter::new(figures.deliveries));
-    registry.register("feed_snapshots", "Snapshots made", ConstCounter::new(figures.snapshots));
-    registry.register("feed_resyncs", "Clients that had to start over", ConstCounter::new(figures.resyncs));
-    let disconnects = Family::<WhyLabel, Counter>::default();
-    for (why, count) in figures.disconnects {
-        disconnects.get_or_create(&WhyLabel { why: why.as_str() }).inc_by(count);
-    }
-    registry.register("feed_disconnects", "Feed connections ended, by reason", disconnects);
 }
 
 fn plugins(registry: &mut Registry, edge: &Edge) {

@@ -8,6 +8,7 @@ mod documents;
 mod edge;
 mod error;
 mod feed;
+mod feed_metrics;
 mod handlers;
 mod input;
 mod judge;

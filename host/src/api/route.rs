@@ -60,7 +60,8 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(config::generations))
         .routes(routes!(config::reload))
         .routes(routes!(config::rollback))
-        .routes(routes!(feed::open));
+        .routes(routes!(feed::open))
+        .routes(routes!(feed::events));
     let open = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::login))
         .routes(routes!(sessions::setup))

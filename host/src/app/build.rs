@@ -48,6 +48,9 @@ pub struct Launch {
     pub log_lines_dropped: Arc<AtomicU64>,
 }
 
+/// Those who wait until connections whose credential ended are closed. Further ones wait for them.
+const REVOCATIONS_MAX: usize = 64;
+
 /// Runs a host on `listener` until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
 ///
 /// Plugins are compiled by `compiler`. Requests are taken before the first node is connected. A host without accounts
@@ -192,7 +195,9 @@ impl Running {
         let keys = Arc::new(Keys::new(store.clone()));
         let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
         let toolchain = toolchain(&config, compiler, &store).await?;
+        let (revoked, revocations) = mpsc::channel(REVOCATIONS_MAX);
         let auth = Auth::new(AuthParts {
+            revoked,
             store: store.clone(),
             passwords: Arc::clone(&passwords),
             keys: Arc::<Keys>::clone(&keys),
@@ -217,11 +222,13 @@ impl Running {
         };
         let platform = Platform::start(parts, &tasks.group(TaskKind::Keeper)).await.map_err(RunError::Plugins)?;
         warn_of_logins_that_cannot_come_back(&config, &plugins.borrow());
-        let hub = Hub::new(HubLimits { clients_max: config.server.feed_clients_max, ..HubLimits::default() });
+        let hub = feed(&config);
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
         let owners = tasks.group(TaskKind::Owner);
         let pool = start_pool(&config, plugins.clone(), events, &owners, stop_owners.clone());
-        tasks.group(TaskKind::Relay).spawn(relay::run(relayed, swapped, hub.clone()));
+        let relay = tasks.group(TaskKind::Relay);
+        relay.named("events", relay::run(relayed, swapped, hub.clone()));
+        relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
         let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max: roles_granted };
         let (worker, reloader) = Worker::new(WorkerParts {
             first,
@@ -252,8 +259,7 @@ impl Running {
         if let Some(token) = edge.auth.begin_setup()? {
             offer_setup(&listener, &token);
         }
-        let (upkeep, ended) = (edge.auth.clone(), stop);
-        tasks.group(TaskKind::Upkeep).named("sessions", async move { upkeep.run_upkeep(ended).await });
+        look_after(&edge, &stop);
         let (router, close) = (api::router(Arc::clone(&edge)), CancellationToken::new());
         let (snapshots, connections, closed) = (reloader.snapshots(), tasks.group(TaskKind::Connection), close.clone());
         tracing::info!(nodes = config.nodes.len(), "serving");
@@ -299,6 +305,25 @@ fn start_pool(
         stop,
     };
     Pool::start(parts, owners.tracker())
+}
+
+/// Closing the feed's clients may take half of a shutdown's time, less their last second.
+fn feed(config: &Config) -> Hub {
+    let farewell = HubLimits::default().farewell;
+    let drain_max = (config.server.shutdown_timeout / 2).saturating_sub(farewell);
+    Hub::new(HubLimits { clients_max: config.server.feed_clients_max, drain_max, ..HubLimits::default() })
+}
+
+/// Starts what looks after clients until `stop`: the feed's shards, one a core, the end of sessions, and the looks at who
+/// may stay.
+fn look_after(edge: &Edge, stop: &CancellationToken) {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    edge.hub.serve(cores, &edge.tracker, stop);
+    let upkeep = edge.tasks.group(TaskKind::Upkeep);
+    let (auth, ended) = (edge.auth.clone(), stop.clone());
+    upkeep.named("sessions", async move { auth.run_upkeep(ended).await });
+    let (auth, ended) = (edge.auth.clone(), stop.clone());
+    upkeep.named("grants", async move { auth.run_watch(ended).await });
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.

@@ -5,7 +5,21 @@ use crate::hub::{Change, Hub, Publication};
 use crate::model::{Event, EventBody};
 use crate::plugin::{PluginEvent, PluginEventKind};
 use serde::Serialize;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// Passes on that grants have ended, each at its place among the events, until `stop`. Nobody waits here until that is
+/// applied.
+pub(super) async fn revoke(mut revocations: mpsc::Receiver<oneshot::Sender<()>>, hub: Hub, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            Some(done) = revocations.recv() => hub.revoke(done),
+            else => return,
+        }
+    }
+}
 
 /// Publishes every event, in order, until all nodes and plugins are gone.
 pub(super) async fn run(mut events: mpsc::Receiver<Event>, mut swaps: mpsc::Receiver<PluginEvent>, hub: Hub) {

@@ -8,6 +8,7 @@ use crate::auth::session::{SessionInfo, Sessions};
 use crate::auth::setup::SetupGate;
 use crate::auth::slots::Slots;
 use crate::auth::verdicts::Verdicts;
+use crate::auth::watch::Registry;
 use crate::auth::{Action, AuthRefusal, allows};
 use crate::model::{Credential, PeerFacts, Principal, Role, Secret};
 use crate::plugin::PluginSet;
@@ -16,7 +17,7 @@ use crate::task::TaskGroup;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Logins that may wait for their turn, and for how long. As many are judged at a time as there are cores, so that a
@@ -45,6 +46,8 @@ pub struct AuthParts {
     pub roles_max: watch::Receiver<Arc<BTreeMap<String, Role>>>,
     /// Where users reach this server, for logins that are sent elsewhere.
     pub external_url: Option<String>,
+    /// Told when the grants of connections have ended; answered once those connections are closed.
+    pub revoked: mpsc::Sender<oneshot::Sender<()>>,
     /// Logins run on it, so that a client that leaves does not cut one short of its record.
     pub tracker: TaskGroup,
     /// A session not used for so long ends.
@@ -74,6 +77,8 @@ pub(super) struct Inner {
     pub(super) verdicts: Verdicts,
     pub(super) logins: Slots,
     pub(super) requests: Slots,
+    pub(super) revoked: mpsc::Sender<oneshot::Sender<()>>,
+    pub(super) watches: Arc<Registry>,
 }
 
 /// A session that has just begun.
@@ -89,8 +94,8 @@ impl Auth {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: AuthParts) -> Self {
-        let AuthParts { store, passwords, keys, plugins, roles_max, external_url, tracker, idle_timeout, timeout } =
-            parts;
+        let AuthParts { store, passwords, keys, plugins, roles_max, external_url, .. } = parts;
+        let AuthParts { revoked, tracker, idle_timeout, timeout, .. } = parts;
         let inner = Inner {
             sessions: Sessions::new(store.clone(), idle_timeout, timeout),
             attempts: Attempts::default(),
@@ -106,6 +111,8 @@ impl Auth {
             roles_max,
             external_url,
             tracker,
+            revoked,
+            watches: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -221,6 +228,10 @@ impl Auth {
         self.inner.recognise(offer, facts, now).await
     }
 
+    pub(super) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     pub(super) fn tracker(&self) -> &TaskGroup {
         &self.inner.tracker
     }
@@ -249,7 +260,8 @@ impl Auth {
         may.map(|action| action.as_str().to_owned()).collect()
     }
 
-    /// Ends exactly this session, here and in the store, with its record in the audit. Ending it twice is no error.
+    /// Ends exactly this session, here and in the store, with its record in the audit, and closes its connections. Ending
+    /// it twice is no error.
     ///
     /// # Errors
     /// [`AuthRefusal::Store`]; then the session goes on, and it can be tried again.
@@ -260,7 +272,11 @@ impl Auth {
         let record = entry("session.logout", &session.principal.name, AuditOutcome::Done, "", &facts, now);
         let record = AuditRecord { target: session.session_id.to_string(), ..record };
         let (inner, id) = (Arc::clone(&self.inner), session.session_id);
-        let end = self.inner.tracker.spawn(async move { inner.sessions.end(id, record).await });
+        let end = self.inner.tracker.spawn(async move {
+            inner.sessions.end(id, record).await?;
+            inner.close_ended(now).await;
+            Ok::<_, AuthRefusal>(())
+        });
         end.await.map_err(|_| AuthRefusal::Internal { what: "the logout's task" })??;
         Ok(())
     }
@@ -305,8 +321,8 @@ impl Auth {
         Ok(keys)
     }
 
-    /// Revokes an API key, one's own or anybody's with [`Action::ApiKeyAdmin`]. It is refused from the next request on.
-    /// Revoking it twice is no error. Audited in the same transaction.
+    /// Revokes an API key, one's own or anybody's with [`Action::ApiKeyAdmin`]. It is refused from the next request on,
+    /// and its connections are closed. Revoking it twice is no error. Audited in the same transaction.
     ///
     /// # Errors
     /// [`AuthRefusal::NoSuchKey`], also for one that is not theirs to revoke; [`AuthRefusal::Store`].
@@ -324,8 +340,13 @@ impl Auth {
         let Some(IssuedKey { id, .. }) = key else { return Err(AuthRefusal::NoSuchKey { id: id.to_owned() }) };
         let record = entry("api-key.revoke", &principal.name, AuditOutcome::Done, "", facts, now);
         let record = AuditRecord { target: id.clone(), ..record };
-        let keys = Arc::clone(&self.inner.keys);
-        let revoke = self.inner.tracker.spawn(async move { keys.revoke(&id, record, now).await });
+        let inner = Arc::clone(&self.inner);
+        let revoke = self.inner.tracker.spawn(async move {
+            inner.keys.revoke(&id, record, now).await?;
+            inner.watches.end_key(&id);
+            inner.close_ended(now).await;
+            Ok::<_, AuthRefusal>(())
+        });
         revoke.await.map_err(|_| AuthRefusal::Internal { what: "the revocation's task" })??;
         Ok(())
     }

@@ -146,7 +146,7 @@ impl std::fmt::Debug for Keys {
 }
 
 /// The id in a text that has a key's form.
-fn id_of(text: &str) -> Option<&str> {
+pub(super) fn id_of(text: &str) -> Option<&str> {
     // The secret may hold an underscore, the id cannot.
     let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
     let is_hex = id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));

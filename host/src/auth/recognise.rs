@@ -220,7 +220,7 @@ impl Inner {
     }
 
     /// The role of somebody known elsewhere: what the strategy says, and no more than the operator granted to it.
-    fn external_role(&self, strategy: &str, role: Role) -> Result<Role, &'static str> {
+    pub(super) fn external_role(&self, strategy: &str, role: Role) -> Result<Role, &'static str> {
         if !self.plugins.borrow().strategies.iter().any(|known| known.name() == strategy) {
             return Err("unknown_strategy");
         }

@@ -1,3 +1,4 @@
+mod connections;
 mod keys;
 mod redirects;
 mod requests;
@@ -5,8 +6,8 @@ mod requests;
 use super::*;
 use crate::config::StorageConfig;
 use crate::model::{
-    AdapterFault, Credential, Fault, FaultKind, Identity, IdentitySource, PeerFacts, Principal, Redirection, Role,
-    Secret, StrategyInfo, Verdict,
+    AdapterFault, Credential, Fault, FaultKind, GrantEnd, Identity, IdentitySource, PeerFacts, Principal, Redirection,
+    Role, Secret, StrategyInfo, Verdict,
 };
 use crate::plugin::{Accounts, BoxFuture, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Strategy};
 use crate::store::{Account, AuditEntry, AuditOutcome, AuditRecord, Store};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 const PASSWORD: &str = "correct horse battery";
@@ -128,6 +129,23 @@ impl House {
         Self::on(TempDir::new().unwrap())
     }
 
+    /// The same house, with somebody who is told of ended grants.
+    fn with_revoked(self, revoked: mpsc::Sender<tokio::sync::oneshot::Sender<()>>) -> Self {
+        let parts = AuthParts {
+            store: self.store.clone(),
+            passwords: Arc::clone(&self.passwords),
+            keys: Arc::clone(&self.keys),
+            plugins: self.plugins.subscribe(),
+            roles_max: self.roles_max.subscribe(),
+            external_url: None,
+            revoked,
+            tracker: self.tracker.clone(),
+            idle_timeout: IDLE,
+            timeout: ABSOLUTE,
+        };
+        Self { auth: Auth::new(parts), ..self }
+    }
+
     fn on(directory: TempDir) -> Self {
         let store = Store::open(&StorageConfig { path: directory.path().join("o.redb") }).unwrap();
         let tracker = Tasks::new().group(TaskKind::Request);
@@ -143,6 +161,7 @@ impl House {
             plugins: receiver,
             roles_max: granted,
             external_url: Some("https://omnivisor.example".into()),
+            revoked: mpsc::channel(1).0,
             tracker: tracker.clone(),
             idle_timeout: IDLE,
             timeout: ABSOLUTE,

@@ -1,5 +1,6 @@
 use crate::hub::Close;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What the hub has done since it was made, and what it holds now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,26 @@ pub struct HubFigures {
     pub ring_bytes: usize,
     /// Entries of the state table now.
     pub state_items: usize,
+    /// How long ago the oldest of them was published.
+    pub ring_age: Duration,
+    /// Shards that serve now.
+    pub shards: usize,
+    /// Clients whose connection takes nothing at the moment.
+    pub blocked: usize,
+    /// How far the client that is furthest behind was behind, when it was last looked at.
+    pub lag_max: Duration,
+    /// Bytes handed to connections.
+    pub bytes: u64,
+    /// Writes to connections.
+    pub writes: u64,
+    /// Events that clients were not given because they had to start over.
+    pub skipped: u64,
+    /// Ends of grants that every shard has applied, and how long that took in all.
+    pub revokes: u64,
+    /// See `revokes`.
+    pub revoke_time: Duration,
+    /// The longest of them.
+    pub revoke_max: Duration,
     /// Bytes of snapshots that clients have not taken yet, and of those kept for the next client.
     pub snapshot_bytes: usize,
     /// Frames handed to clients.
@@ -38,6 +59,13 @@ pub struct HubFigures {
 pub(super) struct Counters {
     pub(super) clients: AtomicUsize,
     pub(super) deliveries: AtomicU64,
+    pub(super) bytes: AtomicU64,
+    pub(super) writes: AtomicU64,
+    pub(super) skipped: AtomicU64,
+    pub(super) blocked: AtomicUsize,
+    pub(super) revokes: AtomicU64,
+    pub(super) revoke_us: AtomicU64,
+    pub(super) revoke_us_max: AtomicU64,
     pub(super) snapshots: AtomicU64,
     pub(super) resyncs: AtomicU64,
     pub(super) resumed: AtomicU64,

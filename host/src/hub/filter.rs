@@ -1,25 +1,54 @@
 use crate::hub::Patterns;
 use crate::hub::log::TopicId;
+use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A client's patterns with the answers already given, two bits a topic: patterns are matched once for each topic, not
-/// once for each event.
+/// What a client may see, whatever it asks for: the topics whose first segment is one of these, e.g. `node`. Nothing by
+/// default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Reach(Box<[Box<str>]>);
+
+impl Reach {
+    /// Topics that begin with one of these segments.
+    #[must_use]
+    pub fn new<T: AsRef<str>>(classes: &[T]) -> Self {
+        let mut classes: Vec<Box<str>> = classes.iter().map(|class| Box::from(class.as_ref())).collect();
+        classes.sort_unstable();
+        classes.dedup();
+        Self(classes.into())
+    }
+
+    fn allows(&self, topic: &str) -> bool {
+        let class = topic.split('/').next().unwrap_or_default();
+        self.0.iter().any(|allowed| **allowed == *class)
+    }
+}
+
+/// What a client asked for and what it may see: those with the same are one group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct FilterKey {
+    pub(super) patterns: Patterns,
+    pub(super) reach: Reach,
+}
+
+/// The answers of one group, two bits a topic: a topic is matched once for a group, not once for each event or client.
 #[derive(Debug)]
 pub(super) struct Filter {
-    patterns: Arc<Patterns>,
+    key: Arc<FilterKey>,
     answered: Vec<u64>,
     wanted: Vec<u64>,
 }
 
 impl Filter {
-    pub(super) fn new(patterns: Patterns) -> Self {
-        Self { patterns: Arc::new(patterns), answered: Vec::new(), wanted: Vec::new() }
+    fn new(key: Arc<FilterKey>) -> Self {
+        Self { key, answered: Vec::new(), wanted: Vec::new() }
     }
 
-    pub(super) fn patterns(&self) -> &Arc<Patterns> {
-        &self.patterns
+    pub(super) fn key(&self) -> &Arc<FilterKey> {
+        &self.key
     }
 
+    /// Whether the group is given events of a topic. The grant comes first, and both have to say yes.
     pub(super) fn wants(&mut self, id: TopicId, topic: &str) -> bool {
         let word = usize::try_from(id.0 / 64).unwrap_or(usize::MAX);
         let bit = 1_u64 << (id.0 % 64);
@@ -28,7 +57,7 @@ impl Filter {
         {
             return wanted & bit != 0;
         }
-        let answer = self.patterns.matches(topic);
+        let answer = self.key.reach.allows(topic) && self.key.patterns.matches(topic);
         if self.answered.len() <= word {
             self.answered.resize(word + 1, 0);
             self.wanted.resize(word + 1, 0);
@@ -40,5 +69,102 @@ impl Filter {
             }
         }
         answer
+    }
+}
+
+/// A group's number inside one shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FilterId(usize);
+
+/// The filters of one shard, one for each group that has a client.
+#[derive(Debug, Default)]
+pub(super) struct Filters {
+    entries: Vec<Option<(Filter, usize)>>,
+    by_key: HashMap<Arc<FilterKey>, usize>,
+}
+
+impl Filters {
+    /// The group of one more client.
+    pub(super) fn enter(&mut self, key: FilterKey) -> FilterId {
+        if let Some(&at) = self.by_key.get(&key)
+            && let Some(Some((_, clients))) = self.entries.get_mut(at)
+        {
+            *clients += 1;
+            return FilterId(at);
+        }
+        let key = Arc::new(key);
+        let entry = Some((Filter::new(key.clone()), 1));
+        let at = match self.entries.iter_mut().enumerate().find(|(_, entry)| entry.is_none()) {
+            Some((at, free)) => {
+                *free = entry;
+                at
+            }
+            None => {
+                self.entries.push(entry);
+                self.entries.len() - 1
+            }
+        };
+        self.by_key.insert(key, at);
+        FilterId(at)
+    }
+
+    /// One client less. The last one takes the filter with it.
+    pub(super) fn leave(&mut self, id: FilterId) {
+        let Some(entry) = self.entries.get_mut(id.0) else { return };
+        if let Some((filter, clients)) = entry {
+            *clients -= 1;
+            if *clients == 0 {
+                self.by_key.remove(filter.key());
+                *entry = None;
+            }
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, id: FilterId) -> Option<&mut Filter> {
+        self.entries.get_mut(id.0)?.as_mut().map(|(filter, _)| filter)
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_key.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(pattern: &str, classes: &[&str]) -> FilterKey {
+        FilterKey { patterns: Patterns::parse(&[pattern]).expect("legal"), reach: Reach::new(classes) }
+    }
+
+    #[test]
+    fn what_is_asked_for_and_what_is_allowed_have_to_agree() {
+        let mut filters = Filters::default();
+        let id = filters.enter(key("*/*", &["node"]));
+        let filter = filters.get_mut(id).unwrap();
+        for _ in 0..2 {
+            assert!(filter.wants(TopicId(0), "node/a"));
+            assert!(!filter.wants(TopicId(1), "plugin/a"), "not allowed");
+            assert!(!filter.wants(TopicId(2), "node/a/b"), "not asked for");
+            assert!(!filter.wants(TopicId(3), "nodes/a"), "another word");
+        }
+        let nothing = filters.enter(key("*/*", &[]));
+        assert!(!filters.get_mut(nothing).unwrap().wants(TopicId(0), "node/a"));
+    }
+
+    #[test]
+    fn those_with_the_same_share_one_and_the_last_takes_it_along() {
+        let mut filters = Filters::default();
+        let first = filters.enter(key("a", &["node"]));
+        let other = filters.enter(key("a", &["proc"]));
+        assert_eq!(filters.enter(key("a", &["node"])), first);
+        assert_ne!(first, other);
+        filters.leave(first);
+        assert_eq!(filters.len(), 2);
+        filters.leave(first);
+        assert_eq!(filters.len(), 1);
+        assert!(filters.get_mut(first).is_none());
+        assert_eq!(filters.enter(key("b", &["node"])), first, "its place is used again");
     }
 }

@@ -1,3 +1,5 @@
+use crate::hub::Position;
+use crate::hub::frame::Frame;
 use crate::hub::log::Publication;
 use std::fmt::Write;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -9,7 +11,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-pub(super) fn event(offset: u64, count: u64, publication: &Publication) -> Utf8Bytes {
+pub(super) fn event(offset: u64, count: u64, publication: &Publication) -> Frame {
     let Publication { topic, kind, at, members, change: _ } = publication;
     let mut frame = String::with_capacity(members.len() + topic.len() + at.len() + kind.len() + 64);
     let (topic, at, kind) = (quoted(topic), quoted(at), quoted(kind));
@@ -19,23 +21,29 @@ pub(super) fn event(offset: u64, count: u64, publication: &Publication) -> Utf8B
         frame.push_str(members);
     }
     frame.push('}');
-    frame.into()
+    Frame::text(frame)
 }
 
-pub(super) fn welcome(epoch: &str, offset: u64, mode: &str) -> Utf8Bytes {
-    format!(r#"{{"t":"welcome","epoch":"{epoch}","o":{offset},"mode":"{mode}"}}"#).into()
+pub(super) fn welcome(epoch: &str, offset: u64, mode: &str) -> Frame {
+    Frame::text(format!(r#"{{"t":"welcome","epoch":"{epoch}","o":{offset},"mode":"{mode}"}}"#))
 }
 
-pub(super) fn bookmark(offset: u64) -> Utf8Bytes {
-    format!(r#"{{"t":"bm","o":{offset}}}"#).into()
+pub(super) fn bookmark(offset: u64) -> Frame {
+    Frame::text(format!(r#"{{"t":"bm","o":{offset}}}"#))
 }
 
-pub(super) fn resync(from: u64, offset: u64) -> Utf8Bytes {
-    format!(r#"{{"t":"resync","why":"lag","from":{from},"o":{offset}}}"#).into()
+pub(super) fn resync(from: u64, offset: u64) -> Frame {
+    Frame::text(format!(r#"{{"t":"resync","why":"lag","from":{from},"o":{offset}}}"#))
+}
+
+/// The server is going away. `resume` is missing while the client has no whole state yet.
+pub(super) fn drain(after_ms: u128, resume: Option<&Position>) -> Frame {
+    let resume = resume.map(|position| format!(r#","resume":"{position}""#)).unwrap_or_default();
+    Frame::text(format!(r#"{{"t":"drain","after_ms":{after_ms}{resume}}}"#))
 }
 
 /// The frames of one snapshot, each about `bytes` long. At least one, so that the client sees the last.
-pub(super) fn snapshot(offset: u64, items: &[Utf8Bytes], bytes: usize) -> Box<[Utf8Bytes]> {
+pub(super) fn snapshot(offset: u64, items: &[Utf8Bytes], bytes: usize) -> Box<[Frame]> {
     let mut chunks: Vec<String> = vec![String::new()];
     for item in items {
         match chunks.last_mut() {
@@ -50,7 +58,7 @@ pub(super) fn snapshot(offset: u64, items: &[Utf8Bytes], bytes: usize) -> Box<[U
     let last = chunks.len() - 1;
     let frame = |(i, chunk): (usize, String)| {
         let is_last = i == last;
-        format!(r#"{{"t":"snap","o":{offset},"i":{i},"last":{is_last},"items":[{chunk}]}}"#).into()
+        Frame::text(format!(r#"{{"t":"snap","o":{offset},"i":{i},"last":{is_last},"items":[{chunk}]}}"#))
     };
     chunks.into_iter().enumerate().map(frame).collect()
 }

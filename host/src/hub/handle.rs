@@ -1,13 +1,20 @@
+use crate::hub::acks::Acks;
 use crate::hub::figures::Counters;
 use crate::hub::filter::Filter;
-use crate::hub::log::Log;
+use crate::hub::inbox::{Arrival, Inbox, Join, Link};
+use crate::hub::log::{Bounds, Log};
+use crate::hub::shard::{self, Wire};
 use crate::hub::snapshot::{Kept, Snapshot};
-use crate::hub::{Close, HubFigures, Patterns, Position, Publication, Subscription};
+use crate::hub::{Close, HubFigures, Publication, Reach};
+use crate::model::Grant;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// How much the hub may hold and how patient it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,14 +25,28 @@ pub struct HubLimits {
     pub events_max: usize,
     /// Bytes that the ring holds.
     pub bytes_max: usize,
+    /// How long the ring holds an event.
+    pub age_max: Duration,
     /// Bytes of snapshots that are being sent. Beyond it a client that needs one is told to come back.
     pub snapshot_bytes_max: usize,
-    /// A client that has to start over more often than this within `resync_window` is too slow.
+    /// A client that reads and is further behind than this starts over.
+    pub lag_max: Duration,
+    /// A client that takes no byte for so long is too slow.
+    pub progress_max: Duration,
+    /// A client that does not take one frame as a whole within it is too slow.
+    pub frame_max: Duration,
+    /// A client that has to start over more often than this within `resync_window` is put out.
     pub resyncs_max: usize,
     /// See `resyncs_max`.
     pub resync_window: Duration,
     /// After so long without a frame a client is given a bookmark.
     pub bookmark_after: Duration,
+    /// How often a client is pinged.
+    pub ping_interval: Duration,
+    /// What a client has for its farewell: our close frame, its answer, the end of the stream.
+    pub farewell: Duration,
+    /// At most so long the closes of a shutdown are spread.
+    pub drain_max: Duration,
 }
 
 impl Default for HubLimits {
@@ -34,15 +55,22 @@ impl Default for HubLimits {
             clients_max: 10_000,
             events_max: 65_536,
             bytes_max: 64 * 1024 * 1024,
+            age_max: Duration::from_mins(15),
             snapshot_bytes_max: 128 * 1024 * 1024,
+            lag_max: Duration::from_secs(30),
+            progress_max: Duration::from_secs(10),
+            frame_max: Duration::from_secs(30),
             resyncs_max: 3,
             resync_window: Duration::from_mins(5),
             bookmark_after: Duration::from_secs(25),
+            ping_interval: Duration::from_secs(25),
+            farewell: Duration::from_secs(1),
+            drain_max: Duration::from_secs(5),
         }
     }
 }
 
-/// The shared log. Cheap to clone; all clones are one hub.
+/// The shared log and the shards that serve it. Cheap to clone; all clones are one hub.
 #[derive(Debug, Clone)]
 pub struct Hub(Arc<Shared>);
 
@@ -52,9 +80,12 @@ pub(super) struct Shared {
     pub(super) epoch: String,
     pub(super) counters: Counters,
     pub(super) head: watch::Sender<u64>,
+    pub(super) acks: Acks,
     log: RwLock<Log>,
     kept: Mutex<Kept>,
     snapshot_bytes: Arc<AtomicUsize>,
+    shards: RwLock<Vec<Arc<Inbox>>>,
+    next_shard: AtomicUsize,
 }
 
 impl Hub {
@@ -63,24 +94,47 @@ impl Hub {
     pub fn new(limits: HubLimits) -> Self {
         // The standard library seeds this from the system: unlike any earlier log's, which is all an epoch has to be.
         let epoch = format!("{:016x}", RandomState::new().hash_one(0_u8));
+        let HubLimits { events_max, bytes_max, age_max, .. } = limits;
         Self(Arc::new(Shared {
-            log: RwLock::new(Log::new(limits.events_max, limits.bytes_max)),
+            log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max })),
             limits,
             epoch,
             counters: Counters::default(),
             head: watch::Sender::new(0),
+            acks: Acks::default(),
             kept: Mutex::default(),
             snapshot_bytes: Arc::default(),
+            shards: RwLock::default(),
+            next_shard: AtomicUsize::new(0),
         }))
     }
 
-    /// Appends an event, changes the state with it, and wakes those who wait. Gives the event's offset.
+    /// Starts `shards` tasks that serve clients until `stop` is cancelled. They end once every client was told.
+    pub fn serve(&self, shards: usize, tracker: &TaskTracker, stop: &CancellationToken) {
+        for _ in 0..shards.max(1) {
+            tracker.spawn(shard::run(self.0.clone(), self.0.add_shard(), stop.clone()));
+        }
+    }
+
+    /// Appends an event, changes the state with it, and wakes the shards. Gives the event's offset.
     ///
     /// Never waits for a client. Called by one task, since the order of the calls is the order of the feed.
     pub fn publish(&self, publication: Publication) -> u64 {
-        let offset = self.0.log.write().unwrap_or_else(PoisonError::into_inner).append(publication);
+        let now = Instant::now();
+        let offset = self.0.log.write().unwrap_or_else(PoisonError::into_inner).append(publication, now);
         self.0.head.send_replace(offset);
         offset
+    }
+
+    /// Tells the shards that grants have ended, at this place among the events: no event behind it reaches a connection
+    /// of theirs. `done` is told once every shard has closed those connections.
+    pub fn revoke(&self, done: oneshot::Sender<()>) {
+        let number = self.0.log.write().unwrap_or_else(PoisonError::into_inner).control();
+        if let Some(done) = self.0.acks.wait_for(number, done, Instant::now()) {
+            let _ = done.send(());
+        }
+        // The number is not the head's, but who waits for the head looks at both.
+        self.0.head.send_modify(|_| {});
     }
 
     /// Takes a place for a client before its connection is upgraded. `None` when the hub is full.
@@ -98,30 +152,46 @@ impl Hub {
         &self.0.epoch
     }
 
-    /// Counts the end of a connection.
-    pub fn note_close(&self, close: Close) {
-        self.0.counters.note_close(close);
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
     }
 
     /// What was done and what is held, for metrics.
     #[must_use]
     pub fn figures(&self) -> HubFigures {
+        let now = Instant::now();
+        let (shards, lag_max) = {
+            let shards = self.0.shards.read().unwrap_or_else(PoisonError::into_inner);
+            (shards.len(), shards.iter().map(|shard| shard.lag_ms.load(Relaxed)).max().unwrap_or(0))
+        };
         let log = self.0.log();
         let counters = &self.0.counters;
+        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
         HubFigures {
             clients: counters.clients.load(Relaxed),
             events: log.head(),
             ring_events: log.ring_events(),
             ring_bytes: log.ring_bytes(),
+            ring_age: log.oldest_at().map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+            shards,
+            blocked: counters.blocked.load(Relaxed),
+            lag_max: Duration::from_millis(lag_max),
+            bytes: get(&counters.bytes),
+            writes: get(&counters.writes),
+            skipped: get(&counters.skipped),
+            revokes: get(&counters.revokes),
+            revoke_time: Duration::from_micros(get(&counters.revoke_us)),
+            revoke_max: Duration::from_micros(get(&counters.revoke_us_max)),
             state_items: log.state_items(),
             snapshot_bytes: self.0.snapshot_bytes.load(Relaxed),
-            deliveries: counters.deliveries.load(Relaxed),
-            snapshots: counters.snapshots.load(Relaxed),
-            resyncs: counters.resyncs.load(Relaxed),
-            resumed: counters.resumed.load(Relaxed),
-            resume_other_epoch: counters.resume_other_epoch.load(Relaxed),
-            resume_too_old: counters.resume_too_old.load(Relaxed),
-            resume_ahead: counters.resume_ahead.load(Relaxed),
+            deliveries: get(&counters.deliveries),
+            snapshots: get(&counters.snapshots),
+            resyncs: get(&counters.resyncs),
+            resumed: get(&counters.resumed),
+            resume_other_epoch: get(&counters.resume_other_epoch),
+            resume_too_old: get(&counters.resume_too_old),
+            resume_ahead: get(&counters.resume_ahead),
             disconnects: counters.disconnects(),
         }
     }
@@ -138,7 +208,7 @@ impl Shared {
         let (offset, items) = {
             let log = self.log();
             let offset = log.head();
-            if let Some(kept) = self.kept().find(filter.patterns(), offset) {
+            if let Some(kept) = self.kept().find(filter.key(), offset) {
                 return Some(kept);
             }
             (offset, log.items(filter))
@@ -151,13 +221,35 @@ impl Shared {
         }
         self.counters.snapshots.fetch_add(1, Relaxed);
         let snapshot = Arc::new(Snapshot::encode(offset, &items, self.snapshot_bytes.clone()));
-        self.kept().keep(filter.patterns().clone(), snapshot.clone());
+        self.kept().keep(filter.key().clone(), snapshot.clone());
         Some(snapshot)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    pub(super) fn add_shard(&self) -> Arc<Inbox> {
+        let inbox = Arc::new(Inbox::new(self.acks.enter()));
+        self.shards.write().unwrap_or_else(PoisonError::into_inner).push(inbox.clone());
+        inbox
+    }
+
+    /// The inboxes of the shards that serve, in turn.
+    fn shard(&self) -> Option<Arc<Inbox>> {
+        let shards = self.shards.read().unwrap_or_else(PoisonError::into_inner);
+        let first = self.next_shard.fetch_add(1, Relaxed).checked_rem(shards.len())?;
+        shards.iter().cycle().skip(first).take(shards.len()).find(|shard| !shard.is_closed()).cloned()
+    }
+}
+
+/// What a client's bytes look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    /// Text frames of a WebSocket.
+    WebSocket,
+    /// Server-sent events.
+    EventStream,
 }
 
 /// A client's place. Given back when it is dropped.
@@ -167,10 +259,26 @@ pub struct Slot {
 }
 
 impl Slot {
-    /// Begins to read: with what followed `since` if the ring still has all of it, with a snapshot otherwise.
+    /// Hands a connection to a shard, which does all the writing from now on. The client is given nothing before it has
+    /// said what it asks for. `None` when no shard serves any more. The receiver is told nothing; it ends when the shard
+    /// has let the connection go.
     #[must_use]
-    pub fn subscribe(self, patterns: Patterns, since: Option<&Position>) -> Subscription {
-        Subscription::begin(self, patterns, since)
+    pub fn join(
+        self,
+        wire: Box<dyn Wire>,
+        framing: Framing,
+        grant: Grant,
+        reach: Reach,
+    ) -> Option<(Link, oneshot::Receiver<()>)> {
+        let inbox = self.shared.shard()?;
+        let (open, closed) = oneshot::channel();
+        let join = Join { slot: self, framing, grant, reach, pending: Arc::default() };
+        Some((Link::new(inbox, Arrival { join, wire, open })?, closed))
+    }
+
+    /// Counts a connection that ended before it was one.
+    pub fn left(self) {
+        self.shared.counters.note_close(Close::Left);
     }
 }
 

@@ -1,15 +1,14 @@
 use crate::hub::filter::Filter;
+use crate::hub::frame::Frame;
 use crate::hub::frames;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// What an entry costs besides its frame, so that many tiny events are bounded too.
 const ENTRY_BYTES: usize = 64;
-/// Entries looked at in one go, so that a filter that wants little does not hold the log for long.
-const SCAN_MAX: usize = 1024;
-const BATCH_FRAMES_MAX: usize = 64;
-const BATCH_BYTES_MAX: usize = 64 * 1024;
 
 /// One thing that happened, for everyone who asked for its topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +49,26 @@ pub(super) struct TopicId(pub(super) u32);
 /// The last events and the latest state. The state is exactly what all events up to the head have made of it.
 #[derive(Debug)]
 pub(super) struct Log {
-    events_max: usize,
-    bytes_max: usize,
+    bounds: Bounds,
     ring: VecDeque<Entry>,
     ring_bytes: usize,
     head: u64,
+    /// Ends of grants that were told of so far. Its place among the events is what the order of the calls made it.
+    controls: u64,
     /// Never forgotten: there are two for each node name that was ever configured, and forgetting one would restart its
     /// count.
     topics: HashMap<Arc<str>, Topic>,
+    /// By number.
+    names: Vec<Arc<str>>,
     state: BTreeMap<String, Item>,
+}
+
+/// How much of the past is kept.
+#[derive(Debug)]
+pub(super) struct Bounds {
+    pub(super) events_max: usize,
+    pub(super) bytes_max: usize,
+    pub(super) age_max: Duration,
 }
 
 #[derive(Debug)]
@@ -67,11 +77,12 @@ struct Topic {
     count: u64,
 }
 
-#[derive(Debug)]
-struct Entry {
-    id: TopicId,
-    topic: Arc<str>,
-    frame: Utf8Bytes,
+/// One event. To clone it copies a handle of the frame.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) id: TopicId,
+    pub(super) at: Instant,
+    pub(super) frame: Frame,
 }
 
 #[derive(Debug)]
@@ -81,24 +92,16 @@ struct Item {
     json: Utf8Bytes,
 }
 
-/// What a cursor found.
-#[derive(Debug)]
-pub(super) enum Read {
-    /// The frames behind the cursor, and where it stands now.
-    Frames { frames: Vec<Utf8Bytes>, cursor: u64 },
-    /// The cursor left the ring.
-    Lost,
-}
-
 impl Log {
-    pub(super) fn new(events_max: usize, bytes_max: usize) -> Self {
+    pub(super) fn new(bounds: Bounds) -> Self {
         Self {
-            events_max: events_max.max(1),
-            bytes_max,
+            bounds,
             ring: VecDeque::new(),
             ring_bytes: 0,
             head: 0,
+            controls: 0,
             topics: HashMap::new(),
+            names: Vec::new(),
             state: BTreeMap::new(),
         }
     }
@@ -121,19 +124,45 @@ impl Log {
         self.ring_bytes
     }
 
+    /// When the oldest event that the ring holds was published.
+    pub(super) fn oldest_at(&self) -> Option<Instant> {
+        self.ring.front().map(|entry| entry.at)
+    }
+
     pub(super) fn state_items(&self) -> usize {
         self.state.len()
     }
 
-    pub(super) fn append(&mut self, publication: Publication) -> u64 {
+    pub(super) fn controls(&self) -> u64 {
+        self.controls
+    }
+
+    /// Puts a word to the shards in its place behind the last event. Gives its number.
+    pub(super) fn control(&mut self) -> u64 {
+        self.controls += 1;
+        self.controls
+    }
+
+    /// The events behind `offset` that the ring still holds.
+    pub(super) fn behind(&self, offset: u64) -> impl Iterator<Item = &Entry> {
+        let known = (offset + 1).saturating_sub(self.oldest());
+        self.ring.range(usize::try_from(known).unwrap_or(usize::MAX).min(self.ring.len())..)
+    }
+
+    /// The names of the topics with the number `first` and higher.
+    pub(super) fn names_from(&self, first: usize) -> &[Arc<str>] {
+        self.names.get(first..).unwrap_or_default()
+    }
+
+    pub(super) fn append(&mut self, publication: Publication, now: Instant) -> u64 {
         let offset = self.head + 1;
         let (id, topic, count) = self.count(&publication.topic);
         let frame = frames::event(offset, count, &publication);
         self.ring_bytes += frame.len() + ENTRY_BYTES;
-        self.ring.push_back(Entry { id, topic: topic.clone(), frame });
+        self.ring.push_back(Entry { id, at: now, frame });
         self.head = offset;
         // The newest one stays whatever its size: a client at the head has to get it.
-        while self.ring.len() > self.events_max || self.ring_bytes > self.bytes_max && self.ring.len() > 1 {
+        while self.ring.len() > 1 && self.is_over(now) {
             if let Some(entry) = self.ring.pop_front() {
                 self.ring_bytes -= entry.frame.len() + ENTRY_BYTES;
             }
@@ -149,6 +178,11 @@ impl Log {
         offset
     }
 
+    fn is_over(&self, now: Instant) -> bool {
+        let age = self.ring.front().map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest.at));
+        self.ring.len() > self.bounds.events_max || self.ring_bytes > self.bounds.bytes_max || age > self.bounds.age_max
+    }
+
     /// The topic's number, its name and the count with one more event.
     fn count(&mut self, name: &str) -> (TopicId, Arc<str>, u64) {
         if let Some((topic, known)) = self.topics.get_key_value(name).map(|(name, topic)| (name.clone(), topic.id)) {
@@ -161,30 +195,8 @@ impl Log {
         let topic: Arc<str> = name.into();
         let id = TopicId(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
         self.topics.insert(topic.clone(), Topic { id, count: 1 });
+        self.names.push(topic.clone());
         (id, topic, 1)
-    }
-
-    /// Reads on behind `cursor`, the last offset that was looked at: a bounded piece.
-    pub(super) fn read(&self, cursor: u64, filter: &mut Filter) -> Read {
-        let Some(behind) = (cursor + 1).checked_sub(self.oldest()) else { return Read::Lost };
-        let start = usize::try_from(behind).unwrap_or(usize::MAX).min(self.ring.len());
-        let mut frames = Vec::new();
-        let mut bytes = 0;
-        let mut cursor = cursor;
-        for entry in self.ring.range(start..).take(SCAN_MAX) {
-            if filter.wants(entry.id, &entry.topic) {
-                if !frames.is_empty() && bytes + entry.frame.len() > BATCH_BYTES_MAX {
-                    break;
-                }
-                bytes += entry.frame.len();
-                frames.push(entry.frame.clone());
-            }
-            cursor += 1;
-            if frames.len() >= BATCH_FRAMES_MAX {
-                break;
-            }
-        }
-        Read::Frames { frames, cursor }
     }
 
     /// The latest state of all that the filter wants, in the order of the keys.

@@ -1,26 +1,38 @@
-//! The shared event log behind the feed, and the subscriptions that read it.
+//! The shared event log behind the feed, and the shards that read it to their clients.
 //!
-//! One task publishes; every client reads the same entries through a cursor of its own, so there is no queue per client
-//! and a client that does not read holds nobody up. Knows nothing of sockets, of nodes or of JSON forms: it is handed
-//! encoded members and hands out whole text frames. Entry points: [`Hub::publish`], [`Hub::reserve`].
+//! One task publishes, which never waits. Each shard has a copy of the log's handles and many clients, each with a cursor of
+//! its own: there is no queue per client, and one that does not read holds nobody up. [`core`] is the pure half, which is
+//! told what happens and says which bytes go where; [`shard`] is the half that has connections. Knows nothing of HTTP, of
+//! nodes or of accounts: it is handed encoded members, connections, and grants that may end. A second lane, for what may be
+//! skipped, would be a second ring beside the one in [`core`]. Entry points: [`Hub::publish`], [`Hub::reserve`],
+//! [`Hub::serve`], [`Hub::revoke`].
 
+mod acks;
+mod client;
 mod close;
+mod core;
 mod figures;
 mod filter;
+mod frame;
 mod frames;
 mod handle;
+mod inbox;
 mod log;
 mod position;
+mod ring;
+mod shard;
+mod slots;
 mod snapshot;
-mod subscription;
 #[cfg(test)]
 mod tests;
 mod topics;
 
 pub use close::Close;
 pub use figures::HubFigures;
-pub use handle::{Hub, HubLimits, Slot};
+pub use filter::Reach;
+pub use handle::{Framing, Hub, HubLimits, Slot};
+pub use inbox::{Link, OutboxFull};
 pub use log::{Change, Publication};
 pub use position::{Position, PositionError};
-pub use subscription::{Delivery, Subscription};
+pub use shard::Wire;
 pub use topics::{PATTERN_BYTES_MAX, PATTERNS_MAX, PatternError, Patterns, WILDCARDS_MAX};

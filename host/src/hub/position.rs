@@ -15,6 +15,14 @@ pub struct Position {
 #[error("a position has the form EPOCH:OFFSET")]
 pub struct PositionError;
 
+impl Position {
+    /// Reads a position. One that cannot be read is one of another log: either way its bearer is given a snapshot.
+    #[must_use]
+    pub fn parse_or_unknown(text: &str) -> Self {
+        text.parse().unwrap_or(Self { epoch: String::new(), offset: 0 })
+    }
+}
+
 impl FromStr for Position {
     type Err = PositionError;
 

@@ -48,6 +48,23 @@ pub(super) enum Change {
     },
 }
 
+impl Change {
+    /// Whether it changes who has an account and what it may do.
+    pub(super) const fn is_of_accounts(&self) -> bool {
+        match self {
+            Self::CreateAccount { .. } | Self::SetDisabled { .. } => true,
+            Self::PutSession { .. }
+            | Self::DeleteSession { .. }
+            | Self::TouchSession { .. }
+            | Self::PurgeSessions { .. }
+            | Self::Key(_)
+            | Self::PutGenerations { .. }
+            | Self::PutConfiguration(_)
+            | Self::MakeArtefactKey { .. } => false,
+        }
+    }
+}
+
 /// Each caller's own answer: how many records its change touched, or why it was not made.
 pub(super) type Results = Vec<Result<u64, StoreError>>;
 

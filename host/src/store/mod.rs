@@ -119,6 +119,12 @@ impl Store {
         Ok(())
     }
 
+    /// Differs from what it was when accounts have been changed since. Does not wait and asks nobody.
+    #[must_use]
+    pub fn account_changes(&self) -> u64 {
+        self.shared.snapshots.account_changes()
+    }
+
     /// Creates an account and appends `audit` in the same transaction.
     ///
     /// # Errors

@@ -2,6 +2,7 @@ use crate::store::StoreError;
 use crate::store::condition::Condition;
 use arc_swap::ArcSwapOption;
 use redb::ReadTransaction;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,11 +21,22 @@ pub(super) struct Snapshots {
     changed: Condvar,
     /// How the writer does.
     pub(super) condition: Condition,
+    /// Goes up with each commit that changed accounts.
+    account_changes: AtomicU64,
 }
 
 impl Snapshots {
     pub(super) fn publish(&self, snapshot: ReadTransaction) {
         self.current.store(Some(Arc::new(snapshot)));
+    }
+
+    /// Tells that the state that was published has other accounts.
+    pub(super) fn note_account_change(&self) {
+        self.account_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(super) fn account_changes(&self) -> u64 {
+        self.account_changes.load(Ordering::Acquire)
     }
 
     /// Publishes what there is after the file was opened again, nothing if it could not be.

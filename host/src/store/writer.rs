@@ -122,6 +122,9 @@ impl Writer {
             // The batch is on the disk all the same; only what comes after it is refused.
             Err(error) => drop(self.refuse(error)),
         }
+        if batch.iter().filter_map(|write| write.change.as_ref()).any(Change::is_of_accounts) {
+            self.snapshots.note_account_change();
+        }
         Ok(results)
     }
 

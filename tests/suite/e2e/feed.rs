@@ -1,7 +1,9 @@
 use super::{SOON, one};
 use serde_json::json;
 use std::time::Duration;
-use tests::{Client, Feed, Node, Program};
+use tests::{Client, Feed, Host, Node, Program};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 const ALL: &[&str] = &["node/*/state", "proc/*/state"];
 
@@ -107,5 +109,101 @@ async fn the_feed_ends_with_its_session() -> anyhow::Result<()> {
     host.admin.post("/api/v1/logout", &json!({})).await?.expect_status(204)?;
     assert_eq!(feed.closed(SOON).await?, 4501);
     host.admin.get("/api/v1/me").await?.problem(401, "auth.required")?;
+    Ok(())
+}
+
+/// A host with a node and API keys, and a key that has these scopes: its text and its id.
+async fn with_key(scopes: &[&str]) -> anyhow::Result<(tests::Supervisord, Host, String, String)> {
+    let node = tests::Supervisord::start(Node::new("alpha").program(Program::quiet("quiet"))).await?;
+    let settings = tests::Settings::new()?.node(&node)?.with("plugins", "auth", r#"["auth-token", "auth-local"]"#);
+    let host = Host::start(settings).await?;
+    host.until_process("alpha", "quiet:quiet", "running", SOON).await?;
+    let wish = json!({ "label": "reader", "scopes": scopes });
+    let created = host.admin.post("/api/v1/api-keys", &wish).await?.expect_status(201)?.json()?;
+    let text = created["text"].as_str().unwrap_or_default().to_owned();
+    let id = created["key"]["id"].as_str().unwrap_or_default().to_owned();
+    Ok((node, host, text, id))
+}
+
+const EVERYTHING: &[&str] = &["*/*", "*/*/*"];
+
+#[tokio::test]
+async fn a_key_sees_on_the_feed_what_it_may_read_through_the_api_and_nothing_else() -> anyhow::Result<()> {
+    let (_node, host, text, _) = with_key(&["feed.read", "process.read"]).await?;
+    let reader = host.stranger().bearer(&text);
+    reader.get("/api/v1/nodes").await?.problem(403, "auth.forbidden")?;
+    let feed = Feed::open(&reader, EVERYTHING, None).await?;
+    assert!(!feed.items.is_empty());
+    assert!(feed.items.iter().all(|item| item["topic"] == "proc/alpha/state"), "{:?}", feed.items);
+    let wish = json!({ "label": "nothing", "scopes": ["feed.read"] });
+    let created = host.admin.post("/api/v1/api-keys", &wish).await?.expect_status(201)?.json()?;
+    let nobody = host.stranger().bearer(created["text"].as_str().unwrap_or_default());
+    let mut nothing = Feed::open(&nobody, EVERYTHING, None).await?;
+    assert_eq!(nothing.items, [json!(null); 0]);
+    host.order("alpha", "quiet:quiet", "stop").await?.expect_status(200)?;
+    let stray = nothing.event("anything", Duration::from_secs(1), |_| true).await;
+    assert!(stray.is_err(), "{stray:?}");
+    let all = Feed::open(&host.admin, EVERYTHING, None).await?;
+    assert!(all.items.iter().any(|item| item["topic"] == "node/alpha/state"), "whoever may, sees");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_feed_ends_with_its_key_before_the_answer_to_whoever_revoked_it() -> anyhow::Result<()> {
+    let (_node, host, text, id) = with_key(&[]).await?;
+    let mut feed = Feed::open(&host.stranger().bearer(&text), EVERYTHING, None).await?;
+    let mut other = host.feed().await?;
+    host.admin.send("DELETE", &format!("/api/v1/api-keys/{id}"), &[], Vec::new()).await?.expect_status(204)?;
+    assert_eq!(feed.closed(Duration::from_secs(1)).await?, 4501);
+    host.order("alpha", "quiet:quiet", "stop").await?.expect_status(200)?;
+    other.process_state("alpha", "quiet:quiet", "stopped", SOON).await?;
+    let metrics = host.stranger().get("/metrics").await?.text();
+    assert!(metrics.contains("omnivisor_feed_disconnects_total{why=\"session-ended\",code=\"4501\"} 1"), "{metrics}");
+    assert!(metrics.contains("omnivisor_feed_revokes_total 1"), "{metrics}");
+    Ok(())
+}
+
+/// Reads an event stream until it holds `wanted`, or to its end.
+async fn read_stream(host: &Host, path: &str, headers: &str, wanted: &str) -> anyhow::Result<(TcpStream, String)> {
+    let mut stream = TcpStream::connect(host.address()).await?;
+    let authorization = host.admin.authorization().unwrap_or_default();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: {authorization}\r\n{headers}\r\n");
+    stream.write_all(request.as_bytes()).await?;
+    let mut text = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&text).contains(wanted) {
+            anyhow::ensure!(stream.read_buf(&mut text).await? > 0, "it ended: {}", String::from_utf8_lossy(&text));
+        }
+        Ok(())
+    };
+    tokio::time::timeout(SOON, reading).await??;
+    Ok((stream, String::from_utf8_lossy(&text).into_owned()))
+}
+
+#[tokio::test]
+async fn the_event_stream_tells_the_same_and_goes_on_from_its_last_event_id() -> anyhow::Result<()> {
+    let (node, host) = one(Node::new("alpha").program(Program::quiet("quiet"))).await?;
+    host.until_process("alpha", "quiet:quiet", "running", SOON).await?;
+    let path = "/api/v1/feed/events?sub=proc/*/state";
+    let (stream, text) = read_stream(&host, path, "", "\"last\":true").await?;
+    assert!(text.contains("content-type: text/event-stream"), "{text}");
+    assert!(text.contains("\"mode\":\"snapshot\"") && text.contains("\"id\":\"quiet:quiet\""), "{text}");
+    let id = text.lines().find_map(|line| line.strip_prefix("id: ")).unwrap_or_default().to_owned();
+    drop(stream);
+    node.kill_process("quiet:quiet").await?;
+    let headers = format!("Last-Event-ID: {id}\r\n");
+    let (_stream, text) = read_stream(&host, path, &headers, "\"kind\":\"changed\"").await?;
+    assert!(text.contains("\"mode\":\"replay\"") && !text.contains("\"t\":\"snap\""), "{text}");
+    let stranger = host.stranger();
+    stranger.get(path).await?.problem(401, "auth.required")?;
+    host.admin.get("/api/v1/feed/events?sub=").await?.problem(422, "request.invalid")?;
+    host.admin.get("/api/v1/feed/events?colour=red").await?.problem(422, "request.invalid")?;
+    // The end of the session ends the stream, and says why.
+    let (mut stream, mut text) = read_stream(&host, path, "", "\"last\":true").await?;
+    host.admin.post("/api/v1/logout", &json!({})).await?.expect_status(204)?;
+    let mut rest = Vec::new();
+    tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await??;
+    text.push_str(&String::from_utf8_lossy(&rest));
+    assert!(text.contains("event: close\ndata: {\"code\":4501,"), "{text}");
     Ok(())
 }

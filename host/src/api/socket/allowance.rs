@@ -1,8 +1,4 @@
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
 
 /// So much a second, and so much at once after a rest.
@@ -33,51 +29,6 @@ impl Allowance {
             None => return false,
         }
         true
-    }
-}
-
-/// The client sent more bytes than it may. Raised while reading, because a flood of empty fragments never becomes a
-/// message that could be counted.
-#[derive(Debug, thiserror::Error)]
-#[error("more bytes were sent than are allowed")]
-pub(super) struct Flood;
-
-/// A stream that fails to read when its peer sends too much.
-#[derive(Debug)]
-pub(super) struct Metered<S> {
-    pub(super) stream: S,
-    bytes: Allowance,
-}
-
-impl<S> Metered<S> {
-    pub(super) fn new(stream: S, bytes: Allowance) -> Self {
-        Self { stream, bytes }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
-        let read = buf.filled().len() - before;
-        if read > 0 && !self.bytes.take(read as u64) {
-            return Poll::Ready(Err(io::Error::other(Flood)));
-        }
-        polled
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

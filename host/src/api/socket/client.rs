@@ -1,31 +1,23 @@
-use crate::api::socket::FeedContext;
-use crate::api::socket::allowance::{Allowance, Flood, Metered};
+use crate::api::socket::adapter::{Adapter, Flood};
+use crate::api::socket::allowance::Allowance;
 use crate::api::wire::FeedRequest;
-use crate::hub::{Close, Delivery, Patterns, Position, Slot, Subscription};
+use crate::hub::{Close, OutboxFull, Patterns, Position};
 use futures_util::{SinkExt, StreamExt};
 use std::borrow::Cow;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::oneshot;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
-/// One batch of frames has to be taken within it.
-const PROGRESS_TIMEOUT: Duration = Duration::from_secs(20);
-const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(25);
 /// A client answers pings, so one that is silent for two of them is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-/// For our close frame, the client's answer, and the end of the stream.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const MESSAGES_PER_SECOND: u64 = 20;
 const MESSAGES_BURST: u64 = 64;
-/// A control frame has 125 bytes, and two of them are the code.
-const REASON_BYTES_MAX: usize = 123;
 
-type Socket<S> = WebSocketStream<Metered<S>>;
+type Socket<R> = WebSocketStream<Adapter<R>>;
 
 /// Why we stop, with words for the client.
 #[derive(Debug)]
@@ -48,42 +40,62 @@ impl End {
     }
 }
 
-/// Serves one client until it leaves, breaks the rules, or must go. The slot is held until the connection is closed.
-pub(super) async fn serve<S>(mut socket: Socket<S>, slot: Slot, context: &FeedContext)
+/// Listens to one client until it leaves, breaks the rules, or has been let go by whoever writes to it.
+pub(super) async fn serve<R>(mut socket: Socket<R>, closed: oneshot::Receiver<()>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    R: AsyncRead + Unpin,
 {
-    let greeted = tokio::select! {
-        biased;
-        end = told_to_end(context) => Err(end),
-        greeted = greet(&mut socket) => greeted,
-    };
-    match greeted {
-        Ok((patterns, since)) => {
-            let mut subscription = slot.subscribe(patterns, since.as_ref());
-            let end = pump(&mut socket, &mut subscription, context).await;
-            finish(&mut socket, end, context).await;
-        }
-        Err(end) => finish(&mut socket, end, context).await,
-    }
-}
-
-async fn told_to_end(context: &FeedContext) -> End {
     tokio::select! {
         biased;
-        () = context.ended.cancelled() => End::new(Close::SessionEnded, "the session ended"),
-        () = context.stop.cancelled() => End::new(Close::GoingAway, "the server is going away"),
+        _ = closed => {}
+        () = listen(&mut socket) => {}
     }
 }
 
-async fn greet<S>(socket: &mut Socket<S>) -> Result<(Patterns, Option<Position>), End>
+async fn listen<R>(socket: &mut Socket<R>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    R: AsyncRead + Unpin,
+{
+    let end = converse(socket).await;
+    // The library's own answer to a close comes first, then ours, if there is one.
+    let _ = socket.flush().await;
+    let adapter = socket.get_mut();
+    adapter.link.end(end.close, end.reason);
+    // Reads on until the client has hung up: a connection that is closed with unread bytes is reset, and the client might
+    // never see the reason. How long that may take is not decided here. Not an array: it would be part of every client's
+    // task from the start.
+    let mut rest = vec![0; 1024];
+    while adapter.read.read(&mut rest).await.is_ok_and(|bytes| bytes > 0) {}
+}
+
+async fn converse<R>(socket: &mut Socket<R>) -> End
+where
+    R: AsyncRead + Unpin,
 {
     let mut allowance = Allowance::new(MESSAGES_PER_SECOND, MESSAGES_BURST);
+    match greet(socket, &mut allowance).await {
+        Ok((patterns, since)) => socket.get_ref().link.subscribe(patterns, since),
+        Err(end) => return end,
+    }
+    loop {
+        let Ok(message) = tokio::time::timeout(SILENCE_MAX, socket.next()).await else {
+            return End::new(Close::TooSlow, "nothing was heard for a minute");
+        };
+        match judge(message, &mut allowance) {
+            Ok(None) => {}
+            Ok(Some(_)) => return End::misuse("nothing is expected behind the hello"),
+            Err(end) => return end,
+        }
+    }
+}
+
+async fn greet<R>(socket: &mut Socket<R>, allowance: &mut Allowance) -> Result<(Patterns, Option<Position>), End>
+where
+    R: AsyncRead + Unpin,
+{
     let hello = async {
         loop {
-            if let Some(text) = judge(socket.next().await, &mut allowance)? {
+            if let Some(text) = judge(socket.next().await, allowance)? {
                 return Ok(text);
             }
         }
@@ -94,9 +106,7 @@ where
     let FeedRequest::Hello { sub, since } =
         serde_json::from_str(&text).map_err(|error| End::misuse(format!("the hello cannot be read: {error}")))?;
     let patterns = Patterns::parse(&sub).map_err(|error| End::misuse(format!("the hello is refused: {error}")))?;
-    // A position that cannot be read is one of another log: the client gets a snapshot either way.
-    let unreadable = |_| Position { epoch: String::new(), offset: 0 };
-    Ok((patterns, since.map(|text| text.parse().unwrap_or_else(unreadable))))
+    Ok((patterns, since.map(|text| Position::parse_or_unknown(&text))))
 }
 
 /// A text, `None` for what needs no answer of ours, or the reason to stop. The library answers pings by itself.
@@ -120,6 +130,9 @@ fn judge(message: Option<Result<Message, Error>>, allowance: &mut Allowance) -> 
 fn end_of(error: &Error) -> End {
     match error {
         Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Flood>()) => End::misuse(Flood.to_string()),
+        Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<OutboxFull>()) => {
+            End::misuse(error.to_string())
+        }
         Error::Capacity(CapacityError::MessageTooLong { .. }) => End::new(Close::TooLong, "a message has over 16 KiB"),
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => End::left(),
         Error::Protocol(error) => End::new(Close::BadFrame, error.to_string()),
@@ -135,106 +148,4 @@ fn end_of(error: &Error) -> End {
         | Error::Http(_)
         | Error::HttpFormat(_) => End::left(),
     }
-}
-
-enum Step {
-    End(End),
-    Heard(Option<Result<Message, Error>>),
-    Due(Delivery),
-    Heartbeat,
-}
-
-async fn pump<S>(socket: &mut Socket<S>, subscription: &mut Subscription, context: &FeedContext) -> End
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut allowance = Allowance::new(MESSAGES_PER_SECOND, MESSAGES_BURST);
-    let mut heard_at = Instant::now();
-    let mut heartbeat = tokio::time::interval_at(heard_at + HEARTBEAT_INTERVAL, HEARTBEAT_INTERVAL);
-    heartbeat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // Made once: to wait anew for every event would take the lock of a token that all clients share.
-    let mut told_to_end = std::pin::pin!(told_to_end(context));
-    loop {
-        let step = tokio::select! {
-            biased;
-            end = &mut told_to_end => Step::End(end),
-            message = socket.next() => Step::Heard(message),
-            delivery = subscription.next() => Step::Due(delivery),
-            _ = heartbeat.tick() => Step::Heartbeat,
-        };
-        let messages = match step {
-            Step::End(end) => return end,
-            Step::Heard(message) => match judge(message, &mut allowance) {
-                Ok(None) => {
-                    heard_at = Instant::now();
-                    continue;
-                }
-                Ok(Some(_)) => return End::misuse("nothing is expected behind the hello"),
-                Err(end) => return end,
-            },
-            Step::Due(Delivery::Frames(frames)) => frames.into_iter().map(Message::Text).collect(),
-            Step::Due(Delivery::End(close)) => return End::new(close, close.as_str()),
-            Step::Heartbeat if heard_at.elapsed() > SILENCE_MAX => {
-                return End::new(Close::TooSlow, "nothing was heard for a minute");
-            }
-            Step::Heartbeat => vec![Message::Ping(bytes::Bytes::new())],
-        };
-        let sent = tokio::select! {
-            biased;
-            end = &mut told_to_end => Err(end),
-            sent = send(socket, messages) => sent,
-        };
-        if let Err(end) = sent {
-            return end;
-        }
-    }
-}
-
-/// Hands all messages over and flushes once: the number of writes decides what a client costs.
-async fn send<S>(socket: &mut Socket<S>, messages: Vec<Message>) -> Result<(), End>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let sending = async {
-        for message in messages {
-            socket.feed(message).await?;
-        }
-        socket.flush().await
-    };
-    match tokio::time::timeout(PROGRESS_TIMEOUT, sending).await {
-        Ok(sent) => sent.map_err(|error| end_of(&error)),
-        Err(_) => Err(End::new(Close::TooSlow, "nothing was taken for 20 seconds")),
-    }
-}
-
-/// Tells the client why, answers its own close, and reads on until it has hung up: a connection that is closed with
-/// unread bytes is reset, and the client might never see the reason.
-async fn finish<S>(socket: &mut Socket<S>, end: End, context: &FeedContext)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    context.hub.note_close(end.close);
-    tracing::debug!(close = end.close.as_str(), reason = %end.reason, "a feed connection ends");
-    let closing = async {
-        if let Some(code) = end.close.code() {
-            let frame = CloseFrame { code: code.into(), reason: short(&end.reason).into() };
-            if socket.close(Some(frame)).await.is_err() {
-                return;
-            }
-        }
-        while let Some(Ok(_)) = socket.next().await {}
-        let stream = &mut socket.get_mut().stream;
-        if stream.shutdown().await.is_err() {
-            return;
-        }
-        // Not an array: it would be part of every client's task from the start.
-        let mut rest = vec![0; 1024];
-        while stream.read(&mut rest).await.is_ok_and(|bytes| bytes > 0) {}
-    };
-    // A client that does not read never sees the reason; it is dropped all the same.
-    let _ = tokio::time::timeout(CLOSE_TIMEOUT, closing).await;
-}
-
-fn short(reason: &str) -> &str {
-    reason.get(..reason.floor_char_boundary(REASON_BYTES_MAX)).unwrap_or_default()
 }

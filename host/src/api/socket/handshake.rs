@@ -1,7 +1,8 @@
-use crate::api::socket::allowance::{Allowance, Metered};
+use crate::api::socket::adapter::Adapter;
+use crate::api::socket::allowance::Allowance;
 use crate::api::socket::origin::origin_is_allowed;
 use crate::api::socket::{FeedContext, client};
-use crate::hub::{Close, Slot};
+use crate::hub::{Framing, Slot, Wire};
 use axum::body::Body;
 use axum::response::Response;
 use base64::Engine;
@@ -15,7 +16,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
@@ -30,7 +31,6 @@ const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 const INBOUND_BYTES_PER_SECOND: u64 = 16 * 1024;
 const INBOUND_BYTES_BURST: u64 = 64 * 1024;
 const READ_BUFFER_BYTES: usize = 1024;
-const WRITE_BUFFER_BYTES: usize = 4 * 1024;
 /// What the kernel holds for a client that does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
@@ -147,33 +147,49 @@ fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, FeedR
 }
 
 async fn take_over(upgraded: OnUpgrade, slot: Slot, context: FeedContext) {
-    let Ok(Ok(upgraded)) = tokio::time::timeout(UPGRADE_TIMEOUT, upgraded).await else {
-        context.hub.note_close(Close::Left);
-        return;
+    let upgraded = tokio::select! {
+        biased;
+        () = context.stop.cancelled() => return slot.left(),
+        upgraded = tokio::time::timeout(UPGRADE_TIMEOUT, upgraded) => upgraded,
     };
+    let Ok(Ok(upgraded)) = upgraded else { return slot.left() };
     match upgraded.downcast::<TokioIo<TcpStream>>() {
         Ok(parts) => {
             let stream = parts.io.into_inner();
             bound_kernel_buffers(&stream);
+            let (read, write) = stream.into_split();
             // Copied, because the slice would keep the whole buffer of the HTTP connection.
-            serve(stream, parts.read_buf.to_vec(), slot, &context).await;
+            serve(read, Box::new(write), parts.read_buf.to_vec(), slot, context).await;
         }
-        Err(upgraded) => serve(TokioIo::<Upgraded>::new(upgraded), Vec::new(), slot, &context).await,
+        Err(upgraded) => {
+            let (read, write) = tokio::io::split(TokioIo::<Upgraded>::new(upgraded));
+            serve(read, Box::new(write), Vec::new(), slot, context).await;
+        }
     }
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, already_read: Vec<u8>, slot: Slot, context: &FeedContext) {
-    let stream = Metered::new(stream, Allowance::new(INBOUND_BYTES_PER_SECOND, INBOUND_BYTES_BURST));
-    let socket = WebSocketStream::from_partially_read(stream, already_read, Role::Server, Some(socket_config())).await;
-    client::serve(socket, slot, context).await;
+/// The task of a client. Its grant's hold is kept to the end.
+pub(super) async fn serve<R: AsyncRead + Unpin>(
+    read: R,
+    write: Box<dyn Wire>,
+    already_read: Vec<u8>,
+    slot: Slot,
+    context: FeedContext,
+) {
+    let FeedContext { grant, reach, hold, .. } = context;
+    let Some((link, closed)) = slot.join(write, Framing::WebSocket, grant, reach) else { return };
+    let adapter = Adapter::new(read, link, Allowance::new(INBOUND_BYTES_PER_SECOND, INBOUND_BYTES_BURST));
+    let socket = WebSocketStream::from_partially_read(adapter, already_read, Role::Server, Some(socket_config())).await;
+    client::serve(socket, closed).await;
+    drop(hold);
 }
 
-/// The library's defaults are 128 KiB for each buffer of each client. What waits to be written is bounded by the caller:
-/// a frame is only added while the buffer is below its write size.
-pub(super) fn socket_config() -> WebSocketConfig {
+/// The library's defaults are 128 KiB for each buffer of each client. It writes through at once, and its answers alone.
+fn socket_config() -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
-        .write_buffer_size(WRITE_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(MESSAGE_BYTES_MAX)
         .max_message_size(Some(MESSAGE_BYTES_MAX))
         .max_frame_size(Some(MESSAGE_BYTES_MAX))
 }

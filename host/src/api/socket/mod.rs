@@ -1,8 +1,10 @@
-//! The WebSocket end of the feed: handshake, one task per client, close codes.
+//! The WebSocket end of the feed: handshake, and one task per client that reads.
 //!
-//! Knows nothing of accounts: who may open a connection was decided before, and [`FeedContext::ended`] tells when that
-//! no longer holds. Entry points: [`upgrade`], [`bearer_from`].
+//! All writing is the hub's, in [`crate::hub::Slot::join`]'s hands. Knows nothing of accounts: who may open a connection
+//! was decided before, and [`FeedContext::grant`] tells when that no longer holds. Entry points: [`upgrade`],
+//! [`bearer_from`].
 
+mod adapter;
 mod allowance;
 mod client;
 mod handshake;
@@ -12,7 +14,8 @@ mod tests;
 
 pub use handshake::{FeedRefusal, bearer_from, upgrade};
 
-use crate::hub::Hub;
+use crate::hub::{Hub, Reach};
+use crate::model::Grant;
 use std::any::Any;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -25,10 +28,12 @@ pub struct FeedContext {
     pub hub: Hub,
     /// Where its task is started.
     pub tracker: TaskTracker,
-    /// The server is going away: close 4001.
+    /// The server is going away.
     pub stop: CancellationToken,
-    /// The session that opened the connection ended: close 4501.
-    pub ended: CancellationToken,
+    /// Ends when whoever opened the connection may no longer have it.
+    pub grant: Grant,
+    /// What they may see.
+    pub reach: Reach,
     /// Kept as long as the connection: a session with an open feed is in use.
     pub hold: Arc<dyn Any + Send + Sync>,
     /// Origins of web pages that may open a connection, besides the server's own, e.g. `https://console.example`.

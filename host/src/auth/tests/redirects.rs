@@ -205,6 +205,7 @@ async fn without_an_address_of_its_own_the_server_says_which_key_is_missing() {
         plugins: house.plugins.subscribe(),
         roles_max: house.roles_max.subscribe(),
         external_url: None,
+        revoked: tokio::sync::mpsc::channel(1).0,
         tracker: house.tracker.clone(),
         idle_timeout: IDLE,
         timeout: ABSOLUTE,

@@ -209,7 +209,10 @@ fn is_final(error: &CliError) -> bool {
 const fn meaning(code: u16) -> &'static str {
     match code {
         1001 | 4001 => "the server is going away",
+        4003 => "the session or key has expired",
+        4004 => "the rights have changed",
         4008 => "this client was too slow",
+        4010 => "this client had to start over too often",
         4013 => "the server is full",
         4500 => "the token is not valid",
         4501 => "the session has ended",

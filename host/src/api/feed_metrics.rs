@@ -1,0 +1,63 @@
+//! What `/metrics` says of the feed.
+
+use crate::hub::HubFigures;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WhyLabels {
+    why: &'static str,
+    /// The close code, empty where nobody was told.
+    code: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabel {
+    result: &'static str,
+}
+
+pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
+    let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register("feed_shards", "Tasks that serve clients of the feed", gauge(figures.shards));
+    registry.register("feed_clients", "Clients of the feed", gauge(figures.clients));
+    registry.register("feed_blocked_clients", "Clients whose connection takes nothing now", gauge(figures.blocked));
+    registry.register("feed_ring_bytes", "Bytes of events kept for late clients", gauge(figures.ring_bytes));
+    registry.register("feed_ring_events", "Events kept for late clients", gauge(figures.ring_events));
+    registry.register("feed_snapshot_bytes", "Bytes of snapshots held", gauge(figures.snapshot_bytes));
+    let oldest = ConstGauge::new(figures.ring_age.as_secs_f64());
+    registry.register("feed_ring_oldest_age_seconds", "Age of the oldest event kept", oldest);
+    let lag = ConstGauge::new(figures.lag_max.as_secs_f64());
+    registry.register("feed_client_lag_seconds_max", "How far the client furthest behind is behind", lag);
+    registry.register("feed_events", "Events published", ConstCounter::new(figures.events));
+    registry.register("feed_deliveries", "Frames handed to clients", ConstCounter::new(figures.deliveries));
+    registry.register("feed_sent_bytes", "Bytes handed to connections", ConstCounter::new(figures.bytes));
+    registry.register("feed_write_calls", "Writes to connections", ConstCounter::new(figures.writes));
+    registry.register("feed_snapshots", "Snapshots made", ConstCounter::new(figures.snapshots));
+    registry.register("feed_resyncs", "Clients that had to start over", ConstCounter::new(figures.resyncs));
+    let help = "Offsets that clients were taken past when they started over";
+    registry.register("feed_skipped_offsets", help, ConstCounter::new(figures.skipped));
+    let resumes = Family::<ResultLabel, Counter>::default();
+    for (result, count) in [
+        ("replay", figures.resumed),
+        ("other-epoch", figures.resume_other_epoch),
+        ("too-old", figures.resume_too_old),
+        ("ahead", figures.resume_ahead),
+    ] {
+        resumes.get_or_create(&ResultLabel { result }).inc_by(count);
+    }
+    registry.register("feed_resumes", "Clients that came with a position, by what became of it", resumes);
+    let disconnects = Family::<WhyLabels, Counter>::default();
+    for (why, count) in &figures.disconnects {
+        let code = why.code().map(|code| code.to_string()).unwrap_or_default();
+        disconnects.get_or_create(&WhyLabels { why: why.as_str(), code }).inc_by(*count);
+    }
+    registry.register("feed_disconnects", "Feed connections ended, by reason", disconnects);
+    registry.register("feed_revokes", "Ends of grants applied by every shard", ConstCounter::new(figures.revokes));
+    let time = ConstCounter::new(figures.revoke_time.as_secs_f64());
+    registry.register("feed_revoke_seconds", "Time from the call to the last shard, in all", time);
+    let longest = ConstGauge::new(figures.revoke_max.as_secs_f64());
+    registry.register("feed_revoke_seconds_max", "The longest of them", longest);
+}

@@ -1,0 +1,586 @@
+use crate::hub::client::{Client, event};
+use crate::hub::filter::{Filter, FilterKey, Filters};
+use crate::hub::handle::{Framing, Shared};
+use crate::hub::inbox::{Join, Note};
+use crate::hub::ring::{Found, Ring};
+use crate::hub::slots::Key;
+use crate::hub::{Close, Patterns, Position, frames};
+use crate::model::GrantEnd;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Frames of one write, besides what is held and the outbox.
+const BATCH_FRAMES_MAX: usize = 64;
+const BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Events looked at for one write, so that a filter that wants little does not hold the shard up.
+const SCAN_MAX: usize = 1024;
+/// Pieces of one write.
+pub(super) const PIECES_MAX: usize = BATCH_FRAMES_MAX + 2;
+/// In a shutdown, so many connections are closed in each of these intervals.
+const DRAIN_STEP: Duration = Duration::from_micros(200);
+
+/// Where the bytes of a piece are.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    Held,
+    Outbox,
+    Snapshot(usize),
+    Event(u64),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    source: Source,
+    len: usize,
+}
+
+/// The pure half of a shard: what happens goes in with the time, bytes for connections come out. It awaits nothing and
+/// knows no socket, so any order of things can be tried.
+#[derive(Debug)]
+pub(super) struct Core {
+    shared: Arc<Shared>,
+    ring: Ring,
+    /// By slot.
+    clients: Vec<Option<(Key, Client)>>,
+    count: usize,
+    filters: Filters,
+    timers: BinaryHeap<Reverse<(Instant, Key)>>,
+    /// The last word of the log that was applied.
+    controls: u64,
+    is_draining: bool,
+    /// The write that is being put together.
+    pieces: Vec<Piece>,
+    /// Where the cursor stands when all of it is done.
+    reached: u64,
+}
+
+/// What became of a client that has to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It is told.
+    Told,
+    /// It takes nothing, and what it has not read is no longer its to read: drop the connection now.
+    Cut,
+}
+
+impl Core {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            ring: Ring::default(),
+            clients: Vec::new(),
+            count: 0,
+            filters: Filters::default(),
+            timers: BinaryHeap::new(),
+            controls: 0,
+            is_draining: false,
+            pieces: Vec::with_capacity(PIECES_MAX),
+            reached: 0,
+        }
+    }
+
+    /// Clients.
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    fn client(&self, key: Key) -> Option<&Client> {
+        self.clients.get(key.slot)?.as_ref().filter(|(taken, _)| *taken == key).map(|(_, client)| client)
+    }
+
+    fn client_mut(&mut self, key: Key) -> Option<&mut Client> {
+        self.clients.get_mut(key.slot)?.as_mut().filter(|(taken, _)| *taken == key).map(|(_, client)| client)
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.clients.iter().flatten().map(|(key, _)| *key).collect()
+    }
+
+    /// Brings the copy of the log up to date. True if there is something new. `ended` is called for each client whose
+    /// grant has ended since the last time: before any event of this sync is sent to anybody.
+    pub(super) fn sync(&mut self, now: Instant, mut ended: impl FnMut(Key, Ended)) -> bool {
+        let (is_news, controls) = {
+            let log = self.shared.log();
+            (self.ring.sync(&log), log.controls())
+        };
+        if controls != self.controls {
+            self.controls = controls;
+            for key in self.keys() {
+                if let Some(end) = self.end_if_revoked(key, now) {
+                    ended(key, end);
+                }
+            }
+        }
+        is_news
+    }
+
+    /// The last word of the log that was applied.
+    pub(super) const fn controls(&self) -> u64 {
+        self.controls
+    }
+
+    fn end_if_revoked(&mut self, key: Key, now: Instant) -> Option<Ended> {
+        let why = self.client(key)?.grant.ended()?;
+        let reason = match why {
+            GrantEnd::Expired => "the session or credential expired",
+            GrantEnd::Changed => "the rights changed; come back",
+            GrantEnd::Revoked => "the session ended",
+        };
+        self.end(key, why.into(), reason, now)
+    }
+
+    /// Lets a client in. One whose grant has ended meanwhile is told so and given nothing.
+    pub(super) fn join(&mut self, key: Key, join: Join, now: Instant) {
+        if self.clients.len() <= key.slot {
+            self.clients.resize_with(key.slot + 1, || None);
+        }
+        let client = Client::new(join, now);
+        if let Some(entry) = self.clients.get_mut(key.slot) {
+            *entry = Some((key, client));
+            self.count += 1;
+        }
+        self.arm(key);
+        self.end_if_revoked(key, now);
+        if self.is_draining {
+            self.end(key, Close::GoingAway, "the server is going away", now);
+        }
+    }
+
+    /// A client says what it asks for. Only the first time counts.
+    pub(super) fn subscribe(&mut self, key: Key, patterns: Patterns, since: Option<Position>, now: Instant) {
+        let Some(client) = self.client_mut(key).filter(|c| c.filter.is_none() && c.farewell.is_none()) else { return };
+        let id = {
+            let reach = client.reach.clone();
+            self.filters.enter(FilterKey { patterns, reach })
+        };
+        let Some((_, client)) = self.clients.get_mut(key.slot).and_then(Option::as_mut) else { return };
+        client.filter = Some(id);
+        client.quiet_until = now + self.shared.limits.bookmark_after;
+        let begun = self.filters.get_mut(id).map(|filter| client.subscribe(filter, since));
+        if let Some(Err(close)) = begun {
+            self.end(key, close, "too many snapshots are being sent; come back in a few seconds", now);
+        }
+        self.arm(key);
+    }
+
+    /// Whole control frames for a client. None behind our close.
+    pub(super) fn control(&mut self, key: Key, frames: &[u8]) {
+        let Some(client) = self.client_mut(key).filter(|client| client.farewell.is_none()) else { return };
+        client.outbox.extend_from_slice(frames);
+        client.answers += frames.len();
+    }
+
+    /// Ends a client: the close frame of the reason, then nothing. The first reason counts.
+    pub(super) fn end(&mut self, key: Key, close: Close, reason: &str, now: Instant) -> Option<Ended> {
+        let client = self.client_mut(key)?;
+        if !client.end(close, reason, now) {
+            return None;
+        }
+        let ended = if close.is_by_right() && client.is_blocked { Ended::Cut } else { Ended::Told };
+        self.arm(key);
+        Some(ended)
+    }
+
+    /// The client's connection takes nothing at the moment.
+    pub(super) fn block(&mut self, key: Key, now: Instant) {
+        let Some(client) = self.client_mut(key) else { return };
+        client.stalled_since.get_or_insert(now);
+        if !std::mem::replace(&mut client.is_blocked, true) {
+            self.shared.counters.blocked.fetch_add(1, Relaxed);
+        }
+        self.arm(key);
+    }
+
+    /// The client's connection takes bytes again.
+    pub(super) fn unblock(&mut self, key: Key) {
+        let Some(client) = self.client_mut(key) else { return };
+        if std::mem::replace(&mut client.is_blocked, false) {
+            self.shared.counters.blocked.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// Whether a write to this client is worth trying.
+    pub(super) fn is_ready(&self, key: Key) -> bool {
+        self.client(key).is_some_and(|client| !client.is_blocked && client.has_more(&self.ring))
+    }
+
+    /// True once a client that ends has been given all that it still gets.
+    pub(super) fn is_told(&self, key: Key) -> bool {
+        let is_told = |c: &Client| c.farewell.is_some() && c.held.is_none() && c.outbox.is_empty();
+        self.client(key).is_some_and(is_told)
+    }
+
+    /// Forgets a client. `None` if it was not there; otherwise whether what it has not read should be thrown away.
+    pub(super) fn remove(&mut self, key: Key) -> Option<bool> {
+        let is_told = self.is_told(key);
+        self.client(key)?;
+        let (_, client) = self.clients.get_mut(key.slot)?.take()?;
+        self.count -= 1;
+        if let Some(id) = client.filter {
+            self.filters.leave(id);
+        }
+        if client.is_blocked {
+            self.shared.counters.blocked.fetch_sub(1, Relaxed);
+        }
+        match &client.farewell {
+            Some(farewell) => Some(!is_told || farewell.close.is_by_right()),
+            None => {
+                self.shared.counters.note_close(Close::Left);
+                Some(false)
+            }
+        }
+    }
+
+    /// Puts together what is to be written to a client next. Gives the number of pieces.
+    pub(super) fn plan(&mut self, key: Key, now: Instant) -> usize {
+        self.pieces.clear();
+        self.catch_up(key, now);
+        let Some((_, client)) = self.clients.get_mut(key.slot).and_then(Option::as_mut) else { return 0 };
+        self.reached = client.cursor;
+        let filter = client.reads().and_then(|id| self.filters.get_mut(id));
+        if client.framing == Framing::EventStream
+            && client.held.is_none()
+            && client.outbox.is_empty()
+            && let Some(filter) = filter
+        {
+            encode(client, &self.ring, filter, &self.shared, now);
+            self.reached = client.cursor;
+            self.pieces.extend(client.held.as_ref().map(|(bytes, _)| Piece { source: Source::Held, len: bytes.len() }));
+            return self.pieces.len();
+        }
+        let held = client.held.as_ref().map(|(bytes, done)| Piece { source: Source::Held, len: bytes.len() - done });
+        self.pieces.extend(held);
+        if !client.outbox.is_empty() {
+            self.pieces.push(Piece { source: Source::Outbox, len: client.outbox.len() });
+        }
+        let id = client.reads().filter(|_| client.framing == Framing::WebSocket);
+        if let Some(filter) = id.and_then(|id| self.filters.get_mut(id)) {
+            let room = Room { frames: BATCH_FRAMES_MAX, bytes: BATCH_BYTES_MAX };
+            let pieces = &mut self.pieces;
+            self.reached = gather(client, &self.ring, filter, room, |source, len| pieces.push(Piece { source, len }));
+        }
+        self.pieces.len()
+    }
+
+    /// A client that the log has left behind, or that is too far behind, starts over.
+    fn catch_up(&mut self, key: Key, now: Instant) {
+        let lag_max = self.shared.limits.lag_max;
+        let Some(client) = self.client(key).filter(|client| client.snapshot.is_none()) else { return };
+        let Some(id) = client.reads() else { return };
+        let is_lost = client.cursor + 1 < self.ring.oldest();
+        let lags = |since: Instant| now.saturating_duration_since(since) > lag_max;
+        let is_late = client.is_caught_up && self.ring.behind_since(client.cursor).is_some_and(lags);
+        if !is_lost && !is_late {
+            return;
+        }
+        let Some((_, client)) = self.clients.get_mut(key.slot).and_then(Option::as_mut) else { return };
+        match self.filters.get_mut(id).map(|filter| client.resync(filter, now)) {
+            Some(Err(Close::Full)) => {
+                self.end(key, Close::Full, "too many snapshots are being sent; come back in a few seconds", now);
+            }
+            Some(Err(close)) => {
+                self.end(key, close, "started over too often; come back in 60 seconds", now);
+            }
+            Some(Ok(())) | None => {}
+        }
+    }
+
+    /// The bytes of what was planned last for this client. Gives the number of pieces.
+    pub(super) fn slices<'a>(&'a self, key: Key, slices: &mut [IoSlice<'a>; PIECES_MAX]) -> usize {
+        let Some(client) = self.client(key) else { return 0 };
+        let mut count = 0;
+        for (piece, slice) in self.pieces.iter().zip(slices.iter_mut()) {
+            *slice = IoSlice::new(self.bytes(client, piece.source));
+            count += 1;
+        }
+        count
+    }
+
+    fn bytes<'a>(&'a self, client: &'a Client, source: Source) -> &'a [u8] {
+        let found: Option<&[u8]> = match source {
+            Source::Held => client.held.as_ref().and_then(|(bytes, done)| bytes.get(*done..)),
+            Source::Outbox => Some(&client.outbox),
+            Source::Snapshot(index) => {
+                client.snapshot.as_ref().and_then(|(snapshot, _)| snapshot.frames.get(index)).map(|f| &f.bytes()[..])
+            }
+            Source::Event(offset) => self.ring.frame(offset).map(|frame| &frame.bytes()[..]),
+        };
+        found.unwrap_or_default()
+    }
+
+    /// The connection took the first `taken` bytes of what was planned last.
+    pub(super) fn commit(&mut self, key: Key, taken: usize, now: Instant) {
+        let Some((_, client)) =
+            self.clients.get_mut(key.slot).and_then(Option::as_mut).filter(|(known, _)| *known == key)
+        else {
+            return;
+        };
+        let mut left = taken;
+        let mut is_whole = true;
+        let mut delivered = 0;
+        for piece in &self.pieces {
+            if left == 0 {
+                is_whole = false;
+                break;
+            }
+            let done = left.min(piece.len);
+            left -= done;
+            let rest = (done < piece.len).then_some(done);
+            is_whole = rest.is_none();
+            delivered += u64::from(matches!(piece.source, Source::Snapshot(_) | Source::Event(_)));
+            advance(client, &self.ring, piece.source, rest, now);
+        }
+        if is_whole {
+            client.cursor = client.cursor.max(self.reached);
+        }
+        if taken > 0 {
+            client.stalled_since = None;
+            let counters = &self.shared.counters;
+            counters.bytes.fetch_add(taken as u64, Relaxed);
+            counters.writes.fetch_add(1, Relaxed);
+            counters.deliveries.fetch_add(delivered, Relaxed);
+        }
+        if delivered > 0 {
+            client.quiet_until = now + self.shared.limits.bookmark_after;
+        }
+        if client.snapshot.is_none() && client.cursor >= self.ring.head() {
+            client.is_caught_up = true;
+        }
+        self.pieces.clear();
+    }
+
+    /// When [`Core::tick`] has something to do next.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Does what is due. `over` is called for each client whose farewell has lasted long enough, `touched` for those that
+    /// there may be something to write to.
+    pub(super) fn tick(&mut self, now: Instant, mut over: impl FnMut(Key), mut touched: impl FnMut(Key)) {
+        while let Some(&Reverse((at, key))) = self.timers.peek().filter(|Reverse((at, _))| *at <= now) {
+            self.timers.pop();
+            // Of several that were set for one client the earliest stands; the others are left over.
+            if self.client(key).and_then(|client| client.armed) != Some(at) {
+                continue;
+            }
+            if self.fire(key, now) {
+                over(key);
+                continue;
+            }
+            touched(key);
+            self.arm(key);
+        }
+    }
+
+    /// What is due for one client. True when it is over.
+    fn fire(&mut self, key: Key, now: Instant) -> bool {
+        let limits = self.shared.limits.clone();
+        let Some(client) = self.client_mut(key) else { return false };
+        client.armed = None;
+        if let Some(farewell) = &client.farewell {
+            return farewell.until <= now;
+        }
+        if client.drain_at.is_some_and(|at| at <= now) {
+            self.end(key, Close::GoingAway, "the server is going away", now);
+            return false;
+        }
+        if client.is_blocked && client.slow_at(&limits).is_some_and(|at| at <= now) {
+            self.end(key, Close::TooSlow, "nothing was taken for 10 seconds; come back in 10 seconds", now);
+            return false;
+        }
+        if client.ping_at <= now {
+            client.ping_at = now + limits.ping_interval;
+            client.ping();
+        }
+        if client.quiet_until <= now {
+            client.quiet_until = now + limits.bookmark_after;
+            if client.filter.is_some() && !client.is_blocked && client.snapshot.is_none() {
+                client.bookmark();
+            }
+        }
+        false
+    }
+
+    /// Sets a client's timer, if none is set that comes earlier.
+    fn arm(&mut self, key: Key) {
+        let Some(client) = self.client_mut(key) else { return };
+        let due = client.due();
+        if client.armed.is_none_or(|armed| due < armed) {
+            client.armed = Some(due);
+            self.timers.push(Reverse((due, key)));
+        }
+    }
+
+    /// The server is going away: tells every client when it will be closed and where to go on from. Gives all of them.
+    pub(super) fn drain(&mut self, now: Instant) -> Vec<Key> {
+        self.is_draining = true;
+        let drain_max = self.shared.limits.drain_max;
+        let keys = self.keys();
+        for (at, key) in (0_u32..).zip(&keys) {
+            let after = (DRAIN_STEP * at).min(drain_max);
+            let Some(client) = self.client_mut(*key).filter(|client| client.farewell.is_none()) else { continue };
+            client.drain_at = Some(now + after);
+            if client.filter.is_some() {
+                let frame = frames::drain(after.as_millis(), client.position().as_ref());
+                client.say(&frame);
+            }
+            self.arm(*key);
+        }
+        keys
+    }
+
+    /// How far the client that is furthest behind is behind.
+    pub(super) fn lag(&self, now: Instant) -> Duration {
+        let behind = self.clients.iter().flatten().filter(|(_, client)| client.reads().is_some());
+        let since = behind.filter_map(|(_, client)| self.ring.behind_since(client.cursor)).min();
+        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+    }
+
+    /// Takes in what was told of a client, but its coming and going, which is about its connection too. Tells if it ends.
+    pub(super) fn take(&mut self, note: Note, now: Instant) -> Option<(Key, Ended)> {
+        match note {
+            Note::Subscribe(key, asked) => {
+                let (patterns, since) = *asked;
+                self.subscribe(key, patterns, since, now);
+                None
+            }
+            Note::Control(key, frames) => {
+                self.control(key, &frames);
+                None
+            }
+            Note::End(key, close, reason) => self.end(key, close, &reason, now).map(|ended| (key, ended)),
+            Note::Writable(key) => {
+                self.unblock(key);
+                None
+            }
+            Note::Join(..) | Note::Gone(_) => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn filters(&self) -> usize {
+        self.filters.len()
+    }
+}
+
+/// What one write has left.
+struct Room {
+    frames: usize,
+    bytes: usize,
+}
+
+impl Room {
+    /// Whether a frame still fits. The first one always does.
+    fn take(&mut self, len: usize) -> bool {
+        if self.frames == 0 || self.bytes < len && self.bytes < BATCH_BYTES_MAX {
+            return false;
+        }
+        self.frames -= 1;
+        self.bytes = self.bytes.saturating_sub(len);
+        true
+    }
+}
+
+/// Hands over the frames that come next: of the snapshot, then events. Gives where the cursor stands behind them.
+fn gather(
+    client: &Client,
+    ring: &Ring,
+    filter: &mut Filter,
+    mut room: Room,
+    mut hand_over: impl FnMut(Source, usize),
+) -> u64 {
+    if let Some((snapshot, next)) = &client.snapshot {
+        for (index, frame) in snapshot.frames.iter().enumerate().skip(*next) {
+            if !room.take(frame.len()) {
+                return client.cursor;
+            }
+            hand_over(Source::Snapshot(index), frame.len());
+        }
+    }
+    if client.cursor + 1 < ring.oldest() {
+        // The log has left it behind; it starts over once what is begun is done.
+        return client.cursor;
+    }
+    ring.scan(client.cursor, filter, SCAN_MAX, |Found { offset, len }| {
+        let fits = room.take(len);
+        if fits {
+            hand_over(Source::Event(offset), len);
+        }
+        fits
+    })
+}
+
+/// A piece has been begun; `rest` says how much of it is done if not all.
+fn advance(client: &mut Client, ring: &Ring, source: Source, rest: Option<usize>, now: Instant) {
+    let begun = match source {
+        Source::Held => {
+            match (rest, &mut client.held) {
+                (Some(more), Some((_, done))) => *done += more,
+                (Some(_) | None, _) => {
+                    client.held = None;
+                    client.held_since = None;
+                }
+            }
+            return;
+        }
+        Source::Outbox => {
+            let outbox = client.begin_outbox();
+            rest.map(|_| outbox.into())
+        }
+        Source::Snapshot(index) => {
+            let Some((snapshot, next)) = &mut client.snapshot else { return };
+            *next = index + 1;
+            let frame = rest.and_then(|_| snapshot.frames.get(index)).map(|frame| frame.bytes().clone());
+            if *next >= snapshot.frames.len() {
+                client.snapshot = None;
+            }
+            frame
+        }
+        Source::Event(offset) => {
+            client.cursor = offset;
+            rest.and_then(|_| ring.frame(offset)).map(|frame| frame.bytes().clone())
+        }
+    };
+    if let (Some(bytes), Some(done)) = (begun, rest) {
+        client.held = Some((bytes, done));
+        client.held_since = Some(now);
+    }
+}
+
+/// The same for a client of server-sent events: its frames are put into one text, which it holds from the start.
+fn encode(client: &mut Client, ring: &Ring, filter: &mut Filter, shared: &Shared, now: Instant) {
+    let mut found = Vec::new();
+    let room = Room { frames: BATCH_FRAMES_MAX, bytes: BATCH_BYTES_MAX };
+    let reached = gather(client, ring, filter, room, |source, _| found.push(source));
+    let mut text = Vec::new();
+    for source in found {
+        match source {
+            Source::Snapshot(index) => {
+                let Some((snapshot, _)) = client.snapshot.clone() else { continue };
+                let is_last = index + 1 == snapshot.frames.len();
+                if let Some(frame) = snapshot.frames.get(index) {
+                    event(&mut text, is_last.then_some((&shared.epoch, snapshot.offset)), frame);
+                }
+            }
+            Source::Event(offset) => {
+                if let Some(frame) = ring.frame(offset) {
+                    event(&mut text, Some((&shared.epoch, offset)), frame);
+                }
+            }
+            Source::Held | Source::Outbox => {}
+        }
+        shared.counters.deliveries.fetch_add(1, Relaxed);
+        advance(client, ring, source, None, now);
+    }
+    client.cursor = client.cursor.max(reached);
+    if !text.is_empty() {
+        client.quiet_until = now + shared.limits.bookmark_after;
+        client.held = Some((text.into(), 0));
+        client.held_since = Some(now);
+    }
+}

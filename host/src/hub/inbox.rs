@@ -1,0 +1,207 @@
+use crate::hub::handle::{Framing, Slot};
+use crate::hub::shard::Wire;
+use crate::hub::slots::{Key, Slots};
+use crate::hub::{Close, Patterns, Position, Reach};
+use crate::model::Grant;
+use bytes::Bytes;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Wake;
+use tokio::sync::{Notify, oneshot};
+
+/// Bytes of control frames that may wait for one client.
+pub(super) const CONTROL_BYTES_MAX: usize = 4 * 1024;
+
+/// A client that comes.
+pub(super) struct Join {
+    pub(super) slot: Slot,
+    pub(super) framing: Framing,
+    pub(super) grant: Grant,
+    pub(super) reach: Reach,
+    pub(super) pending: Arc<AtomicUsize>,
+}
+
+/// A client that comes, with its connection.
+pub(super) struct Arrival {
+    pub(super) join: Join,
+    pub(super) wire: Box<dyn Wire>,
+    /// Dropped with the client, which tells its reader.
+    pub(super) open: oneshot::Sender<()>,
+}
+
+/// What a shard is told of one of its clients.
+pub(super) enum Note {
+    Join(Key, Box<Arrival>),
+    Subscribe(Key, Box<(Patterns, Option<Position>)>),
+    /// Whole control frames, to go out in front of what is not begun.
+    Control(Key, Bytes),
+    End(Key, Close, Cow<'static, str>),
+    /// Its connection takes bytes again.
+    Writable(Key),
+    /// Its reader has ended.
+    Gone(Key),
+}
+
+/// Where a shard is told of its clients. What waits is bounded by them: each comes, asks, ends and goes once, has one
+/// waker, and its control frames have an allowance.
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    pub(super) news: Notify,
+    /// This shard's number among all.
+    pub(super) index: usize,
+    /// How far the client that is furthest behind was behind, in milliseconds.
+    pub(super) lag_ms: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    slots: Slots,
+    notes: VecDeque<Note>,
+    is_closed: bool,
+}
+
+impl Inbox {
+    pub(super) fn new(index: usize) -> Self {
+        Self { state: Mutex::default(), news: Notify::new(), index, lag_ms: AtomicU64::new(0) }
+    }
+
+    /// Lets a client in. `None` when the shard has ended.
+    pub(super) fn join(&self, arrival: Arrival) -> Option<Key> {
+        let mut state = self.lock();
+        if state.is_closed {
+            return None;
+        }
+        let key = state.slots.take();
+        state.notes.push_back(Note::Join(key, Box::new(arrival)));
+        drop(state);
+        self.news.notify_one();
+        Some(key)
+    }
+
+    pub(super) fn post(&self, note: Note) {
+        let mut state = self.lock();
+        if !state.is_closed {
+            state.notes.push_back(note);
+            drop(state);
+            self.news.notify_one();
+        }
+    }
+
+    /// The first of what was told since, at most `count`; and whether there is more.
+    pub(super) fn take(&self, count: usize) -> (Vec<Note>, bool) {
+        let mut state = self.lock();
+        let count = count.min(state.notes.len());
+        let notes = state.notes.drain(..count).collect();
+        (notes, !state.notes.is_empty())
+    }
+
+    /// A client has gone; its slot may be used again. False if it had gone before.
+    pub(super) fn release(&self, key: Key) -> bool {
+        self.lock().slots.give_back(key)
+    }
+
+    /// Ends the shard if nobody is there. Nobody is let in afterwards.
+    pub(super) fn close_if_empty(&self) -> bool {
+        let mut state = self.lock();
+        state.is_closed = state.slots.taken() == 0;
+        state.is_closed
+    }
+
+    /// Nobody is let in any more.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        state.is_closed = true;
+        let notes = std::mem::take(&mut state.notes);
+        drop(state);
+        // Behind the lock: those who were about to come are let go.
+        drop(notes);
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Slots that are taken.
+    #[cfg(test)]
+    pub(super) fn taken(&self) -> usize {
+        self.lock().slots.taken()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+/// Wakes a shard for one client. It names the client by slot and generation, so a late one is nobody's.
+pub(super) struct ClientWaker {
+    pub(super) inbox: Arc<Inbox>,
+    pub(super) key: Key,
+}
+
+impl Wake for ClientWaker {
+    fn wake(self: Arc<Self>) {
+        self.inbox.post(Note::Writable(self.key));
+    }
+}
+
+/// A client's reading half speaks to its writing half with it. Dropping it ends the connection.
+pub struct Link {
+    inbox: Arc<Inbox>,
+    key: Key,
+    pending: Arc<AtomicUsize>,
+}
+
+/// More control frames wait for a client than are allowed: it asks for answers and does not take them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("more than {CONTROL_BYTES_MAX} bytes of answers were not taken")]
+pub struct OutboxFull;
+
+impl Link {
+    pub(super) fn new(inbox: Arc<Inbox>, arrival: Arrival) -> Option<Self> {
+        let pending = arrival.join.pending.clone();
+        let key = inbox.join(arrival)?;
+        Some(Self { inbox, key, pending })
+    }
+
+    /// Says what the client asks for: what followed `since` if the log still has all of it, a snapshot otherwise, and then
+    /// everything that happens. Only the first time counts.
+    pub fn subscribe(&self, patterns: Patterns, since: Option<Position>) {
+        self.inbox.post(Note::Subscribe(self.key, Box::new((patterns, since))));
+    }
+
+    /// Sends whole control frames between two frames of data.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]; nothing is sent.
+    pub fn control(&self, frames: &[u8]) -> Result<(), OutboxFull> {
+        let fits = |pending: usize| (pending + frames.len() <= CONTROL_BYTES_MAX).then(|| pending + frames.len());
+        self.pending.fetch_update(Relaxed, Relaxed, fits).map_err(|_| OutboxFull)?;
+        self.inbox.post(Note::Control(self.key, Bytes::copy_from_slice(frames)));
+        Ok(())
+    }
+
+    /// Ends the connection: the close frame of the reason, then nothing. The first reason counts.
+    pub fn end(&self, close: Close, reason: impl Into<Cow<'static, str>>) {
+        self.inbox.post(Note::End(self.key, close, reason.into()));
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.inbox.post(Note::Gone(self.key));
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Link").field("key", &self.key).finish_non_exhaustive()
+    }
+}
