@@ -8,11 +8,13 @@ use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
+use crate::model::Role;
 use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::reload::{ConfigFile, Reloader, Worker, WorkerParts};
 use crate::store::Store;
 use crate::task::{Broken, Stage, TaskKind, Tasks};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -184,30 +186,9 @@ impl Running {
         let Launch { config, text, file, listener, stop, compiler, hangups, log_lines_dropped } = launch;
         let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
         let config = first.config.clone();
-        let requests = tasks.group(TaskKind::Request);
-        let (publish, plugins) = watch::channel(Arc::default());
-        let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
-        let keys = Arc::new(Keys::new(store.clone()));
-        let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
         let toolchain = toolchain(&config, compiler, &store).await?;
-        let auth = Auth::new(AuthParts {
-            store: store.clone(),
-            passwords: Arc::clone(&passwords),
-            keys: Arc::<Keys>::clone(&keys),
-            plugins: plugins.clone(),
-            roles_max,
-            external_url: config.server.external_url.clone(),
-            tracker: requests,
-            idle_timeout: config.server.session_idle_timeout,
-            timeout: config.server.session_timeout,
-        });
-        let services = Services {
-            accounts: passwords,
-            api_keys: Some(keys),
-            http: Some(Arc::new(Fetch::new())),
-            web_cache: WebCache::default(),
-            toolchain: toolchain.clone(),
-        };
+        let Entrance { auth, services, publish, plugins, roles_max } =
+            Entrance::new(&config, &store, &toolchain, &tasks);
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = PlatformParts {
             config: config.plugins.clone(),
@@ -231,9 +212,9 @@ impl Running {
             events,
             stop: stop_owners.clone(),
         };
-        let pool = Pool::start(pool, tasks.group(TaskKind::Owner).tracker());
+        let pool = Pool::start(pool, &tasks.group(TaskKind::Owner));
         tasks.group(TaskKind::Relay).spawn(relay::run(relayed, swapped, hub.clone()));
-        let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max: roles_granted };
+        let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max };
         let (worker, reloader) = Worker::new(WorkerParts {
             first,
             file,
@@ -262,14 +243,59 @@ impl Running {
         if let Some(token) = edge.auth.begin_setup()? {
             offer_setup(&listener, &token);
         }
-        let (upkeep, ended) = (edge.auth.clone(), stop);
-        tasks.group(TaskKind::Upkeep).named("sessions", async move { upkeep.run_upkeep(ended).await });
-        let (router, close) = (api::router(Arc::clone(&edge)), CancellationToken::new());
-        let (snapshots, connections, closed) = (reloader.snapshots(), tasks.group(TaskKind::Connection), close.clone());
         tracing::info!(nodes = config.nodes.len(), "serving");
-        let serving = async move { api::serve(listener, router, snapshots, &connections, closed).await };
-        tasks.group(TaskKind::Listener).spawn(serving);
+        let close = CancellationToken::new();
+        open(edge, listener, stop, close.clone());
         Ok(Self { close, hub, reloader })
+    }
+}
+
+/// Has requests taken until `close`, and what is over cleared away until `stop`.
+fn open(edge: Arc<Edge>, listener: TcpListener, stop: CancellationToken, close: CancellationToken) {
+    let tasks = edge.tasks.clone();
+    let upkeep = edge.auth.clone();
+    tasks.group(TaskKind::Upkeep).named("sessions", async move { upkeep.run_upkeep(stop).await });
+    let (snapshots, router, connections) =
+        (edge.reloader.snapshots(), api::router(edge), tasks.group(TaskKind::Connection));
+    let serving = async move { api::serve(listener, router, snapshots, &connections, close).await };
+    tasks.group(TaskKind::Listener).spawn(serving);
+}
+
+/// Who decides who comes in, and what it lends to the plugins that it asks.
+struct Entrance {
+    auth: Auth,
+    services: Services,
+    publish: watch::Sender<Arc<PluginSet>>,
+    plugins: watch::Receiver<Arc<PluginSet>>,
+    roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+}
+
+impl Entrance {
+    fn new(config: &Config, store: &Store, toolchain: &Toolchain, tasks: &Tasks) -> Self {
+        let requests = tasks.group(TaskKind::Request);
+        let (publish, plugins) = watch::channel(Arc::default());
+        let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
+        let keys = Arc::new(Keys::new(store.clone()));
+        let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
+        let auth = Auth::new(AuthParts {
+            store: store.clone(),
+            passwords: Arc::clone(&passwords),
+            keys: Arc::<Keys>::clone(&keys),
+            plugins: plugins.clone(),
+            roles_max,
+            external_url: config.server.external_url.clone(),
+            tracker: requests,
+            idle_timeout: config.server.session_idle_timeout,
+            timeout: config.server.session_timeout,
+        });
+        let services = Services {
+            accounts: passwords,
+            api_keys: Some(keys),
+            http: Some(Arc::new(Fetch::new())),
+            web_cache: WebCache::default(),
+            toolchain: toolchain.clone(),
+        };
+        Self { auth, services, publish, plugins, roles_max: roles_granted }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::node::error::NodeError;
 use crate::node::keeper::{CHANGES_MAX, Keeper, PoolChange, Reconfigure};
 use crate::node::owner::Request;
 use crate::plugin::PluginSet;
+use crate::task::{TaskGroup, TaskKind};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,6 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// The nodes of a pool, replaced whole.
 pub(super) type Nodes = ArcSwap<BTreeMap<NodeId, NodeHandle>>;
@@ -82,11 +82,11 @@ impl PoolMetrics {
 }
 
 impl Pool {
-    /// Starts an owner task on `tracker` for each node. Returns at once; connecting goes on in the background.
+    /// Starts an owner task of `tasks` for each node. Returns at once; connecting goes on in the background.
     ///
     /// The owners end when `stop` is cancelled, at once.
     #[must_use]
-    pub fn start(parts: PoolParts, tracker: &TaskTracker) -> Self {
+    pub fn start(parts: PoolParts, tasks: &TaskGroup) -> Self {
         let PoolParts { nodes, config, calls_max, plugins, events, stop } = parts;
         let metrics = Arc::new(PoolMetrics::default());
         let context = Arc::new(PoolContext {
@@ -100,8 +100,8 @@ impl Pool {
         });
         let shown = Arc::new(Nodes::default());
         let (changes, inbox) = mpsc::channel(CHANGES_MAX);
-        let keeper = Keeper::start(nodes, context, Arc::clone(&shown), tracker.clone());
-        tracker.spawn(keeper.run(inbox));
+        let keeper = Keeper::start(nodes, context, Arc::clone(&shown), tasks.clone());
+        tasks.of(TaskKind::Keeper).named("pool", keeper.run(inbox));
         Self { nodes: shown, changes, metrics }
     }
 

@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::node::{NodeError, Pool, PoolChange, PoolParts};
 use crate::plugin::{Adapter, PluginSet};
+use crate::task::{TaskGroup, TaskKind};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -177,7 +178,7 @@ impl Rig {
             events: sender,
             stop: stop.clone(),
         };
-        let pool = Pool::start(parts, &tracker);
+        let pool = Pool::start(parts, &TaskGroup::on(TaskKind::Owner, &tracker));
         let mut rig = Self {
             pool,
             scripts,

@@ -1,6 +1,7 @@
 //! The owner against a scripted supervisor, with the clock held still.
 
 mod changes;
+mod falls;
 mod script;
 
 use crate::model::{
@@ -9,6 +10,7 @@ use crate::model::{
 };
 use crate::node::{NodeError, NodeHandle, Pool, PoolParts};
 use crate::plugin::{Adapter, PluginSet};
+use crate::task::{TaskGroup, TaskKind};
 use script::{Script, node, process, settings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,7 +54,7 @@ impl Rig {
             events: sender,
             stop: stop.clone(),
         };
-        let pool = Pool::start(parts, &tracker);
+        let pool = Pool::start(parts, &TaskGroup::on(TaskKind::Owner, &tracker));
         let node = pool.node("n").expect("configured");
         let rig = Self { script, node, events, tracker, stop, _pool: pool, _plugins: plugins };
         rig.state_is(NodeState::LivePoll).await;
