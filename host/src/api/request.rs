@@ -31,14 +31,10 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     let method = request.method().clone();
     request.extensions_mut().insert(Facts { request_id: id.0.clone(), address });
     request.extensions_mut().insert(id.clone());
-    // A handler that panics fails its one request; the connection goes on.
-    let mut response = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
-        Ok(response) => response,
-        Err(_) => {
-            edge.tasks.note_panic(TaskKind::Connection);
-            ApiError::Internal { what: format!("the handler of {method} {route} panicked") }.into_response()
-        }
-    };
+    let mut response = unless_it_panics(next.run(request)).await.unwrap_or_else(|| {
+        edge.tasks.note_panic(TaskKind::Connection);
+        ApiError::Internal { what: format!("the handler of {method} {route} panicked") }.into_response()
+    });
     let error = response.extensions_mut().remove::<ApiError>();
     if let Some(error) = &error {
         response = error.response(&id);
@@ -53,6 +49,11 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// A handler that panics fails its one request; the connection goes on.
+async fn unless_it_panics(handler: impl Future<Output = Response>) -> Option<Response> {
+    AssertUnwindSafe(handler).catch_unwind().await.ok()
 }
 
 /// Lets a request on only when it is somebody's; the handler finds out whose in the request's extensions.
@@ -133,6 +134,17 @@ fn new_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::StatusCode;
+
+    #[tokio::test]
+    async fn a_handler_that_panics_fails_one_request_without_a_word_of_why() {
+        let answered = unless_it_panics(async { StatusCode::OK.into_response() }).await;
+        assert_eq!(answered.map(|response| response.status()), Some(StatusCode::OK));
+        assert!(unless_it_panics(async { panic!("canary") }).await.is_none());
+        let problem = ApiError::Internal { what: "canary".into() }.problem("r1");
+        assert_eq!((problem.status, problem.code.as_str()), (500, "host.internal"));
+        assert!(!problem.detail.contains("canary"));
+    }
 
     #[test]
     fn a_callers_id_is_taken_only_if_it_is_plain() {

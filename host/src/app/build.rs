@@ -8,18 +8,19 @@ use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
-use crate::model::Event;
+use crate::model::{Event, Role};
 use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::reload::{ConfigFile, Reloader, Worker, WorkerParts};
 use crate::store::Store;
 use crate::task::{Broken, Stage, TaskGroup, TaskKind, Tasks};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Events on their way from the nodes to the feed. A full channel makes owners wait, never clients.
@@ -189,26 +190,9 @@ impl Running {
         let Launch { config, text, file, listener, stop, compiler, hangups, log_lines_dropped } = launch;
         let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
         let config = first.config.clone();
-        let requests = tasks.group(TaskKind::Request);
-        let (publish, plugins) = watch::channel(Arc::default());
-        let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
-        let keys = Arc::new(Keys::new(store.clone()));
-        let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
         let toolchain = toolchain(&config, compiler, &store).await?;
-        let (revoked, revocations) = mpsc::channel(REVOCATIONS_MAX);
-        let auth = Auth::new(AuthParts {
-            revoked,
-            store: store.clone(),
-            passwords: Arc::clone(&passwords),
-            keys: Arc::<Keys>::clone(&keys),
-            plugins: plugins.clone(),
-            roles_max,
-            external_url: config.server.external_url.clone(),
-            tracker: requests,
-            idle_timeout: config.server.session_idle_timeout,
-            timeout: config.server.session_timeout,
-        });
-        let services = services(passwords, keys, toolchain.clone());
+        let Entrance { auth, services, publish, plugins, roles_max, revocations } =
+            Entrance::new(&config, &store, &toolchain, &tasks);
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = PlatformParts {
             config: config.plugins.clone(),
@@ -229,7 +213,7 @@ impl Running {
         let relay = tasks.group(TaskKind::Relay);
         relay.named("events", relay::run(relayed, swapped, hub.clone()));
         relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
-        let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max: roles_granted };
+        let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max };
         let (worker, reloader) = Worker::new(WorkerParts {
             first,
             file,
@@ -259,13 +243,61 @@ impl Running {
         if let Some(token) = edge.auth.begin_setup()? {
             offer_setup(&listener, &token);
         }
-        look_after(&edge, &stop);
-        let (router, close) = (api::router(Arc::clone(&edge)), CancellationToken::new());
-        let (snapshots, connections, closed) = (reloader.snapshots(), tasks.group(TaskKind::Connection), close.clone());
         tracing::info!(nodes = config.nodes.len(), "serving");
-        let serving = async move { api::serve(listener, router, snapshots, &connections, closed).await };
-        tasks.group(TaskKind::Listener).spawn(serving);
+        let close = CancellationToken::new();
+        look_after(&edge, &stop);
+        open(edge, listener, close.clone());
         Ok(Self { close, hub, reloader })
+    }
+}
+
+/// Has requests taken until `close`.
+fn open(edge: Arc<Edge>, listener: TcpListener, close: CancellationToken) {
+    let tasks = edge.tasks.clone();
+    let (snapshots, router, connections) =
+        (edge.reloader.snapshots(), api::router(edge), tasks.group(TaskKind::Connection));
+    let serving = async move { api::serve(listener, router, snapshots, &connections, close).await };
+    tasks.group(TaskKind::Listener).spawn(serving);
+}
+
+/// Who decides who comes in, and what it lends to the plugins that it asks.
+struct Entrance {
+    auth: Auth,
+    services: Services,
+    publish: watch::Sender<Arc<PluginSet>>,
+    plugins: watch::Receiver<Arc<PluginSet>>,
+    roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    revocations: mpsc::Receiver<oneshot::Sender<()>>,
+}
+
+impl Entrance {
+    fn new(config: &Config, store: &Store, toolchain: &Toolchain, tasks: &Tasks) -> Self {
+        let requests = tasks.group(TaskKind::Request);
+        let (publish, plugins) = watch::channel(Arc::default());
+        let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
+        let keys = Arc::new(Keys::new(store.clone()));
+        let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
+        let (revoked, revocations) = mpsc::channel(REVOCATIONS_MAX);
+        let auth = Auth::new(AuthParts {
+            revoked,
+            store: store.clone(),
+            passwords: Arc::clone(&passwords),
+            keys: Arc::<Keys>::clone(&keys),
+            plugins: plugins.clone(),
+            roles_max,
+            external_url: config.server.external_url.clone(),
+            tracker: requests,
+            idle_timeout: config.server.session_idle_timeout,
+            timeout: config.server.session_timeout,
+        });
+        let services = Services {
+            accounts: passwords,
+            api_keys: Some(keys),
+            http: Some(Arc::new(Fetch::new())),
+            web_cache: WebCache::default(),
+            toolchain: toolchain.clone(),
+        };
+        Self { auth, services, publish, plugins, roles_max: roles_granted, revocations }
     }
 }
 
@@ -275,16 +307,6 @@ async fn toolchain(config: &Config, compiler: Compiler, store: &Store) -> Result
     let unsealed = |error| tracing::warn!(%error, "compiled plugins cannot be sealed and are not kept");
     let key = store.artefact_key().await.map_err(unsealed).ok();
     Toolchain::new(&config.plugins, compiler, key.as_ref()).map_err(|error| RunError::Plugins(vec![error]))
-}
-
-fn services(passwords: Arc<Passwords>, keys: Arc<Keys>, toolchain: Toolchain) -> Services {
-    Services {
-        accounts: passwords,
-        api_keys: Some(keys),
-        http: Some(Arc::new(Fetch::new())),
-        web_cache: WebCache::default(),
-        toolchain,
-    }
 }
 
 fn start_pool(
@@ -304,7 +326,7 @@ fn start_pool(
         seed: RandomState::new().hash_one(0_u8),
         stop,
     };
-    Pool::start(parts, owners.tracker())
+    Pool::start(parts, owners)
 }
 
 /// Closing the feed's clients may take half of a shutdown's time, less their last second.

@@ -50,7 +50,7 @@ pub struct NodeAddArgs {
     /// The name of a file in the server's `node-passwords`
     #[arg(long, value_name = "NAME", requires = "username")]
     pub password_file: Option<String>,
-    /// Replace the node if it is there
+    /// Replace a node that was added before
     #[arg(long)]
     pub replace: bool,
 }

@@ -5,15 +5,19 @@ use crate::model::{Event, EventBody, NodeId};
 use crate::node::leash::{Leash, Pull};
 use crate::node::owner::Owner;
 use crate::node::pool::{NodeHandle, Nodes, PoolContext, initial};
+use crate::task::TaskGroup;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::SystemTime;
-use tokio::sync::{mpsc, oneshot, watch};
+use std::time::{Duration, SystemTime};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
+use tokio::time::Instant;
 
 /// Changes of the pool that may wait. Beyond it who asks for another waits as well.
 pub(super) const CHANGES_MAX: usize = 8;
+
+/// How soon an owner that panicked begins anew: not so soon that one that always does costs a core.
+const BEGIN_ANEW_AFTER: Duration = Duration::from_secs(1);
 
 /// What [`super::Pool::apply`] did, each list sorted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,8 +40,21 @@ pub(super) struct Reconfigure {
 pub(super) struct Keeper {
     context: Arc<PoolContext>,
     shown: Arc<Nodes>,
-    tracker: TaskTracker,
+    tasks: TaskGroup,
     seats: BTreeMap<NodeId, Seat>,
+    /// Notified by an owner's panic.
+    fallen: Arc<Notify>,
+}
+
+/// Tells of the panic of whoever holds it.
+struct Witness(Arc<Notify>);
+
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.notify_one();
+        }
+    }
 }
 
 /// One node's place in the pool.
@@ -54,9 +71,9 @@ impl Keeper {
         nodes: Vec<NodeConfig>,
         context: Arc<PoolContext>,
         shown: Arc<Nodes>,
-        tracker: TaskTracker,
+        tasks: TaskGroup,
     ) -> Self {
-        let mut keeper = Self { context, shown, tracker, seats: BTreeMap::new() };
+        let mut keeper = Self { context, shown, tasks, seats: BTreeMap::new(), fallen: Arc::default() };
         for node in nodes {
             let seat = keeper.seat(node, false);
             keeper.seats.insert(seat.node.name.clone(), seat);
@@ -67,16 +84,43 @@ impl Keeper {
 
     /// Makes changes as they come, one after the other, until the pool stops.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Reconfigure>) {
+        let mut anew_at: Option<Instant> = None;
         loop {
+            let fallen = Arc::clone(&self.fallen);
             let next = tokio::select! {
                 biased;
                 () = self.context.stop.cancelled() => return,
+                () = until(anew_at) => {
+                    anew_at = None;
+                    self.begin_anew().await;
+                    continue;
+                }
+                () = fallen.notified() => {
+                    anew_at.get_or_insert_with(|| Instant::now() + BEGIN_ANEW_AFTER);
+                    continue;
+                }
                 next = inbox.recv() => next,
             };
             let Some(Reconfigure { nodes, reply }) = next else { return };
             let change = self.apply(nodes).await;
             drop(reply.send(change)); // who asked may have left
         }
+    }
+
+    /// Seats an owner anew where one fell.
+    async fn begin_anew(&mut self) {
+        let fallen = self.seats.values().filter(|seat| seat.owner.is_finished()).map(|seat| seat.node.clone());
+        for node in fallen.collect::<Vec<_>>() {
+            self.replace(node).await;
+        }
+    }
+
+    fn set_out(&self, owner: Owner, node: &NodeId) -> JoinHandle<Owner> {
+        let witness = Witness(Arc::clone(&self.fallen));
+        self.tasks.named(node.as_str(), async move {
+            let _witness = witness;
+            owner.run().await
+        })
     }
 
     async fn apply(&mut self, nodes: Vec<NodeConfig>) -> PoolChange {
@@ -136,10 +180,14 @@ impl Keeper {
             Ok(owner) => {
                 let leash = Arc::new(Leash::new(&self.context.stop));
                 let owner = owner.with_settings(node.clone(), Arc::clone(&leash));
-                Seat { node, handle, leash, owner: self.tracker.spawn(owner.run()) }
+                let owner = self.set_out(owner, &name);
+                Seat { node, handle, leash, owner }
             }
             Err(error) => {
                 tracing::error!(node = %name, %error, "the owner of a node had failed; it begins anew");
+                for observed in handle.status().processes.iter() {
+                    self.tell(&name, EventBody::ProcessRemoved(observed.process.id.clone())).await;
+                }
                 self.seat(node, true)
             }
         };
@@ -155,7 +203,8 @@ impl Keeper {
         let mut owner = Owner::new(&node, Arc::clone(&self.context), Arc::clone(&leash), inbox, status);
         owner.is_news = is_news;
         let handle = NodeHandle::new(node.name.clone(), requests, seen, self.context.stop.clone());
-        Seat { node, handle, leash, owner: self.tracker.spawn(owner.run()) }
+        let owner = self.set_out(owner, &node.name);
+        Seat { node, handle, leash, owner }
     }
 
     fn show(&self) {
@@ -174,4 +223,11 @@ impl Keeper {
 fn pull(old: &NodeConfig, new: &NodeConfig) -> Pull {
     let same_but_for_the_environment = NodeConfig { environment: old.environment.clone(), ..new.clone() } == *old;
     if same_but_for_the_environment { Pull::Renamed } else { Pull::Replaced }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }

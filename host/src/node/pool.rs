@@ -8,6 +8,7 @@ use crate::node::owner::Request;
 use crate::node::patience::Patience;
 use crate::plugin::PluginSet;
 use crate::resilience::Jitter;
+use crate::task::{TaskGroup, TaskKind};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,7 +19,6 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Hint streams open at once. The other nodes are polled.
 const HINT_STREAMS_MAX: usize = 1_024;
@@ -112,11 +112,11 @@ impl PoolMetrics {
 }
 
 impl Pool {
-    /// Starts an owner task on `tracker` for each node. Returns at once; connecting goes on in the background.
+    /// Starts an owner task of `tasks` for each node. Returns at once; connecting goes on in the background.
     ///
     /// The owners end when `stop` is cancelled, at once.
     #[must_use]
-    pub fn start(parts: PoolParts, tracker: &TaskTracker) -> Self {
+    pub fn start(parts: PoolParts, tasks: &TaskGroup) -> Self {
         let PoolParts { nodes, config, calls_max, plugins, events, seed, stop } = parts;
         let places = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
         let hint_reads = (calls_max / HINT_READS_SHARE).max(1);
@@ -138,8 +138,8 @@ impl Pool {
         let shown = Arc::new(Nodes::default());
         let (changes, inbox) = mpsc::channel(CHANGES_MAX);
         let (calls, calls_max) = (Arc::clone(&context.calls), context.calls.available_permits());
-        let keeper = Keeper::start(nodes, context, Arc::clone(&shown), tracker.clone());
-        tracker.spawn(keeper.run(inbox));
+        let keeper = Keeper::start(nodes, context, Arc::clone(&shown), tasks.clone());
+        tasks.of(TaskKind::Keeper).named("pool", keeper.run(inbox));
         Self { nodes: shown, changes, metrics, calls, calls_max }
     }
 

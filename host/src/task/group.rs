@@ -195,9 +195,20 @@ impl TaskGroup {
         self.tracker().spawn_blocking(work)
     }
 
-    /// Counts a panic that was caught where it happened, and was followed by a new start.
-    pub fn note_panic(&self) {
-        self.inner.slot(self.kind).panics.fetch_add(1, Relaxed);
+    /// The group of another kind of the same host.
+    #[must_use]
+    pub fn of(&self, kind: TaskKind) -> Self {
+        Self { inner: Arc::clone(&self.inner), kind }
+    }
+
+    /// Tasks of one kind on a tracker that somebody else waits for.
+    #[must_use]
+    pub fn on(kind: TaskKind, tracker: &TaskTracker) -> Self {
+        let mut inner = Inner::default();
+        if let Some(slot) = inner.slots.get_mut(kind as usize) {
+            slot.tracker = tracker.clone();
+        }
+        Self { inner: Arc::new(inner), kind }
     }
 
     /// The bare tracker: tasks on it are counted, but have no name, and their panics have no consequence.

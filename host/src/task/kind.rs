@@ -17,7 +17,7 @@ pub enum TaskKind {
     Owner,
     /// Carries events from nodes and plugins to the feed.
     Relay,
-    /// Looks after the plugins.
+    /// Looks after the plugins, or after who owns which node.
     Keeper,
     /// Reads and applies configurations.
     Configuration,

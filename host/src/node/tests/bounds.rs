@@ -6,6 +6,7 @@ use crate::config::{NodeConfig, PoolConfig};
 use crate::model::{Event, LogChannel, LogRange, Operation, Outcome, ProcessId, ProcessState};
 use crate::node::{NodeError, NodeHandle, Patience, Pool, PoolParts};
 use crate::plugin::{Adapter, PluginSet};
+use crate::task::{TaskGroup, TaskKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
@@ -37,7 +38,7 @@ impl Rig {
         let (events, told) = mpsc::channel(100_000);
         let (tracker, stop) = (TaskTracker::new(), CancellationToken::new());
         let parts = PoolParts { nodes, config, calls_max, plugins: seen, events, seed: 7, stop: stop.clone() };
-        let pool = Pool::start(parts, &tracker);
+        let pool = Pool::start(parts, &TaskGroup::on(TaskKind::Owner, &tracker));
         Self { pool, tracker, stop, _plugins: plugins, _events: told }
     }
 

@@ -8,6 +8,7 @@ use crate::model::{
 };
 use crate::node::{NodeError, Pool, PoolChange, PoolParts};
 use crate::plugin::{Adapter, PluginSet};
+use crate::task::{TaskGroup, TaskKind};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -178,7 +179,7 @@ impl Rig {
             seed: 7,
             stop: stop.clone(),
         };
-        let pool = Pool::start(parts, &tracker);
+        let pool = Pool::start(parts, &TaskGroup::on(TaskKind::Owner, &tracker));
         let mut rig = Self {
             pool,
             scripts,

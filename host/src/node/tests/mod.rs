@@ -2,6 +2,7 @@
 
 mod bounds;
 mod changes;
+mod falls;
 mod peer;
 mod script;
 
@@ -11,6 +12,7 @@ use crate::model::{
 };
 use crate::node::{NodeError, NodeHandle, Patience, Pool, PoolParts};
 use crate::plugin::{Adapter, PluginSet};
+use crate::task::{TaskGroup, TaskKind};
 use script::{Script, node, process, settings};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -55,7 +57,7 @@ impl Rig {
             seed: 7,
             stop: stop.clone(),
         };
-        let pool = Pool::start(parts, &tracker);
+        let pool = Pool::start(parts, &TaskGroup::on(TaskKind::Owner, &tracker));
         let node = pool.node("n").expect("configured");
         let rig = Self { script, node, events, tracker, stop, _pool: pool, _plugins: plugins };
         rig.state_is(NodeState::LivePoll).await;
@@ -287,7 +289,7 @@ async fn p05_a_hundred_dead_nodes_keep_no_live_one_from_being_refreshed() {
     let nodes = (0..200).map(|n| node(&name(n).1, name(n).0)).collect();
     let parts =
         PoolParts { nodes, config: settings(), calls_max: 16, plugins: seen, events, seed: 7, stop: stop.clone() };
-    let pool = Pool::start(parts, &tracker);
+    let pool = Pool::start(parts, &TaskGroup::on(TaskKind::Owner, &tracker));
     // The first round asks the dead as well as anybody: until it is over, nobody knows them.
     tokio::time::sleep(Duration::from_secs(30)).await;
     let mut seen: BTreeMap<String, (u64, Instant)> = BTreeMap::new();
