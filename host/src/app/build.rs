@@ -83,8 +83,7 @@ impl Running {
         compiler: Compiler,
         reloads: mpsc::Receiver<Config>,
     ) -> Result<Self, RunError> {
-        let (connections, owners) = (TaskTracker::new(), TaskTracker::new());
-        let stop_owners = CancellationToken::new();
+        let (connections, owners, stop_owners) = (TaskTracker::new(), TaskTracker::new(), CancellationToken::new());
         let (publish, plugins) = watch::channel(Arc::default());
         let passwords = Arc::new(Passwords::new(store.clone(), connections.clone()));
         let keys = Arc::new(Keys::new(store.clone()));
