@@ -286,8 +286,9 @@ impl Publisher {
             p50_ms: number("p50_us") / 1e3,
             p99_ms: number("p99_us") / 1e3,
             idle_bytes,
-            is_whole: number("least") == events && number("most") == events && number("lost") == 0.0,
-            missed: events * count as f64 - number("messages"),
+            is_whole: number("least") == number("most") && number("least") > 0.0 && number("lost") == 0.0,
+            missed: number("most") * count as f64 - number("messages"),
+            merged: events - number("most"),
         })
     }
 
@@ -323,18 +324,22 @@ struct Row {
     p50_ms: f64,
     p99_ms: f64,
     idle_bytes: u64,
+    /// All clients had as much as the one that had most.
     is_whole: bool,
     missed: f64,
+    /// Events that were none, for their node was looked at too late or the time was over.
+    merged: f64,
 }
 
 impl Row {
     fn print(&self, name: &str, floor_us: f64) {
         let Self { clients, what, offered, peak, cost_us, p50_ms, p99_ms, idle_bytes, .. } = self;
         let ratio = cost_us / floor_us;
-        let note = if self.is_whole { String::new() } else { format!("  {:.0} missed", self.missed) };
+        let missed = if self.is_whole { String::new() } else { format!("  {:.0} messages missed", self.missed) };
+        let merged = if self.merged == 0.0 { String::new() } else { format!("  {:.0} events never told", self.merged) };
         println!(
             "{name:<14} {clients:>7} {what:<14} {offered:>9.0} {peak:>9.0} {cost_us:>10.2} {ratio:>7.2} {p50_ms:>9.2} \
-             {p99_ms:>9.2} {idle_bytes:>9}{note}"
+             {p99_ms:>9.2} {idle_bytes:>9}{missed}{merged}"
         );
     }
 }
