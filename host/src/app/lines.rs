@@ -124,9 +124,12 @@ mod tests {
     use super::*;
     use std::sync::{Condvar, Mutex};
 
+    /// Whether it is open, and what went through.
+    type Flow = Mutex<(bool, Vec<u8>)>;
+
     /// A pipe that is full until it is opened.
     #[derive(Clone, Default)]
-    struct Pipe(Arc<(Mutex<(bool, Vec<u8>)>, Condvar)>);
+    struct Pipe(Arc<(Flow, Condvar)>);
 
     impl Pipe {
         fn open(&self) {

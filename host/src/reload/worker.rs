@@ -64,7 +64,7 @@ enum Step {
     Hint,
     FileChanged,
     Due,
-    Order(Order, Reply),
+    Order(Box<Order>, Reply),
 }
 
 impl Worker {
@@ -143,7 +143,7 @@ impl Worker {
                 biased;
                 () = stop.cancelled() => Step::Stop,
                 () = hints.notified() => Step::Hint,
-                order = self.inbox.recv() => order.map_or(Step::Stop, |(order, reply)| Step::Order(order, reply)),
+                order = self.inbox.recv() => order.map_or(Step::Stop, |(order, reply)| Step::Order(Box::new(order), reply)),
                 () = until(debounce.due()) => Step::Due,
                 () = FileWatch::changed(watch.as_ref()) => Step::FileChanged,
             };
@@ -158,7 +158,7 @@ impl Worker {
                         }
                     }
                     Step::Order(order, reply) => {
-                        let applied = self.carry_out(order).await;
+                        let applied = self.carry_out(*order).await;
                         drop(reply.send(applied)); // whoever asked may have left
                     }
                 }
