@@ -168,7 +168,10 @@ async fn p14_an_open_breaker_means_no_traffic_then_one_trial_and_no_other_node_i
         assert!(matches!(order().await, Err(NodeError::Answered { .. })));
     }
     let neighbour = rig.pool.node("other").expect("configured");
-    assert!(neighbour.status().state.is_live() && other.counts.requests.load(SeqCst) > 3);
+    let (p, before) = (ProcessId::reported("g", "p"), other.counts.requests.load(SeqCst));
+    let answer = neighbour.read_log(p, LogChannel::Stdout, LogRange::Tail { bytes_max: 1 }, patience()).await;
+    assert!(!matches!(answer, Err(NodeError::BreakerOpen { .. })), "{answer:?}");
+    assert!(other.counts.requests.load(SeqCst) > before, "it was asked");
     rig.end().await;
 }
 
