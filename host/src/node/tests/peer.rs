@@ -179,7 +179,10 @@ impl Plain {
     pub(super) fn new(has_hints: bool) -> Arc<Self> {
         let operations = vec![Operation::Start, Operation::Stop];
         let log_channels = vec!["stdout".to_owned()];
-        Arc::new(Self { info: Arc::new(AdapterInfo { kind: "plain".into(), operations, log_channels }), has_hints })
+        Arc::new(Self {
+            info: Arc::new(AdapterInfo { kind: "plain".into(), operations, log_channels, wakes_at_bytes: false }),
+            has_hints,
+        })
     }
 }
 
