@@ -89,9 +89,10 @@ impl Owner {
         };
         poked.map_err(|failure| {
             self.breaker.record(CallOutcome::Failure, now);
-            let (kind, code) = match failure {
-                ExchangeFailure::TimedOut => (FaultKind::Timeout, "node.timed_out"),
-                _ => (FaultKind::Node, "node.unreachable"),
+            let (kind, code) = if failure == ExchangeFailure::TimedOut {
+                (FaultKind::Timeout, "node.timed_out")
+            } else {
+                (FaultKind::Node, "node.unreachable")
             };
             let fault = AdapterFault { kind, code: code.into(), message: failure.to_string() };
             NodeError::Answered { node: self.node.name.clone(), fault }
