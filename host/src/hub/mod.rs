@@ -1,10 +1,10 @@
 //! The shared event log behind the feed, and the shards that read it to their clients.
 //!
 //! One task publishes, which never waits. Each shard has a copy of the log's handles and many clients, each with a cursor of
-//! its own: there is no queue per client, and one that does not read holds nobody up. [`core`] is the pure half, which is
-//! told what happens and says which bytes go where; [`shard`] is the half that has connections. Knows nothing of HTTP, of
+//! its own: there is no queue per client, and one that does not read holds nobody up. `core` is the pure half, which is
+//! told what happens and says which bytes go where; `shard` is the half that has connections. Knows nothing of HTTP, of
 //! nodes or of accounts: it is handed encoded members, connections, and grants that may end. A second lane, for what may be
-//! skipped, would be a second ring beside the one in [`core`]. Entry points: [`Hub::publish`], [`Hub::reserve`],
+//! skipped, would be a second ring beside the one in `core`. Entry points: [`Hub::publish`], [`Hub::reserve`],
 //! [`Hub::serve`], [`Hub::revoke`].
 
 mod acks;
