@@ -104,7 +104,8 @@ async fn a_silent_peer_sees_the_socket_closed_at_the_deadline() {
         let (failed, traced) = traced(&link, "/", Duration::from_millis(100), Repeat::Once).await;
         assert_eq!(failed, Err(ExchangeFailure::TimedOut));
         assert_eq!(traced.failure, Some(ExchangeFailure::TimedOut));
-        assert!(traced.is_open && traced.spent >= Duration::from_millis(100), "{traced:?}");
+        // Counted from when the request was on its way, a little after the deadline was set.
+        assert!(traced.is_open && traced.spent >= Duration::from_millis(80), "{traced:?}");
     };
     let (rest, ()) = tokio::join!(peer, client);
     assert_eq!(rest, 0);
