@@ -89,38 +89,22 @@ need_monit() {
     command -v monit >/dev/null || wants "monit, against which its adapter is tested," "Install monit 5.33." monit || true
 }
 
-has_oidc() {
-    grep -q "\"version\": \"$oidc_provider_version\"" "$oidc/node_modules/oidc-provider/package.json" 2>/dev/null
+# has_npm FOLDER PACKAGE VERSION
+has_npm() {
+    grep -q "\"version\": \"$3\"" "$1/node_modules/$2/package.json" 2>/dev/null
 }
 
-need_oidc() {
+# need_npm FOLDER PACKAGE VERSION: into a folder of its own; nothing in it needs to run anything to be installed.
+need_npm() {
     if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
         wants "Node.js with npm" "Install Node.js 20 or newer with npm." nodejs npm || return 0
     fi
-    if has_oidc; then return; fi
-    say "oidc-provider $oidc_provider_version is missing: installing it from npm into $oidc"
-    rm -rf "$oidc"
-    mkdir -p "$oidc"
-    # Nothing in it needs to run anything to be installed.
-    npm install --prefix "$oidc" --no-audit --no-fund --ignore-scripts --silent \
-        "oidc-provider@$oidc_provider_version" >&2
-    has_oidc || { say "oidc-provider $oidc_provider_version is not in $oidc"; missing=1; }
-}
-
-has_uws() {
-    grep -q "\"version\": \"$uws_version\"" "$uws/node_modules/uwebsockets/package.json" 2>/dev/null
-}
-
-need_uws() {
-    if ! command -v node >/dev/null || ! command -v npm >/dev/null; then
-        wants "Node.js with npm" "Install Node.js 20 or newer with npm." nodejs npm || return 0
-    fi
-    if has_uws; then return; fi
-    say "uWebSockets.js $uws_version, a peer of the feed's bench, is missing: installing it from npm into $uws (260 MB)"
-    rm -rf "$uws"
-    mkdir -p "$uws"
-    npm install --prefix "$uws" --no-audit --no-fund --ignore-scripts --silent "uwebsockets@$uws_version" >&2
-    has_uws || { say "uWebSockets.js $uws_version is not in $uws"; missing=1; }
+    if has_npm "$@"; then return; fi
+    say "$2 $3 is missing: installing it from npm into $1"
+    rm -rf "$1"
+    mkdir -p "$1"
+    npm install --prefix "$1" --no-audit --no-fund --ignore-scripts --silent "$2@$3" >&2
+    has_npm "$@" || { say "$2 $3 is not in $1"; missing=1; }
 }
 
 for name in "$@"; do
@@ -130,8 +114,9 @@ for name in "$@"; do
         plugins) need_plugins ;;
         supervisord) need_supervisord ;;
         monit) need_monit ;;
-        oidc) need_oidc ;;
-        uws) need_uws ;;
+        oidc) need_npm "$oidc" oidc-provider "$oidc_provider_version" ;;
+        # A peer of the feed's bench, 260 MB.
+        uws) need_npm "$uws" uwebsockets "$uws_version" ;;
         curl) need_curl ;;
         *) say "there is no \`$name\` to set up"; exit 64 ;;
     esac

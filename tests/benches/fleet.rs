@@ -6,21 +6,21 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::indexing_slicing, clippy::disallowed_methods, reason = "a bench may stop with a panic, and measures")]
 
+#[path = "../peers/lists.rs"]
+mod lists;
+#[path = "../peers/usage.rs"]
+mod usage;
+
 use anyhow::Context as _;
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use lists::{LIST, connect, get};
 use std::time::{Duration, Instant};
 use tests::{
     ADMIN, ADMIN_PASSWORD, Client, Feed, Node, Program, Server, Settings, Signal, Supervisord, send_signal, until,
 };
-use tokio::net::TcpStream;
-use tokio_util::task::TaskTracker;
+use usage::{processor, resident_bytes};
 
 const NODES: usize = 20;
 const PROGRAMS: usize = 10;
-const LIST: &str = "/api/v1/nodes?include=processes";
 
 fn main() -> anyhow::Result<()> {
     // `cargo test --benches` runs this without `--bench`; a measurement is not a test.
@@ -49,7 +49,7 @@ async fn measure() -> anyhow::Result<()> {
     })
     .await?;
     let pid = server.pid().context("the server runs")?;
-    println!("{NODES} supervisords x {PROGRAMS} programs");
+    println!("{NODES} supervisords x {PROGRAMS} programs, load {}", usage::load());
     idle(pid, &nodes).await?;
     list(pid, &client).await?;
     naive(&nodes).await?;
@@ -62,12 +62,12 @@ async fn measure() -> anyhow::Result<()> {
 
 async fn idle(pid: u32, nodes: &[Supervisord]) -> anyhow::Result<()> {
     let window = Duration::from_secs(10);
-    let before = (cpu(pid)?, node_cpu(nodes)?);
+    let before = (processor(pid)?, node_cpu(nodes)?);
     tokio::time::sleep(window).await;
     let share = |used: Duration| 100.0 * used.as_secs_f64() / window.as_secs_f64();
-    println!("idle: server {:.2} % of a core", share(cpu(pid)? - before.0));
+    println!("idle: server {:.2} % of a core", share(processor(pid)? - before.0));
     println!("idle: one node {:.2} % of a core", share(node_cpu(nodes)? - before.1) / nodes.len() as f64);
-    println!("idle: server resident {:.1} MiB", resident_kib(pid)? as f64 / 1024.0);
+    println!("idle: server resident {:.1} MiB", resident_bytes(pid)? as f64 / f64::from(1 << 20));
     Ok(())
 }
 
@@ -75,16 +75,16 @@ async fn list(pid: u32, client: &Client) -> anyhow::Result<()> {
     let requests = 5_000;
     let mut connection = connect(client).await?;
     let idle = {
-        let before = cpu(pid)?;
+        let before = processor(pid)?;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        (cpu(pid)? - before) / 5
+        (processor(pid)? - before) / 5
     };
-    let (before, began) = (cpu(pid)?, Instant::now());
+    let (before, began) = (processor(pid)?, Instant::now());
     let mut bytes = 0;
     for _ in 0..requests {
         bytes = get(&mut connection, client).await?;
     }
-    let own = (cpu(pid)? - before).saturating_sub(idle.mul_f64(began.elapsed().as_secs_f64()));
+    let own = (processor(pid)? - before).saturating_sub(idle.mul_f64(began.elapsed().as_secs_f64()));
     println!(
         "list: {:.1} us of processor time a request, {bytes} bytes",
         own.as_secs_f64() * 1e6 / f64::from(requests)
@@ -95,13 +95,13 @@ async fn list(pid: u32, client: &Client) -> anyhow::Result<()> {
 /// Asks each node in turn, on a new connection each, and does nothing with the answers.
 async fn naive(nodes: &[Supervisord]) -> anyhow::Result<()> {
     let rounds = 20;
-    let (before, began) = (cpu(std::process::id())?, Instant::now());
+    let (before, began) = (processor(std::process::id())?, Instant::now());
     for _ in 0..rounds {
         for node in nodes {
             node.call("supervisor.getAllProcessInfo", &[]).await?.expect_status(200)?;
         }
     }
-    let used = cpu(std::process::id())? - before;
+    let used = processor(std::process::id())? - before;
     println!(
         "naive list (every node asked in turn): {:.1} us of our processor time, {:.1} ms a request",
         used.as_secs_f64() * 1e6 / f64::from(rounds),
@@ -111,27 +111,8 @@ async fn naive(nodes: &[Supervisord]) -> anyhow::Result<()> {
 }
 
 async fn latency(client: &Client, what: &str) -> anyhow::Result<()> {
-    let tracker = TaskTracker::new();
     let began = Instant::now();
-    let workers: Vec<_> = (0..32)
-        .map(|_| {
-            let client = client.clone();
-            tracker.spawn(async move {
-                let mut connection = connect(&client).await?;
-                let mut took = Vec::new();
-                for _ in 0..200 {
-                    let began = Instant::now();
-                    get(&mut connection, &client).await?;
-                    took.push(began.elapsed());
-                }
-                anyhow::Ok(took)
-            })
-        })
-        .collect();
-    let mut all = Vec::new();
-    for worker in workers {
-        all.extend(worker.await??);
-    }
+    let mut all = lists::read(client, 32, 200).await?;
     let rate = all.len() as f64 / began.elapsed().as_secs_f64();
     print(what, &mut all);
     println!("{what}: {rate:.0} requests/s");
@@ -193,46 +174,12 @@ async fn frozen(client: &Client, nodes: &[Supervisord]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn connect(client: &Client) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
-    let stream = TcpStream::connect(client.address()).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    TaskTracker::new().spawn(connection);
-    Ok(sender)
-}
-
-async fn get(connection: &mut SendRequest<Empty<Bytes>>, client: &Client) -> anyhow::Result<usize> {
-    let request = http::Request::get(LIST)
-        .header("host", client.address().to_string())
-        .header("authorization", client.authorization().context("logged in")?)
-        .body(Empty::new())?;
-    connection.ready().await?;
-    let response = connection.send_request(request).await?;
-    anyhow::ensure!(response.status() == 200, "{}", response.status());
-    Ok(response.into_body().collect().await?.to_bytes().len())
-}
-
 fn print(what: &str, took: &mut [Duration]) {
     took.sort();
     let at = |share: f64| took[((took.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     println!("{what}: p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms ({} times)", at(0.5), at(0.99), at(1.0), took.len());
 }
 
-/// Processor time of a process. Source: proc(5), fields 14 and 15 of `stat`, in ticks of 10 ms.
-fn cpu(pid: u32) -> anyhow::Result<Duration> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let (_, after) = stat.rsplit_once(')').context("a stat file")?;
-    let fields: Vec<&str> = after.split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-    Ok(Duration::from_millis(ticks * 10))
-}
-
 fn node_cpu(nodes: &[Supervisord]) -> anyhow::Result<Duration> {
-    nodes.iter().map(|node| cpu(node.family()[0])).sum()
-}
-
-fn resident_kib(pid: u32) -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("a VmRSS line")?;
-    Ok(line.split_whitespace().nth(1).context("a number")?.parse()?)
+    nodes.iter().map(|node| processor(node.family()[0])).sum()
 }

@@ -7,24 +7,20 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::disallowed_methods, reason = "it measures by the system's clock")]
 
+#[path = "../peers/lists.rs"]
+mod lists;
 #[path = "../peers/supervisord.rs"]
 mod supervisord;
 #[path = "../peers/usage.rs"]
 mod usage;
 
-use anyhow::{Context as _, ensure};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
-use hyper::client::conn::http1::SendRequest;
-use hyper_util::rt::TokioIo;
+use anyhow::Context as _;
 use std::time::{Duration, Instant};
 use supervisord::Scripted;
 use tests::{ADMIN, ADMIN_PASSWORD, Client, Feed, Server, Settings, until};
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 use usage::{processor, resident_bytes};
 
-const LIST: &str = "/api/v1/nodes?include=processes";
 const PROGRAMS: u64 = 10;
 const CONNECTIONS: usize = 16;
 
@@ -138,7 +134,7 @@ async fn fleet(what: &str, nodes: &[Scripted], size: Size) -> anyhow::Result<Fig
     };
     let figures = Figures {
         refresh: Spread::of(asked.iter().flat_map(between).collect()),
-        list: lists(&client, size.requests).await?,
+        list: Spread::of(lists::read(&client, CONNECTIONS, size.requests).await?),
         told: restarts(&client, answering, size.restarts).await?,
     };
     let megabytes = resident_bytes(pid)? as f64 / f64::from(1 << 20);
@@ -150,31 +146,6 @@ async fn fleet(what: &str, nodes: &[Scripted], size: Size) -> anyhow::Result<Fig
     }
     server.terminate(Duration::from_secs(15)).await?;
     Ok(figures)
-}
-
-/// The list of everything, over connections that are kept.
-async fn lists(client: &Client, requests: usize) -> anyhow::Result<Spread> {
-    let tracker = TaskTracker::new();
-    let workers: Vec<_> = (0..CONNECTIONS)
-        .map(|_| {
-            let client = client.clone();
-            tracker.spawn(async move {
-                let mut connection = connect(&client).await?;
-                let mut took = Vec::new();
-                for _ in 0..requests {
-                    let began = Instant::now();
-                    get(&mut connection, &client).await?;
-                    took.push(began.elapsed());
-                }
-                anyhow::Ok(took)
-            })
-        })
-        .collect();
-    let mut all = Vec::new();
-    for worker in workers {
-        all.extend(worker.await??);
-    }
-    Ok(Spread::of(all))
 }
 
 /// From a line in a node's log to the event on the feed.
@@ -189,24 +160,4 @@ async fn restarts(client: &Client, nodes: &[Scripted], count: usize) -> anyhow::
         took.push(began.elapsed());
     }
     Ok(Spread::of(took))
-}
-
-async fn connect(client: &Client) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
-    let stream = TcpStream::connect(client.address()).await?;
-    stream.set_nodelay(true)?;
-    let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    TaskTracker::new().spawn(connection);
-    Ok(sender)
-}
-
-async fn get(connection: &mut SendRequest<Empty<Bytes>>, client: &Client) -> anyhow::Result<()> {
-    let request = http::Request::get(LIST)
-        .header("host", client.address().to_string())
-        .header("authorization", client.authorization().context("logged in")?)
-        .body(Empty::new())?;
-    connection.ready().await?;
-    let response = connection.send_request(request).await?;
-    ensure!(response.status() == 200, "{}", response.status());
-    response.into_body().collect().await?;
-    Ok(())
 }

@@ -25,7 +25,6 @@ use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// What every handler is given. Made once by `app`.
 pub struct Edge {
@@ -45,8 +44,6 @@ pub struct Edge {
     pub metrics: Metrics,
     /// Cancelled once no more requests are to be sent here.
     pub stop: CancellationToken,
-    /// Where feed connections run.
-    pub tracker: TaskTracker,
     /// Every task of the host.
     pub tasks: Tasks,
     /// The database, whose condition is told.

@@ -8,6 +8,7 @@ use crate::api::wire::Problem;
 use crate::auth::{Action, Auth};
 use crate::hub::{Framing, Link, Patterns, Position, Reach};
 use crate::model::Principal;
+use crate::task::TaskKind;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
@@ -44,7 +45,7 @@ pub(super) async fn open(
     let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
     let context = FeedContext {
         hub: edge.hub.clone(),
-        tracker: edge.tracker.clone(),
+        tracker: edge.tasks.group(TaskKind::Feed).tracker().clone(),
         stop: edge.stop.clone(),
         grant: watch.grant.clone(),
         reach: reach(&edge.auth, caller.principal()),

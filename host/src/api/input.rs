@@ -2,6 +2,7 @@
 
 use crate::api::error::ApiError;
 use crate::api::wire::FieldProblem;
+use crate::config::ServerConfig;
 use crate::model::{Field, ProcessId};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path};
@@ -137,7 +138,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
     }
 }
 
-/// Reads a JSON body whole, inside its size and time limits.
+/// Reads a JSON body whole, inside the size and time that the configuration gives bodies.
 ///
 /// # Errors
 /// 408 when it does not arrive in time, 413 when it is too large, 415 when it is not JSON by its content type,
@@ -145,10 +146,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Segment
 pub(super) async fn json<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
-    bytes_max: usize,
-    time_max: Duration,
+    limits: &ServerConfig,
 ) -> Result<T, ApiError> {
-    let bytes = read(body, bytes_max, time_max).await?;
+    let bytes = read(body, limits.body_bytes_max, limits.request_timeout).await?;
     check_media_type(headers, JSON)?;
     parse(&bytes)
 }
@@ -175,10 +175,9 @@ pub(super) async fn bytes(
 pub(super) async fn optional_json<T: DeserializeOwned + Default>(
     headers: &HeaderMap,
     body: Body,
-    bytes_max: usize,
-    time_max: Duration,
+    limits: &ServerConfig,
 ) -> Result<T, ApiError> {
-    let bytes = read(body, bytes_max, time_max).await?;
+    let bytes = read(body, limits.body_bytes_max, limits.request_timeout).await?;
     if bytes.is_empty() {
         return Ok(T::default());
     }
@@ -240,6 +239,8 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
 mod tests {
     use super::*;
     use crate::api::wire::CommandRequest;
+    use crate::config::{Defaults, MachineSecrets, check};
+    use std::path::Path;
 
     fn input(uri: &str) -> Input {
         Input::new(&uri.parse().expect("a uri"))
@@ -279,10 +280,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_is_json_of_the_right_shape_and_size() {
-        let mut headers = HeaderMap::new();
-        let read = |text: &'static str, headers: HeaderMap| async move {
-            optional_json::<CommandRequest>(&headers, Body::from(text), 64, Duration::from_secs(1)).await
+        let defaults = Defaults {
+            storage_path: "/x.redb".into(),
+            plugins_directory: "/plugins".into(),
+            cache_directory: "/cache".into(),
         };
+        let limits =
+            check("server.body_bytes_max = 1024", &MachineSecrets, Path::new("/"), &defaults).expect("legal").server;
+        let read = async |text: &str, headers: HeaderMap| {
+            optional_json::<CommandRequest>(&headers, Body::from(text.to_owned()), &limits).await
+        };
+        let mut headers = HeaderMap::new();
         assert_eq!(read("", headers.clone()).await.expect("default"), CommandRequest::default());
         assert!(matches!(read("{}", headers.clone()).await, Err(ApiError::MediaType { .. })));
         headers.insert(CONTENT_TYPE, "application/json; charset=utf-8".parse().expect("a header"));
@@ -298,8 +306,7 @@ mod tests {
             let Err(ApiError::Invalid(problems)) = read(wrong, headers.clone()).await else { panic!("{wrong}") };
             assert!(problems[0].pointer.starts_with(pointer), "{wrong}: {:?}", problems[0]);
         }
-        let long: &'static str =
-            concat!(r#"{"wait_ms":                                                         "#, "          1}");
-        assert!(matches!(read(long, headers).await, Err(ApiError::TooLarge { limit_bytes: 64 })));
+        let long = format!(r#"{{"wait_ms":{}1}}"#, " ".repeat(1024));
+        assert!(matches!(read(&long, headers).await, Err(ApiError::TooLarge { limit_bytes: 1024 })));
     }
 }

@@ -20,7 +20,6 @@ mod settings;
 pub mod socket;
 pub mod view;
 pub mod wire;
-pub mod wire_bulk;
 
 pub use documents::Documents;
 

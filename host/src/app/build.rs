@@ -233,7 +233,6 @@ impl Running {
             reloader: reloader.clone(),
             metrics: Metrics::new(toolchain),
             stop: stop.clone(),
-            tracker: tasks.group(TaskKind::Feed).tracker().clone(),
             tasks: tasks.clone(),
             log_lines_dropped,
             documents: Documents::default(),
@@ -340,7 +339,7 @@ fn feed(config: &Config) -> Hub {
 /// may stay.
 fn look_after(edge: &Edge, stop: &CancellationToken) {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    edge.hub.serve(cores, &edge.tracker, stop);
+    edge.hub.serve(cores, edge.tasks.group(TaskKind::Feed).tracker(), stop);
     let upkeep = edge.tasks.group(TaskKind::Upkeep);
     let (auth, ended) = (edge.auth.clone(), stop.clone());
     upkeep.named("sessions", async move { auth.run_upkeep(ended).await });

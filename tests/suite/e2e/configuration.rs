@@ -1,17 +1,15 @@
 //! The configuration changes while the server runs.
 
 use super::SOON;
+use super::load::Load;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 use tests::{
     ADMIN, ADMIN_PASSWORD, Client, CommandLine, Node, Program, Reply, Server, Settings, Signal, Supervisord,
     send_signal, until,
 };
-use tokio_util::task::TaskTracker;
 
 fn file(server: &Server) -> PathBuf {
     server.settings().path("omnivisor.toml")
@@ -54,23 +52,7 @@ async fn reloads_under_traffic_fail_no_request_and_leave_other_nodes_alone() -> 
         Ok((view["state"] == "live").then_some(view))
     };
     let before = until("alpha is live", SOON, live).await?;
-    let (is_over, served, tracker) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), TaskTracker::new());
-    let clients: Vec<_> = (0..4)
-        .map(|_| {
-            let (client, is_over, served) = (admin.clone(), Arc::clone(&is_over), Arc::clone(&served));
-            tracker.spawn(async move {
-                let mut failed = Vec::new();
-                while !is_over.load(SeqCst) {
-                    match client.get("/api/v1/nodes").await {
-                        Ok(reply) if reply.status == 200 => drop(served.fetch_add(1, SeqCst)),
-                        Ok(reply) => failed.push(format!("{} {}", reply.status, reply.text())),
-                        Err(error) => failed.push(format!("{error:#}")),
-                    }
-                }
-                failed
-            })
-        })
-        .collect();
+    let load = Load::of_lists(4, &admin);
     for round in 1..=15_u32 {
         let grants = format!("[plugin.validate-strict]\ncanary_permille = {round}\n");
         replace(&server, &format!("{text}{}{grants}", unreachable(&format!("extra-{round}"))))?;
@@ -81,11 +63,9 @@ async fn reloads_under_traffic_fail_no_request_and_leave_other_nodes_alone() -> 
         // A signal, or the watch of the file, may have been first; whoever was, it is applied now.
         assert_eq!(nodes(&admin).await?, ["alpha", &format!("extra-{round}")], "{applied}");
     }
-    is_over.store(true, SeqCst);
-    for client in clients {
-        assert_eq!(client.await?, [""; 0]);
-    }
-    assert!(served.load(SeqCst) > 50, "that was no traffic: {}", served.load(SeqCst));
+    let (served, failed) = load.end().await?;
+    assert_eq!(failed, [""; 0]);
+    assert!(served > 50, "that was no traffic: {served}");
     let after = live().await?.context("alpha is live")?;
     assert_eq!(after["since"], before["since"], "a node that is the same was not disturbed");
     let config = admin.get("/api/v1/config").await?.expect_status(200)?.json()?;

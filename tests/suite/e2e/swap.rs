@@ -1,16 +1,14 @@
 //! Plugins that are swapped under load, over the API, the command line, files and signals.
 
 use super::SOON;
+use super::load::Load;
 use crate::component::{World, build, good};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use tests::{
     ADMIN, ADMIN_PASSWORD, Client, CommandLine, Feed, Host, Reply, Server, Settings, Signal, send_signal, until,
 };
-use tokio_util::task::TaskTracker;
 
 const SWAPS: u64 = 1_000;
 const CLIENTS: usize = 4;
@@ -68,24 +66,7 @@ async fn until_judge(client: &Client, what: &str, is_so: impl Fn(&Value) -> bool
 async fn a_thousand_swaps_under_load_fail_no_request() -> anyhow::Result<()> {
     let variants = [passes("one")?, passes("two")?];
     let host = Host::start(settings(&variants[0])?).await?;
-    let (is_over, served, tracker) =
-        (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)), TaskTracker::new());
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let (client, is_over, served) = (host.admin.clone(), Arc::clone(&is_over), Arc::clone(&served));
-            tracker.spawn(async move {
-                let mut failed = Vec::new();
-                while !is_over.load(SeqCst) {
-                    match client.get("/api/v1/nodes").await {
-                        Ok(reply) if reply.status == 200 => drop(served.fetch_add(1, SeqCst)),
-                        Ok(reply) => failed.push(format!("{} {}", reply.status, reply.text())),
-                        Err(error) => failed.push(format!("{error:#}")),
-                    }
-                }
-                failed
-            })
-        })
-        .collect();
+    let load = Load::of_lists(CLIENTS, &host.admin);
     let mut failed = Vec::new();
     for swap in 1..=SWAPS {
         let reply = put(&host.admin, variants[usize::try_from(swap % 2)?].clone()).await?;
@@ -93,11 +74,8 @@ async fn a_thousand_swaps_under_load_fail_no_request() -> anyhow::Result<()> {
             failed.push(format!("swap {swap}: {} {}", reply.status, reply.text()));
         }
     }
-    is_over.store(true, SeqCst);
-    for client in clients {
-        failed.extend(client.await?);
-    }
-    let served = served.load(SeqCst);
+    let (served, others) = load.end().await?;
+    failed.extend(others);
     println!("{SWAPS} swaps, {served} requests of {CLIENTS} clients meanwhile, {} failed", failed.len());
     assert!(failed.is_empty(), "{} failed, among them {:#?}", failed.len(), failed.get(..failed.len().min(5)));
     assert!(served >= 1_000, "that was no load: {served} requests");

@@ -1,15 +1,11 @@
 //! Strategies and adapters that are swapped some hundred times while logins, checks of keys and observations go on.
 
 use super::SOON;
+use super::load::Load;
 use crate::component::with_section;
 use anyhow::Context as _;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
-use std::time::Duration;
 use tests::{ADMIN, ADMIN_PASSWORD, Client, Feed, Host, Node, Program, Settings, Supervisord, until};
-use tokio::task::JoinHandle;
-use tokio_util::task::TaskTracker;
 
 const SWAPS: u64 = 200;
 
@@ -34,46 +30,6 @@ fn settings(plugins: &[&str]) -> anyhow::Result<Settings> {
         .with("plugins.auth_limits", "time_ms", "20000")
         .with("plugins.adapter_limits", "time_ms", "20000")
         .with("log", "level", "\"info\""))
-}
-
-/// Somebody who asks again and again until it is over, and what went wrong meanwhile.
-struct Load {
-    served: Arc<AtomicU64>,
-    task: JoinHandle<Vec<String>>,
-}
-
-impl Load {
-    fn start<F, R>(tracker: &TaskTracker, is_over: &Arc<AtomicBool>, ask: F) -> Self
-    where
-        F: Fn() -> R + Send + 'static,
-        R: Future<Output = anyhow::Result<()>> + Send,
-    {
-        let (served, is_over) = (Arc::new(AtomicU64::new(0)), Arc::clone(is_over));
-        let seen = Arc::clone(&served);
-        let task = tracker.spawn(async move {
-            let mut failed = Vec::new();
-            while !is_over.load(SeqCst) {
-                match ask().await {
-                    Ok(()) => drop(seen.fetch_add(1, SeqCst)),
-                    Err(error) => failed.push(format!("{error:#}")),
-                }
-            }
-            failed
-        });
-        Self { served, task }
-    }
-
-    /// Waits until somebody was served by what serves now.
-    async fn once_more(&self) -> anyhow::Result<()> {
-        // The one under way may have begun before.
-        let enough = self.served.load(SeqCst) + 2;
-        let wait = async {
-            while self.served.load(SeqCst) < enough && !self.task.is_finished() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(SOON, wait).await.context("nobody is served")
-    }
 }
 
 async fn swap(client: &Client, plugin: &str, component: &[u8]) -> anyhow::Result<()> {
@@ -105,12 +61,12 @@ async fn swaps_of_strategies_under_load_fail_no_login_and_no_check_of_a_key() ->
     let wish = json!({ "label": "reader", "scopes": ["node.read"] });
     let created = host.admin.post("/api/v1/api-keys", &wish).await?.expect_status(201)?.json()?;
     let reader = host.stranger().bearer(created["text"].as_str().context("no text")?);
-    let (is_over, tracker, stranger) = (Arc::new(AtomicBool::new(false)), TaskTracker::new(), host.stranger());
-    let logins = Load::start(&tracker, &is_over, move || {
+    let stranger = host.stranger();
+    let logins = Load::start(1, move || {
         let stranger = stranger.clone();
         async move { stranger.login(ADMIN, ADMIN_PASSWORD).await.map(drop) }
     });
-    let checks = Load::start(&tracker, &is_over, move || {
+    let checks = Load::start(1, move || {
         let reader = reader.clone();
         async move { reader.get("/api/v1/nodes").await?.expect_status(200).map(drop) }
     });
@@ -121,9 +77,8 @@ async fn swaps_of_strategies_under_load_fail_no_login_and_no_check_of_a_key() ->
         swap(&host.admin, "auth-token", &token[variant]).await?;
         checks.once_more().await?;
     }
-    is_over.store(true, SeqCst);
-    let (logged_in, checked) = (logins.served.load(SeqCst), checks.served.load(SeqCst));
-    let failed = [logins.task.await?, checks.task.await?].concat();
+    let ((logged_in, mut failed), (checked, others)) = (logins.end().await?, checks.end().await?);
+    failed.extend(others);
     println!("2 x {SWAPS} swaps, {logged_in} logins and {checked} checks meanwhile, {} failed", failed.len());
     assert!(failed.is_empty(), "{} failed, among them {:#?}", failed.len(), failed.first());
     assert!(logged_in >= 10, "that was no load: {logged_in} logins");
@@ -146,8 +101,8 @@ async fn swaps_of_an_adapter_under_load_change_no_nodes_state_and_fail_no_read()
     }
     let mut feed = Feed::open(&host.admin, &["node/*/state", "proc/*/state"], None).await?;
     let before = host.node("alpha").await?;
-    let (is_over, tracker, admin) = (Arc::new(AtomicBool::new(false)), TaskTracker::new(), host.admin.clone());
-    let reads = Load::start(&tracker, &is_over, move || {
+    let admin = host.admin.clone();
+    let reads = Load::start(1, move || {
         let admin = admin.clone();
         async move {
             for node in ["alpha", "bravo"] {
@@ -162,8 +117,8 @@ async fn swaps_of_an_adapter_under_load_change_no_nodes_state_and_fail_no_read()
         swap(&host.admin, "node-supervisord", &components[usize::try_from(round % 2)?]).await?;
         reads.once_more().await?;
     }
-    is_over.store(true, SeqCst);
-    let (read, failed) = (2 * reads.served.load(SeqCst), reads.task.await?);
+    let (rounds, failed) = reads.end().await?;
+    let read = 2 * rounds;
     let calls = check(&host.admin, "node-supervisord", SWAPS).await?;
     println!("{SWAPS} swaps, {calls} calls, {read} of them reads, {} failed", failed.len());
     assert!(failed.is_empty(), "{} failed, among them {:#?}", failed.len(), failed.first());

@@ -30,9 +30,7 @@ pub(in crate::api) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<ApiKeyCreated>), ApiError> {
-    let limits = edge.snapshot();
-    let server = &limits.config.server;
-    let asked: ApiKeyRequest = json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
+    let asked: ApiKeyRequest = json(&headers, body, &edge.snapshot().config.server).await?;
     let mut input = Input::new(&uri);
     input.body("label", &asked.label);
     for (index, scope) in asked.scopes.iter().enumerate() {

@@ -5,7 +5,7 @@ use crate::api::handlers::orders::{WAIT_DEFAULT_MS, WAIT_MAX_MS, Wish, give, not
 use crate::api::input::{Input, json};
 use crate::api::view;
 use crate::api::wire::Problem;
-use crate::api::wire_bulk::{BulkEnd, BulkItem, BulkLine, BulkPlan, BulkRequest, BulkTarget, Selection};
+use crate::api::wire::bulk::{BulkEnd, BulkItem, BulkLine, BulkPlan, BulkRequest, BulkTarget, Selection};
 use crate::auth::Action;
 use crate::model::{CommandReport, Glob, NodeStatus, Operation, Outcome, ProcessId, ProcessState};
 use crate::node::Patience;
@@ -65,9 +65,7 @@ pub(in crate::api) async fn order(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let limits = edge.snapshot();
-    let server = &limits.config.server;
-    let wish: BulkRequest = json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
+    let wish: BulkRequest = json(&headers, body, &edge.snapshot().config.server).await?;
     let mut input = Input::new(&uri);
     let (operation, limits) = check(&mut input, &wish);
     let asked = input.finish()?;

@@ -91,9 +91,7 @@ pub(in crate::api) async fn remove(
 }
 
 async fn read(edge: &Edge, headers: &HeaderMap, body: Body, input: &mut Input) -> Result<ManagedNodeRequest, ApiError> {
-    let limits = edge.snapshot();
-    let server = &limits.config.server;
-    let request: ManagedNodeRequest = json(headers, body, server.body_bytes_max, server.request_timeout).await?;
+    let request: ManagedNodeRequest = json(headers, body, &edge.snapshot().config.server).await?;
     let fields = [
         ("name", request.name.as_ref()),
         ("url", Some(&request.url)),

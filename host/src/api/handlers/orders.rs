@@ -91,7 +91,7 @@ async fn carry_out(operation: Operation, asked: Parts, body: Body) -> Result<Res
     let id = process_id(&mut input, &process);
     let limits = edge.snapshot();
     let server = &limits.config.server;
-    let wish: CommandRequest = optional_json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
+    let wish: CommandRequest = optional_json(&headers, body, server).await?;
     let wait_ms = wish.wait_ms.unwrap_or(WAIT_DEFAULT_MS);
     input.body("wait_ms", &wait_ms.to_string());
     if wait_ms > WAIT_MAX_MS {

@@ -25,9 +25,7 @@ pub(in crate::api) async fn login(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<LoginResult>, ApiError> {
-    let limits = edge.snapshot();
-    let server = &limits.config.server;
-    let asked: LoginRequest = json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
+    let asked: LoginRequest = json(&headers, body, &edge.snapshot().config.server).await?;
     let mut input = Input::new(&uri);
     input.body("username", &asked.username);
     input.body("password/length", &asked.password.len().to_string());
@@ -50,9 +48,7 @@ pub(in crate::api) async fn setup(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<LoginResult>, ApiError> {
-    let limits = edge.snapshot();
-    let server = &limits.config.server;
-    let asked: SetupRequest = json(&headers, body, server.body_bytes_max, server.request_timeout).await?;
+    let asked: SetupRequest = json(&headers, body, &edge.snapshot().config.server).await?;
     let mut input = Input::new(&uri);
     input.body("username", &asked.username);
     input.body("password/length", &asked.password.len().to_string());
