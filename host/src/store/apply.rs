@@ -1,5 +1,5 @@
 use crate::model::Secret;
-use crate::store::audit::{AuditKey, AuditRecord, encode_audit};
+use crate::store::audit::{self, AuditKey, AuditRecord, Ends, encode_audit};
 use crate::store::configuration::{self, Configuration};
 use crate::store::generation::encode_generations;
 use crate::store::keys::KeyChange;
@@ -36,12 +36,18 @@ pub(super) enum Change {
         now: SystemTime,
         idle_timeout: Duration,
     },
+    /// Every one.
+    EndSessions,
     Key(KeyChange),
     PutGenerations {
         plugin: String,
         generations: Generations,
     },
     PutConfiguration(Configuration),
+    PurgeAudit {
+        before: SystemTime,
+        now: SystemTime,
+    },
     /// Kept only if there is none: who asks at the same time gets the same one.
     MakeArtefactKey {
         key: Secret,
@@ -57,9 +63,11 @@ impl Change {
             | Self::DeleteSession { .. }
             | Self::TouchSession { .. }
             | Self::PurgeSessions { .. }
+            | Self::EndSessions
             | Self::Key(_)
             | Self::PutGenerations { .. }
             | Self::PutConfiguration(_)
+            | Self::PurgeAudit { .. }
             | Self::MakeArtefactKey { .. } => false,
         }
     }
@@ -100,6 +108,9 @@ fn apply(txn: &WriteTransaction, batch: &[Write]) -> Result<(Results, bool), red
         }
         results.push(result);
     }
+    if is_changed {
+        tables.ends.write(&mut tables.meta)?;
+    }
     Ok((results, is_changed))
 }
 
@@ -111,29 +122,26 @@ struct Tables<'txn> {
     generations: Table<'txn, &'static str, &'static [u8]>,
     configurations: Table<'txn, u64, &'static [u8]>,
     audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
-    last: AuditKey,
+    ends: Ends,
 }
 
 impl<'txn> Tables<'txn> {
     fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::Error> {
-        let audit = txn.open_table(AUDIT)?;
-        let last = audit.last()?.map_or(AuditKey::ORIGIN, |(key, _)| AuditKey::from_bytes(key.value()));
+        let meta = txn.open_table(META)?;
         Ok(Self {
-            meta: txn.open_table(META)?,
+            ends: Ends::read(&meta)?,
+            meta,
             accounts: txn.open_table(ACCOUNTS)?,
             sessions: txn.open_table(SESSIONS)?,
             api_keys: txn.open_table(API_KEYS)?,
             generations: txn.open_table(GENERATIONS)?,
             configurations: txn.open_table(CONFIGURATIONS)?,
-            audit,
-            last,
+            audit: txn.open_table(AUDIT)?,
         })
     }
 
     fn append(&mut self, record: &AuditRecord) -> Result<(), redb::Error> {
-        self.last = self.last.after(record.at);
-        self.audit.insert(self.last.to_bytes(), encode_audit(record)?.as_slice())?;
-        Ok(())
+        self.ends.append(&mut self.audit, record.at, &encode_audit(record)?)
     }
 
     fn change(&mut self, change: &Change) -> Result<Result<u64, StoreError>, redb::Error> {
@@ -147,12 +155,18 @@ impl<'txn> Tables<'txn> {
             Change::DeleteSession { id } => Ok(Ok(u64::from(self.sessions.remove(id.0)?.is_some()))),
             Change::TouchSession { id, used } => self.touch(*id, *used),
             Change::PurgeSessions { now, idle_timeout } => self.purge(*now, *idle_timeout),
+            Change::EndSessions => {
+                let ended = self.sessions.len()?;
+                self.sessions.retain(|_, _| false)?;
+                Ok(Ok(ended))
+            }
             Change::Key(change) => change.apply(&mut self.api_keys),
             Change::PutGenerations { plugin, generations } => {
                 self.generations.insert(plugin.as_str(), encode_generations(generations)?.as_slice())?;
                 Ok(Ok(1))
             }
             Change::PutConfiguration(made) => configuration::put(&mut self.configurations, made),
+            Change::PurgeAudit { before, now } => Ok(Ok(audit::purge(&mut self.audit, &mut self.ends, *before, *now)?)),
             Change::MakeArtefactKey { key } => self.make_artefact_key(key),
         }
     }

@@ -54,7 +54,7 @@ impl Disk {
     pub(super) fn open(path: PathBuf, opener: Box<dyn Opener>) -> Result<(Self, String), StoreError> {
         prepare(&path)?;
         refuse_without_a_trace(&path, &opener)?;
-        let database = opener(open_rw(&path)?, Access::Write).map_err(|error| explain(&path, error))?;
+        let database = opener(open_rw(&path)?, Access::Write).map_err(|error| StoreError::of_opening(&path, error))?;
         let instance = tables::adopt(&path, &database)?;
         Ok((Self { path, opener, database: Some(database), access: Access::Write }, instance))
     }
@@ -88,7 +88,8 @@ impl Disk {
         self.database = None;
         self.access = access;
         let file = open_rw(&self.path);
-        let opened = file.and_then(|file| (self.opener)(file, access).map_err(|error| explain(&self.path, error)));
+        let opened = file
+            .and_then(|file| (self.opener)(file, access).map_err(|error| StoreError::of_opening(&self.path, error)));
         match opened {
             Ok(database) => self.database = Some(database),
             Err(error) => {
@@ -139,30 +140,15 @@ fn refuse_without_a_trace(path: &Path, opener: &dyn Opener) -> Result<(), StoreE
     if length == 0 {
         return Ok(());
     }
-    let database = opener(file, Access::Read).map_err(|error| explain(path, error))?;
+    let database = opener(file, Access::Read).map_err(|error| StoreError::of_opening(path, error))?;
     let damaged =
         |source: TransactionError| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source.into())) };
     match tables::examine(path, &database.begin_read().map_err(damaged)?)? {
-        Contents::Empty | Contents::Ours(_) | Contents::Older(_) => Ok(()),
+        Contents::Empty | Contents::Ours(_) | Contents::Older { .. } => Ok(()),
     }
 }
 
 fn open_rw(path: &Path) -> Result<File, StoreError> {
     let opened = OpenOptions::new().read(true).write(true).open(path);
     opened.map_err(|source| StoreError::Open { path: path.to_owned(), source })
-}
-
-fn explain(path: &Path, error: DatabaseError) -> StoreError {
-    let path = path.to_owned();
-    if matches!(error, DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) {
-        return StoreError::Locked { path };
-    }
-    let error = redb::Error::from(error);
-    let redb::Error::Io(source) = error else {
-        return StoreError::Damaged { path, source: Some(Box::new(error)) };
-    };
-    if source.kind() == io::ErrorKind::InvalidData {
-        return StoreError::NotADatabase { path, reason: "it does not begin like one" };
-    }
-    StoreError::Open { path, source }
 }

@@ -1,6 +1,7 @@
 use crate::model::Fault;
+use redb::DatabaseError;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,6 +128,24 @@ impl StoreError {
             | Self::Damaged { .. }
             | Self::Open { .. } => Fault::Host,
         }
+    }
+}
+
+impl StoreError {
+    /// Why a file could not be opened as a database.
+    pub(super) fn of_opening(path: &Path, error: DatabaseError) -> Self {
+        let path = path.to_owned();
+        if matches!(error, DatabaseError::DatabaseAlreadyOpen | DatabaseError::LockProtocolMismatch) {
+            return Self::Locked { path };
+        }
+        let error = redb::Error::from(error);
+        let redb::Error::Io(source) = error else {
+            return Self::Damaged { path, source: Some(Box::new(error)) };
+        };
+        if source.kind() == io::ErrorKind::InvalidData {
+            return Self::NotADatabase { path, reason: "it does not begin like one" };
+        }
+        Self::Open { path, source }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod apply;
 mod audit;
+mod backup;
 mod condition;
 mod configuration;
 mod disk;
@@ -24,13 +25,16 @@ mod tables;
 mod tests;
 mod writer;
 
-pub use audit::{AuditEntry, AuditOutcome, AuditRecord};
+pub use audit::{
+    AUDIT_PAGE_MAX, AUDIT_PURGE_MAX, AUDIT_SCAN_MAX, AuditCursor, AuditEntry, AuditFault, AuditFilter, AuditLink,
+    AuditMark, AuditOrder, AuditOutcome, AuditPage, AuditQuery, AuditRecord, AuditVerdict,
+};
+pub use backup::{BackupFacts, Restored, inspect, restore};
 pub use condition::StoreCondition;
 pub use configuration::{CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX, Configuration};
 pub use error::StoreError;
 pub use generation::Generations;
 pub use keys::{KEYS_MAX, KEYS_OF_ACCOUNT_MAX};
-pub use reader::AUDIT_READ_MAX;
 pub use record::{Account, IssuedKey, Session, SessionId};
 
 use crate::config::StorageConfig;

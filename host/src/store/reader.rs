@@ -1,13 +1,9 @@
 use crate::model::Secret;
-use crate::store::audit::{AuditEntry, AuditKey, decode_audit};
+use crate::store::audit::{AuditEntry, AuditFilter, AuditOrder, AuditQuery};
 use crate::store::record::{decode_account, decode_session};
-use crate::store::tables::{ACCOUNTS, ARTEFACT_KEY, AUDIT, META, SESSIONS};
+use crate::store::tables::{ACCOUNTS, ARTEFACT_KEY, META, SESSIONS};
 use crate::store::{Account, Session, SessionId, Store, StoreError};
-use redb::{ReadableTable, ReadableTableMetadata};
-use std::sync::Arc;
-
-/// Records that one reading of the audit answers at most.
-pub const AUDIT_READ_MAX: usize = 1_000;
+use redb::ReadableTableMetadata;
 
 /// Reading. Lookups of one record run where they are called, also on an async thread: they touch a few pages, nearly
 /// always in memory, and never wait for the writer. A list moves to a blocking thread.
@@ -54,21 +50,12 @@ impl Store {
         Ok(text.transpose()?.map(Secret::new))
     }
 
-    /// The newest records of the audit, newest first, at most [`AUDIT_READ_MAX`].
+    /// The newest records of the audit, newest first, at most [`AUDIT_PAGE_MAX`](crate::store::AUDIT_PAGE_MAX).
     ///
     /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Record`], [`StoreError::Closed`].
+    /// As for [`Store::audit`].
     pub async fn recent_audit(&self, count: usize) -> Result<Vec<AuditEntry>, StoreError> {
-        let snapshots = Arc::clone(&self.shared.snapshots);
-        let read = tokio::task::spawn_blocking(move || {
-            snapshots.read(|txn| {
-                let table = txn.open_table(AUDIT)?;
-                let newest = table.iter()?.rev().take(count.min(AUDIT_READ_MAX));
-                let pairs = newest.map(|pair| pair.map(|(key, value)| (key.value(), value.value().to_vec())));
-                Ok(pairs.collect::<Result<Vec<_>, _>>()?)
-            })
-        });
-        let pairs = read.await.map_err(|_| StoreError::Closed)??;
-        pairs.into_iter().map(|(key, bytes)| decode_audit(AuditKey::from_bytes(key), &bytes)).collect()
+        let (filter, order) = (AuditFilter::default(), AuditOrder::NewestFirst);
+        Ok(self.audit(AuditQuery { filter, order, cursor: None, limit: count }).await?.entries)
     }
 }

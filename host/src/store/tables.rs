@@ -1,9 +1,10 @@
 use crate::store::StoreError;
-use crate::store::audit::AuditKey;
+use crate::store::audit::{AuditKey, chain_unchained};
 use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
 use std::path::Path;
 
-/// Facts about the database itself: `schema` (4 bytes, big-endian), `instance` (text), [`ARTEFACT_KEY`] (text).
+/// Facts about the database itself: `schema` (4 bytes, big-endian), `instance` (text), [`ARTEFACT_KEY`] (text), both ends
+/// of the audit.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// The key under which compiled plugins are sealed. Made when it is first asked for.
 pub(super) const ARTEFACT_KEY: &str = "artefact-key";
@@ -24,7 +25,12 @@ pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = Tabl
 ///
 /// 2: the table `api_keys`; sessions may name a role and scopes. Older records are read as they are, so that taking a
 /// file of schema 1 over is making its missing tables and writing the number, in one transaction.
-pub(super) const SCHEMA: u32 = 2;
+///
+/// 3: the records of the audit are chained, and both ends of the chain are in `meta`. Older ones are chained as they are.
+pub(super) const SCHEMA: u32 = 3;
+
+/// The last schema whose audit is not chained.
+const UNCHAINED: u32 = 2;
 
 /// What a file turned out to be.
 pub(super) enum Contents {
@@ -33,7 +39,12 @@ pub(super) enum Contents {
     /// Ours, of the current schema, with this instance id.
     Ours(String),
     /// Ours, of an older schema that this version takes over.
-    Older(String),
+    Older {
+        /// Its instance id.
+        instance: String,
+        /// Its schema.
+        schema: u32,
+    },
 }
 
 /// Looks what is in a database, without writing.
@@ -62,7 +73,10 @@ pub(super) fn examine(path: &Path, txn: &ReadTransaction) -> Result<Contents, St
     let instance = text("instance").map_err(|error| damaged(error.into()))?;
     let instance = instance.and_then(|bytes| String::from_utf8(bytes).ok());
     let instance = instance.ok_or_else(|| foreign("it has no instance id"))?;
-    Ok(if schema == Some(SCHEMA) { Contents::Ours(instance) } else { Contents::Older(instance) })
+    Ok(match schema {
+        Some(schema @ ..SCHEMA) => Contents::Older { instance, schema },
+        _ => Contents::Ours(instance),
+    })
 }
 
 /// Creates every table of an empty database in one transaction and answers its new instance id.
@@ -70,20 +84,20 @@ pub(super) fn create(db: &Database) -> Result<String, redb::Error> {
     let mut random = [0_u8; 16];
     getrandom::fill(&mut random).map_err(|error| redb::Error::Io(error.into()))?;
     let instance: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    write(db, &instance)?;
+    write(db, &instance, None)?;
     Ok(instance)
 }
 
-/// Makes the tables that are missing and writes the current schema's number, in one transaction: after a kill the file
-/// is of the one schema or the other.
-fn write(db: &Database, instance: &str) -> Result<(), redb::Error> {
+/// Makes the tables that are missing, takes over the records of an older schema and writes the current one's number, in
+/// one transaction: after a kill the file is of the one schema or the other.
+fn write(db: &Database, instance: &str, older: Option<u32>) -> Result<(), redb::Error> {
     let mut txn = db.begin_write()?;
     txn.set_quick_repair(true);
-    fill(&txn, instance)?;
+    fill(&txn, instance, older)?;
     Ok(txn.commit()?)
 }
 
-fn fill(txn: &WriteTransaction, instance: &str) -> Result<(), redb::Error> {
+fn fill(txn: &WriteTransaction, instance: &str, older: Option<u32>) -> Result<(), redb::Error> {
     let mut meta = txn.open_table(META)?;
     meta.insert("schema", SCHEMA.to_be_bytes().as_slice())?;
     meta.insert("instance", instance.as_bytes())?;
@@ -91,6 +105,10 @@ fn fill(txn: &WriteTransaction, instance: &str) -> Result<(), redb::Error> {
     txn.open_table(SESSIONS)?;
     txn.open_table(API_KEYS)?;
     txn.open_table(AUDIT)?;
+    if older.is_some_and(|schema| schema <= UNCHAINED) {
+        let records = chain_unchained(txn, &mut meta)?;
+        tracing::info!(records, "the audit's records were chained");
+    }
     Ok(())
 }
 
@@ -107,8 +125,8 @@ pub(super) fn adopt(path: &Path, db: &Database) -> Result<String, StoreError> {
     let written = match contents {
         Contents::Ours(instance) => return Ok(instance),
         Contents::Empty => create(db),
-        Contents::Older(instance) => write(db, &instance).map(|()| {
-            tracing::info!(schema = SCHEMA, "the database was taken over from an older version");
+        Contents::Older { instance, schema: older } => write(db, &instance, Some(older)).map(|()| {
+            tracing::info!(older, schema = SCHEMA, "the database was taken over from an older version");
             instance
         }),
     };

@@ -1,5 +1,21 @@
+//! The audit: a log that only grows, each of whose records is tied to all before it.
+
+mod chain;
+mod query;
+mod retention;
+mod verify;
+
+pub use chain::{AuditLink, AuditMark};
+pub use query::{AUDIT_PAGE_MAX, AUDIT_SCAN_MAX, AuditCursor, AuditFilter, AuditOrder, AuditPage, AuditQuery};
+pub use retention::AUDIT_PURGE_MAX;
+pub use verify::{AuditFault, AuditVerdict};
+
+pub(super) use chain::{Ends, chain_unchained};
+pub(super) use retention::purge;
+pub(super) use verify::verify;
+
 use crate::store::StoreError;
-use crate::store::record::{decode, encode, from_ms, to_ms};
+use crate::store::record::{from_ms, to_ms};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::time::SystemTime;
@@ -43,7 +59,8 @@ pub enum AuditOutcome {
 }
 
 impl AuditOutcome {
-    const ALL: [Self; 5] = [Self::Intended, Self::Done, Self::Refused, Self::Failed, Self::Unknown];
+    /// Every outcome.
+    pub const ALL: [Self; 5] = [Self::Intended, Self::Done, Self::Refused, Self::Failed, Self::Unknown];
 
     /// The word used in the store and on the wire.
     #[must_use]
@@ -57,16 +74,20 @@ impl AuditOutcome {
         }
     }
 
-    fn parse(word: &str) -> Option<Self> {
+    /// Reads a word of [`AuditOutcome::as_str`].
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == word)
     }
 }
 
-/// A record of the audit with its number.
+/// A record of the audit with its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditEntry {
     /// Its number: 1 for the first, then one more each, without a hole.
     pub number: u64,
+    /// What ties it to all before it.
+    pub link: AuditLink,
     /// The record.
     pub record: AuditRecord,
 }
@@ -88,7 +109,7 @@ struct StoredRecord {
 /// Where a record stands: time, then number, both big-endian, so that the keys sort.
 ///
 /// The time in the key never goes back, also when the clock does; the record keeps the clock's own word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct AuditKey {
     at_ms: u64,
     number: u64,
@@ -99,6 +120,14 @@ impl AuditKey {
 
     /// The key before the first.
     pub(super) const ORIGIN: Self = Self { at_ms: 0, number: 0 };
+
+    /// The key behind every other.
+    pub(super) const LAST: Self = Self { at_ms: u64::MAX, number: u64::MAX };
+
+    /// The smallest key behind this one.
+    pub(super) fn next(self) -> Self {
+        Self::from_bytes(u128::from_be_bytes(self.to_bytes()).saturating_add(1).to_be_bytes())
+    }
 
     pub(super) fn after(self, at: SystemTime) -> Self {
         Self { at_ms: self.at_ms.max(to_ms(at)), number: self.number.saturating_add(1) }
@@ -115,8 +144,9 @@ impl AuditKey {
     }
 }
 
+/// The record as text, which is what its link is made of.
 pub(super) fn encode_audit(record: &AuditRecord) -> Result<Vec<u8>, redb::Error> {
-    encode(&StoredRecord {
+    let stored = StoredRecord {
         at_ms: to_ms(record.at),
         who: cut(&record.who),
         what: cut(&record.what),
@@ -125,12 +155,14 @@ pub(super) fn encode_audit(record: &AuditRecord) -> Result<Vec<u8>, redb::Error>
         reason: cut(&record.reason),
         request_id: cut(&record.request_id),
         address: record.address,
-    })
+    };
+    serde_json::to_vec(&stored).map_err(|error| redb::Error::Io(error.into()))
 }
 
-pub(super) fn decode_audit(key: AuditKey, bytes: &[u8]) -> Result<AuditEntry, StoreError> {
+pub(super) fn decode_audit(key: AuditKey, value: &[u8]) -> Result<AuditEntry, StoreError> {
     let broken = || StoreError::Record { table: "audit" };
-    let stored: StoredRecord = decode(bytes).ok_or_else(broken)?;
+    let (link, text) = AuditLink::split(value).ok_or_else(broken)?;
+    let stored: StoredRecord = serde_json::from_slice(text).map_err(|_| broken())?;
     let record = AuditRecord {
         at: from_ms(stored.at_ms),
         who: stored.who,
@@ -141,7 +173,7 @@ pub(super) fn decode_audit(key: AuditKey, bytes: &[u8]) -> Result<AuditEntry, St
         request_id: stored.request_id,
         address: stored.address,
     };
-    Ok(AuditEntry { number: key.number, record })
+    Ok(AuditEntry { number: key.number, link, record })
 }
 
 fn cut(text: &str) -> String {
@@ -187,7 +219,8 @@ mod tests {
             request_id: "\u{1b}[31m".into(),
             address: None,
         };
-        let entry = decode_audit(AuditKey::ORIGIN, &encode_audit(&record).unwrap()).unwrap();
+        let text = encode_audit(&record).unwrap();
+        let entry = decode_audit(AuditKey::ORIGIN, &AuditLink::ORIGIN.before(&text)).unwrap();
         assert_eq!((entry.record.who.len(), entry.record.reason.len()), (1_024, 1_024));
         assert_eq!(
             entry.record.request_id, record.request_id,
