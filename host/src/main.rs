@@ -14,6 +14,7 @@ fn dispatch(cli: Cli) -> u8 {
     match cli.command {
         Command::Serve(args) => ended(app::serve(args.into()).map(|()| String::new())),
         Command::Init(args) => init(args),
+        Command::Restore(args) => ended(app::restore(args)),
         Command::Config(ConfigCommand::Check { file }) => ended(
             app::check_config(file)
                 .map(|(path, config)| format!("{}: no faults, {} nodes\n", path.display(), config.nodes.len())),

@@ -54,6 +54,8 @@ pub struct Edge {
     pub documents: Documents,
     /// Places of batches of orders under way.
     pub batches: Arc<Semaphore>,
+    /// Places of copies of the database under way.
+    pub backups: Arc<Semaphore>,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }

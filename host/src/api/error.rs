@@ -93,6 +93,12 @@ pub enum ApiError {
         /// Batches allowed.
         limit: usize,
     },
+    /// A copy of the database is made or sent.
+    #[error("a copy of the database is under way, and there is one at a time")]
+    BackupUnderWay,
+    /// The database.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
     /// The host is going down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -211,6 +217,8 @@ impl ApiError {
             | Self::NothingSelected
             | Self::TooManySelected { .. }
             | Self::BatchesFull { .. }
+            | Self::BackupUnderWay
+            | Self::Store(_)
             | Self::ShuttingDown
             | Self::Internal { .. } => self.to_string(),
         }
@@ -240,6 +248,8 @@ impl ApiError {
             Self::NothingSelected => row(S::NOT_FOUND, "bulk.nothing_selected", "No such process"),
             Self::TooManySelected { .. } => row(S::UNPROCESSABLE_ENTITY, "bulk.too_many", "Too many processes"),
             Self::BatchesFull { .. } => row(S::SERVICE_UNAVAILABLE, "bulk.busy", "Too many batches").after(SOON),
+            Self::BackupUnderWay => row(S::SERVICE_UNAVAILABLE, "backup.busy", "A copy is under way").after(SOON),
+            Self::Store(error) => store_row(error),
             Self::ShuttingDown => {
                 row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
             }
@@ -386,6 +396,12 @@ fn reload_row(error: &ReloadError) -> Row {
 fn config_fault(fault: &ConfigFault) -> FieldProblem {
     let pointer = if fault.key.is_empty() { String::new() } else { format!("/config/{}", fault.key.replace('.', "/")) };
     FieldProblem { pointer, code: "invalid".to_owned(), message: fault.to_string() }
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
+    }
 }
 
 impl From<ReloadError> for ApiError {

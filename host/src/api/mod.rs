@@ -25,6 +25,7 @@ pub use documents::Documents;
 
 pub use edge::{Caller, Edge, Facts, RequestId};
 pub use error::ApiError;
+pub use handlers::backup::BACKUPS_MAX;
 pub use handlers::bulk::BATCHES_MAX;
 pub use input::Asked;
 pub use metrics::Metrics;

@@ -3,7 +3,7 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::api::handlers::{
-    api_keys, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, sessions,
+    api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, sessions,
 };
 use crate::api::{feed, request};
 use axum::Router;
@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Omnivisor", description = "One control plane over many process supervisors.", license(name = "MIT OR Apache-2.0")),
-    tags((name = "session"), (name = "api-keys"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "plugins"), (name = "configuration"), (name = "feed"), (name = "probes")),
+    tags((name = "session"), (name = "api-keys"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "plugins"), (name = "configuration"), (name = "audit"), (name = "backup"), (name = "feed"), (name = "probes")),
     security(("bearer" = [])),
     modifiers(&Bearer)
 )]
@@ -60,6 +60,10 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(config::generations))
         .routes(routes!(config::reload))
         .routes(routes!(config::rollback))
+        .routes(routes!(audit::list))
+        .routes(routes!(audit::export))
+        .routes(routes!(audit::verify))
+        .routes(routes!(backup::create))
         .routes(routes!(feed::open))
         .routes(routes!(feed::events));
     let open = OpenApiRouter::with_openapi(Document::openapi())

@@ -16,6 +16,7 @@ pub(super) fn config(snapshot: &Snapshot) -> ConfigView {
     let sections = [
         ("server", server(&config.server)),
         ("storage", vec![("path", json!(config.storage.path.display().to_string()))]),
+        ("audit", vec![("retention_days", json!(config.audit.retention.as_secs() / 86_400))]),
         ("plugins", plugins(&config.plugins)),
         ("pool", pool(&config.pool)),
         ("log", log(&config.log)),

@@ -1,5 +1,6 @@
 //! From what the host knows to what the API says.
 
+use crate::api::wire::audit::{AuditRecordView, AuditVerdictView};
 use crate::api::wire::{
     ApiKeyView, CommandResult, FieldProblem, GenerationView, LogView, NodeView, PluginCountersView, PluginFailureView,
     PluginView, PrincipalView, ProcessView,
@@ -9,7 +10,7 @@ use crate::model::{
     ProcessState, Violation,
 };
 use crate::plugin::{FailureNote, GenerationReport, PluginReport};
-use crate::store::IssuedKey;
+use crate::store::{AuditEntry, AuditRecord, AuditVerdict, IssuedKey};
 use std::time::SystemTime;
 
 /// RFC 3339 in UTC with milliseconds.
@@ -225,5 +226,35 @@ mod tests {
     #[test]
     fn times_have_milliseconds_and_a_z() {
         assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
+    }
+}
+
+/// A record of the audit.
+#[must_use]
+pub fn audit_record(entry: &AuditEntry) -> AuditRecordView {
+    let AuditRecord { at, who, what, target, outcome, reason, request_id, address } = entry.record.clone();
+    AuditRecordView {
+        number: entry.number,
+        at: timestamp(at),
+        who,
+        what,
+        target,
+        outcome: outcome.as_str().to_owned(),
+        reason,
+        request_id,
+        address: address.map(|address| address.to_string()),
+        link: entry.link.to_string(),
+    }
+}
+
+/// What going through the audit showed.
+#[must_use]
+pub fn audit_verdict(verdict: &AuditVerdict) -> AuditVerdictView {
+    AuditVerdictView {
+        intact: verdict.fault.is_none(),
+        fault: verdict.fault.map(|fault| fault.to_string()),
+        records: verdict.records,
+        removed: verdict.removed.number,
+        head: verdict.head.to_string(),
     }
 }

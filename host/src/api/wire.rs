@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 in UTC with milliseconds. Members are added, never removed or renamed, within `/api/v1`.
 
+pub mod audit;
 pub mod bulk;
 pub mod config;
 pub mod health;

@@ -3,6 +3,7 @@ use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
 use crate::app::parts::HostParts;
 use crate::app::relay;
+use crate::app::retention;
 use crate::app::shutdown::{Ended, Shutdown};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
@@ -237,6 +238,7 @@ impl Running {
             log_lines_dropped,
             documents: Documents::default(),
             batches: Arc::new(Semaphore::new(api::BATCHES_MAX)),
+            backups: Arc::new(Semaphore::new(api::BACKUPS_MAX)),
             openapi: api::openapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
@@ -345,6 +347,7 @@ fn look_after(edge: &Edge, stop: &CancellationToken) {
     upkeep.named("sessions", async move { auth.run_upkeep(ended).await });
     let (auth, ended) = (edge.auth.clone(), stop.clone());
     upkeep.named("grants", async move { auth.run_watch(ended).await });
+    upkeep.named("audit", retention::run(edge.store.clone(), edge.reloader.snapshots(), stop.clone()));
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.

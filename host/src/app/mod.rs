@@ -13,10 +13,13 @@ mod logging;
 mod parts;
 mod paths;
 mod relay;
+mod restore;
+mod retention;
 mod shutdown;
 
 pub use authoring::author;
 pub use build::{Launch, launch, run};
 pub use command::{ServeOptions, check_config, compile_plugin, init, init_storage, serve};
 pub use exit::RunError;
+pub use restore::restore;
 pub use shutdown::Ended;

@@ -34,11 +34,15 @@ pub enum Action {
     ConfigManage,
     /// Add, change and remove nodes that the configuration's file does not declare.
     NodeManage,
+    /// Read the audit.
+    AuditRead,
+    /// Take a copy of the database.
+    BackupCreate,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::NodeRead,
         Self::ProcessRead,
         Self::LogRead,
@@ -54,6 +58,8 @@ impl Action {
         Self::ConfigRead,
         Self::ConfigManage,
         Self::NodeManage,
+        Self::AuditRead,
+        Self::BackupCreate,
     ];
 
     /// The word used in texts and in the audit.
@@ -75,6 +81,8 @@ impl Action {
             Self::ConfigRead => "config.read",
             Self::ConfigManage => "config.manage",
             Self::NodeManage => "node.manage",
+            Self::AuditRead => "audit.read",
+            Self::BackupCreate => "backup.create",
         }
     }
 
@@ -96,7 +104,9 @@ impl Action {
             | Self::PluginManage
             | Self::ConfigRead
             | Self::ConfigManage
-            | Self::NodeManage => Role::Admin,
+            | Self::NodeManage
+            | Self::AuditRead
+            | Self::BackupCreate => Role::Admin,
         }
     }
 
@@ -147,6 +157,8 @@ mod tests {
             (Action::ConfigRead, [false, false, true]),
             (Action::ConfigManage, [false, false, true]),
             (Action::NodeManage, [false, false, true]),
+            (Action::AuditRead, [false, false, true]),
+            (Action::BackupCreate, [false, false, true]),
         ];
         assert_eq!(table.map(|(action, _)| action), Action::ALL);
         for (action, expected) in table {

@@ -1,9 +1,11 @@
 //! The server's routes as typed calls.
 
 use super::age::Clock;
+use super::download::Download;
 use super::error::CliError;
 use super::http::{Call, Http, Reply};
 use super::server::ServerUrl;
+use crate::api::wire::audit::{AuditPageView, AuditVerdictView};
 use crate::api::wire::config::{ConfigAppliedView, ConfigGenerationList, ManagedNodeRequest};
 use crate::api::wire::{
     ApiKeyCreated, ApiKeyList, ApiKeyRequest, CommandRequest, CommandResult, LogView, LoginRequest, LoginResult,
@@ -13,6 +15,7 @@ use crate::model::{LogChannel, Operation};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
 use jiff::Timestamp;
+use percent_encoding::NON_ALPHANUMERIC;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
@@ -153,6 +156,23 @@ impl Api {
         self.get(&segments, &query, accept).await
     }
 
+    /// A page of the audit.
+    pub(crate) async fn audit(&self, query: &[(&str, String)]) -> Result<AuditPageView, CliError> {
+        self.document(&self.get(&["audit"], &written(query), JSON).await?)
+    }
+
+    /// Has the server go through its audit.
+    pub(crate) async fn verify_audit(&self, query: &[(&str, String)]) -> Result<AuditVerdictView, CliError> {
+        self.document(&self.get(&["audit", "verify"], &written(query), JSON).await?)
+    }
+
+    /// An answer that may be longer than fits into memory.
+    pub(crate) async fn download(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Download, CliError> {
+        let target = self.target(segments, &written(query));
+        let call = Call { method: Method::GET, target, accept: "*/*", body: None, media_type: JSON };
+        self.http.download(&call, SWAP_TIMEOUT).await
+    }
+
     /// Has the server read its configuration again.
     pub(crate) async fn reload_config(&self) -> Result<ConfigAppliedView, CliError> {
         self.document(&self.post(&["config", "reload"], None::<&()>, SWAP_TIMEOUT).await?)
@@ -253,6 +273,14 @@ impl Api {
     fn odd(&self, what: String) -> CliError {
         CliError::NotOmnivisor { server: self.server().to_string(), what }
     }
+}
+
+/// A query as it stands in an address.
+fn written(pairs: &[(&str, String)]) -> String {
+    let encoded = |(name, value): &(&str, String)| {
+        format!("{name}={}", percent_encoding::utf8_percent_encode(value, NON_ALPHANUMERIC))
+    };
+    pairs.iter().map(encoded).collect::<Vec<_>>().join("&")
 }
 
 /// What an answer means that is no success: the problem document in it, if there is one.

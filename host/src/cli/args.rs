@@ -1,5 +1,6 @@
 //! What may be typed. The texts here are the manual.
 
+use super::audit::AuditCommand;
 use super::authoring::AuthorCommand;
 use super::config::ServerConfigCommand;
 use super::exit;
@@ -55,6 +56,12 @@ pub enum Command {
     /// Check a configuration; have a server reload it or go back to an earlier one
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Put a copy of the database in its place, while no server runs
+    #[command(
+        after_help = "The copy is opened and gone through first. What was there before is kept beside it. All sessions end.\n\n\
+        Examples:\n  omnivisor restore --check monday.redb\n  omnivisor restore monday.redb"
+    )]
+    Restore(RestoreArgs),
     /// Write, build, check and test plugins; show, swap and roll back those of a server
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -126,6 +133,23 @@ pub struct InitArgs {
     pub password: PasswordArgs,
 }
 
+/// `omnivisor restore`
+#[derive(Debug, Clone, Args)]
+pub struct RestoreArgs {
+    /// The copy, as `omnivisor backup` made it
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Only look into it
+    #[arg(long)]
+    pub check: bool,
+    /// The configuration, which names the database [default: as for serve]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The database, instead of the one that the configuration names
+    #[arg(long, value_name = "PATH")]
+    pub data: Option<PathBuf>,
+}
+
 /// `omnivisor config`
 #[derive(Debug, Clone, Subcommand)]
 pub enum ConfigCommand {
@@ -162,6 +186,19 @@ pub enum ClientCommand {
     /// Reload a configuration and go back; typed as a part of `omnivisor config`.
     #[command(skip)]
     Config(ServerConfigCommand),
+    /// Read, export and verify the record of who did what
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Take a copy of a running server's database
+    #[command(
+        after_help = "It holds all that was done before, and the hashes of passwords and keys: keep it as you keep the database.\n\n\
+        Example:\n  omnivisor backup \"omnivisor-$(date +%F).redb\""
+    )]
+    Backup {
+        /// Where to; nothing is overwritten
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Add and remove nodes that the configuration's file does not declare
     #[command(subcommand)]
     Node(NodeCommand),
@@ -373,6 +410,7 @@ impl Cli {
             }
             Command::Serve(_)
             | Command::Init(_)
+            | Command::Restore(_)
             | Command::Config(ConfigCommand::Check { .. })
             | Command::Completions { .. }
             | Command::PluginCompiler(_) => {

@@ -1,5 +1,7 @@
 //! The client half of HTTP/1.1 over plain TCP: one exchange at a time on a connection, connections kept for the next.
 
+use super::api::refusal;
+use super::download::Download;
 use super::error::CliError;
 use super::server::ServerUrl;
 use bytes::Bytes;
@@ -80,6 +82,25 @@ impl Http {
     pub(crate) async fn exchange(&self, call: &Call, limit: Duration) -> Result<Reply, CliError> {
         let timed_out = || CliError::TimedOut { server: self.server.to_string(), limit };
         tokio::time::timeout(limit, self.exchange_now(call)).await.unwrap_or_else(|_| Err(timed_out()))
+    }
+
+    /// One request on a connection of its own; the answer is read piece by piece if it is a success.
+    ///
+    /// # Errors
+    /// As for [`Http::exchange`], where `limit` is for the head of the answer; [`CliError::Refused`].
+    pub(crate) async fn download(&self, call: &Call, limit: Duration) -> Result<Download, CliError> {
+        let timed_out = || CliError::TimedOut { server: self.server.to_string(), limit };
+        let answered = async {
+            let mut sender = self.connect().await?;
+            sender.send_request(self.request(call)?).await.map_err(|source| self.broken(source))
+        };
+        let response = tokio::time::timeout(limit, answered).await.unwrap_or_else(|_| Err(timed_out()))?;
+        let (head, body) = response.into_parts();
+        if head.status.is_success() {
+            return Ok(Download { server: self.server.to_string(), headers: head.headers, body });
+        }
+        let body = tokio::time::timeout(limit, self.whole(body)).await.unwrap_or_else(|_| Err(timed_out()))?;
+        Err(refusal(&self.server, head.status, &head.headers, &body))
     }
 
     /// Closes what is open and waits for it, briefly.

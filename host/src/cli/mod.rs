@@ -8,9 +8,12 @@ mod age;
 mod api;
 mod api_key;
 pub mod args;
+mod audit;
 pub mod authoring;
+mod backup;
 mod config;
 mod console;
+mod download;
 mod error;
 mod escape;
 pub mod exit;
@@ -34,6 +37,7 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
+pub use audit::AuditCommand;
 pub use config::ServerConfigCommand;
 pub use error::CliError;
 pub use node::{NodeAddArgs, NodeCommand};
@@ -104,6 +108,8 @@ async fn dispatch(
         ClientCommand::Unmonitor(args) => order::run(&api, console, Operation::Unmonitor, args).await,
         ClientCommand::Plugin(command) => plugin::run(&api, console, command).await,
         ClientCommand::Config(command) => config::run(&api, console, command).await,
+        ClientCommand::Audit(command) => audit::run(&api, console, command).await,
+        ClientCommand::Backup { file } => backup::run(&api, console, file).await,
         ClientCommand::Node(command) => node::run(&api, console, command).await,
         ClientCommand::Tail(args) => tail::run(&api, console, args).await,
         ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,

@@ -2,7 +2,7 @@ use crate::config::fault::{ConfigFault, line_at};
 use crate::config::grant::{check_grants, parse_origin};
 use crate::config::node::check_nodes;
 use crate::config::schema::{
-    CallLimits, Config, LogConfig, LogFormat, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+    AuditConfig, CallLimits, Config, LogConfig, LogFormat, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
 };
 use crate::config::secret::SecretSource;
 use crate::config::section::{Report, Section};
@@ -64,6 +64,7 @@ pub fn check(
     let config = Config {
         server: check_server(root.section(&mut report, "server"), &mut report),
         storage: check_storage(root.section(&mut report, "storage"), &mut report, base, defaults),
+        audit: check_audit(root.section(&mut report, "audit"), &mut report),
         plugins: PluginsConfig {
             grants: check_grants(root.table(&mut report, "plugin"), &mut report, secrets, base),
             ..check_plugins(root.section(&mut report, "plugins"), &mut report, base, defaults)
@@ -135,6 +136,12 @@ fn check_storage(mut section: Section<'_>, report: &mut Report<'_>, base: &Path,
     let path = check_path(&mut section, report, "path", base).unwrap_or_else(|| defaults.storage_path.clone());
     section.finish(report, &[]);
     StorageConfig { path }
+}
+
+fn check_audit(mut section: Section<'_>, report: &mut Report<'_>) -> AuditConfig {
+    let days = section.integer(report, "retention_days", 365, 1..=36_500);
+    section.finish(report, &[]);
+    AuditConfig { retention: Duration::from_millis(days * DAY_MS) }
 }
 
 fn check_plugins(mut section: Section<'_>, report: &mut Report<'_>, base: &Path, defaults: &Defaults) -> PluginsConfig {

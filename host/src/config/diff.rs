@@ -1,6 +1,8 @@
 //! What differs between two configurations, and what of it can be applied while the host runs. Pure.
 
-use crate::config::schema::{Config, LogConfig, NodeConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig};
+use crate::config::schema::{
+    AuditConfig, Config, LogConfig, NodeConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+};
 use crate::model::NodeId;
 use std::collections::BTreeMap;
 
@@ -66,6 +68,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     let mut settings = Vec::new();
     settings.extend(server(&old.server, &new.server));
     settings.extend(storage(&old.storage, &new.storage));
+    settings.extend(audit(&old.audit, &new.audit));
     settings.extend(plugins(&old.plugins, &new.plugins));
     settings.extend(pool(&old.pool, &new.pool));
     settings.extend(log(&old.log, &new.log));
@@ -112,6 +115,7 @@ pub fn in_force(old: &Config, new: &Config) -> Config {
     Config {
         server,
         storage: old.storage.clone(),
+        audit: new.audit.clone(),
         plugins,
         pool: old.pool.clone(),
         log: old.log.clone(),
@@ -159,6 +163,11 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
 fn storage(old: &StorageConfig, new: &StorageConfig) -> Settings {
     let StorageConfig { path } = old;
     differing([("storage.path", *path != new.path, Effect::Restart)])
+}
+
+fn audit(old: &AuditConfig, new: &AuditConfig) -> Settings {
+    let AuditConfig { retention } = old;
+    differing([("audit.retention_days", *retention != new.retention, Effect::Live)])
 }
 
 fn plugins(old: &PluginsConfig, new: &PluginsConfig) -> Settings {

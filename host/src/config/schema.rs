@@ -11,6 +11,8 @@ pub struct Config {
     pub server: ServerConfig,
     /// `[storage]`
     pub storage: StorageConfig,
+    /// `[audit]`
+    pub audit: AuditConfig,
     /// `[plugins]`
     pub plugins: PluginsConfig,
     /// `[pool]`
@@ -63,6 +65,13 @@ pub struct ServerConfig {
 pub struct StorageConfig {
     /// `path`, default `omnivisor/omnivisor.redb` below the XDG state directory.
     pub path: PathBuf,
+}
+
+/// `[audit]`: the record of who did what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditConfig {
+    /// `retention_days`, default 365, 1 to 36,500: records go after so many days, and that they went is a record.
+    pub retention: Duration,
 }
 
 /// `[plugins]`: which components serve, and how far each call may go.

@@ -247,6 +247,7 @@ fn known() -> BTreeMap<String, BTreeSet<String>> {
     let sections = [
         "server",
         "storage",
+        "audit",
         "plugins",
         "plugins.auth_limits",
         "plugins.validate_limits",
@@ -281,7 +282,7 @@ fn the_reference_names_every_key_and_no_other() {
     assert_eq!(documented_keys, known());
     // And every section that the root knows was asked for above.
     let root = faults("zzzzzzzzzzzzzzzz = 1");
-    assert!(root[0].ends_with("expected one of server, storage, plugin, plugins, pool, log, node"), "{root:?}");
+    assert!(root[0].ends_with("expected one of server, storage, audit, plugin, plugins, pool, log, node"), "{root:?}");
 }
 
 #[test]

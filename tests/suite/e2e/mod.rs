@@ -17,6 +17,7 @@ mod orders;
 mod processes;
 #[cfg(feature = "hostile")]
 mod quarantine;
+mod records;
 mod secrets;
 mod served;
 mod stops;

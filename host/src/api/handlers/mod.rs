@@ -1,6 +1,8 @@
 //! One file per kind of thing that is asked for.
 
 pub(super) mod api_keys;
+pub(super) mod audit;
+pub(super) mod backup;
 pub(super) mod bulk;
 pub(super) mod config;
 pub(super) mod health;
