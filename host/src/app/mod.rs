@@ -14,9 +14,12 @@ mod parts;
 mod paths;
 mod relay;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 
 pub use authoring::author;
 pub use build::{Launch, launch, run};
 pub use command::{ServeOptions, check_config, compile_plugin, init, init_storage, serve};
 pub use exit::RunError;
+pub use logging::LogLevel;
 pub use shutdown::Ended;
