@@ -16,14 +16,14 @@ use crate::node::Pool;
 use crate::plugin::{Platform, PluginSet};
 use crate::reload::Reloader;
 use crate::store::{AuditOutcome, AuditRecord, Store};
-use crate::task::Tasks;
+use crate::task::{Places, Tasks};
 use bytes::Bytes;
 use http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// What every handler is given. Made once by `app`.
@@ -53,9 +53,9 @@ pub struct Edge {
     /// The nodes' documents for lists.
     pub documents: Documents,
     /// Places of batches of orders under way.
-    pub batches: Arc<Semaphore>,
+    pub batches: Places,
     /// Places of copies of the database under way.
-    pub backups: Arc<Semaphore>,
+    pub backups: Places,
     /// The OpenAPI document.
     pub openapi: Bytes,
 }

@@ -284,6 +284,7 @@ fn node_row(error: &NodeError) -> Row {
         NodeError::OutcomeUnknown { .. } => row(S::GATEWAY_TIMEOUT, "order.unknown", "Nobody knows the outcome"),
         NodeError::Removed { .. } => row(S::GONE, "node.removed", "The node was removed"),
         NodeError::Replaced { .. } => row(S::SERVICE_UNAVAILABLE, "node.replaced", "The node has changed").after(SOON),
+        NodeError::Disabled { .. } => row(S::CONFLICT, "node.disabled", "The node is disabled"),
         NodeError::BreakerOpen { retry_after, .. } => {
             row(S::SERVICE_UNAVAILABLE, "node.breaker_open", "The node is not being called").after(*retry_after)
         }

@@ -26,7 +26,6 @@ pub use documents::Documents;
 pub use edge::{Caller, Edge, Facts, RequestId};
 pub use error::ApiError;
 pub use handlers::backup::BACKUPS_MAX;
-pub use handlers::bulk::BATCHES_MAX;
 pub use input::Asked;
 pub use metrics::Metrics;
 pub use route::{openapi, router};

@@ -1,7 +1,7 @@
 //! The accept loop: connection places, head timeouts, graceful end.
 
 use crate::config::Snapshot;
-use crate::task::TaskGroup;
+use crate::task::{Place, Places, TaskGroup};
 use axum::Router;
 use axum::body::Body;
 use http::Request;
@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -29,19 +29,22 @@ pub(super) struct Peer(pub(super) SocketAddr);
 /// Serves connections until `stop` is cancelled, then lets the requests under way finish.
 ///
 /// Each connection is a task of `connections`; the caller waits for them. A connection takes its place before it is
-/// accepted, so beyond `connections_max` peers wait in the kernel's queue.
+/// accepted, so beyond `connections_max` peers wait in the kernel's queue. `places` are as many as that key says at each
+/// moment.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
-    config: watch::Receiver<Arc<Snapshot>>,
+    mut config: watch::Receiver<Arc<Snapshot>>,
+    places: Places,
     connections: &TaskGroup,
     stop: CancellationToken,
 ) {
-    let places = Arc::new(Semaphore::new(config.borrow().config.server.connections_max));
     loop {
+        places.resize(config.borrow_and_update().config.server.connections_max);
         let accepted = tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            Ok(()) = config.changed() => continue,
             accepted = accept(&listener, &places) => accepted,
         };
         let Some((stream, peer, place)) = accepted else { continue };
@@ -54,11 +57,8 @@ pub async fn serve(
     }
 }
 
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener, places: &Places) -> Option<(TcpStream, SocketAddr, Place)> {
+    let place = places.take().await?;
     match listener.accept().await {
         Ok((stream, peer)) => Some((stream, peer, place)),
         Err(error) => {

@@ -2,8 +2,8 @@
 
 use crate::api::wire::config::{ConfigView, NodeSettingsView};
 use crate::config::{
-    CallLimits, Endpoint, LIMIT_KEYS, LogConfig, LogFormat, NodeConfig, PluginsConfig, PoolConfig, ServerConfig,
-    Snapshot,
+    CallLimits, Endpoint, LIMIT_KEYS, LogConfig, LogFormat, NodeConfig, OrdersConfig, PluginsConfig, PoolConfig,
+    ServerConfig, Snapshot,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -19,6 +19,7 @@ pub(super) fn config(snapshot: &Snapshot) -> ConfigView {
         ("audit", vec![("retention_days", json!(config.audit.retention.as_secs() / 86_400))]),
         ("plugins", plugins(&config.plugins)),
         ("pool", pool(&config.pool)),
+        ("orders", orders(&config.orders)),
         ("log", log(&config.log)),
     ];
     for (section, keys) in sections {
@@ -61,6 +62,7 @@ fn node(snapshot: &Snapshot, node: &NodeConfig) -> NodeSettingsView {
             Endpoint::Unix { path } => format!("unix://{}", path.display()),
         },
         username: node.login.as_ref().map(|login| login.username.clone()),
+        enabled: node.is_enabled,
     }
 }
 
@@ -110,11 +112,23 @@ fn pool(pool: &PoolConfig) -> Keys {
         ("nudge_interval_ms", millis(pool.nudge_interval)),
         ("connect_timeout_ms", millis(pool.connect_timeout)),
         ("call_timeout_ms", millis(pool.call_timeout)),
+        ("order_timeout_ms", millis(pool.order_timeout)),
+        ("log_timeout_ms", millis(pool.log_timeout)),
         ("response_bytes_max", json!(pool.response_bytes_max)),
         ("failures_max", json!(pool.failures_max)),
         ("breaker_failures_max", json!(pool.breaker_failures_max)),
         ("breaker_cooldown_ms", millis(pool.breaker_cooldown)),
         ("commands_max", json!(pool.commands_max)),
+    ]
+}
+
+fn orders(orders: &OrdersConfig) -> Keys {
+    vec![
+        ("wait_max_ms", millis(orders.wait_max)),
+        ("batches_max", json!(orders.batches_max)),
+        ("batch_items_max", json!(orders.batch_items_max)),
+        ("batch_at_once_max", json!(orders.batch_at_once_max)),
+        ("batch_timeout_max_ms", millis(orders.batch_timeout_max)),
     ]
 }
 

@@ -23,7 +23,7 @@ pub struct NodeView {
     #[schema(example = "node-supervisord")]
     pub adapter: String,
     /// `connecting`, `live` (changes arrive at once), `live-poll`, `stale`, `unreachable`, `refused` (credentials),
-    /// `wrong-endpoint`, `shutting-down` or `adapter-failed`.
+    /// `wrong-endpoint`, `shutting-down`, `adapter-failed` or `disabled`.
     #[schema(example = "live")]
     pub state: String,
     /// Why it is not live, in words.

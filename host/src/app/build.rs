@@ -1,6 +1,7 @@
 use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
+use crate::app::logging::LogLevel;
 use crate::app::parts::HostParts;
 use crate::app::relay;
 use crate::app::retention;
@@ -14,14 +15,14 @@ use crate::node::{Pool, PoolParts};
 use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
 use crate::reload::{ConfigFile, Reloader, Worker, WorkerParts};
 use crate::store::Store;
-use crate::task::{Broken, Stage, TaskGroup, TaskKind, Tasks};
+use crate::task::{Broken, Places, Stage, TaskGroup, TaskKind, Tasks};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Events on their way from the nodes to the feed. A full channel makes owners wait, never clients.
@@ -48,6 +49,8 @@ pub struct Launch {
     pub hangups: Arc<Notify>,
     /// Log lines that were dropped since the start, as whoever writes the log counts them.
     pub log_lines_dropped: Arc<AtomicU64>,
+    /// Where the level of the process's log is changed, if this host may.
+    pub log_level: Option<LogLevel>,
 }
 
 /// Those who wait until connections whose credential ended are closed. Further ones wait for them.
@@ -75,6 +78,7 @@ pub async fn run(
         compiler,
         hangups: Arc::default(),
         log_lines_dropped: Arc::default(),
+        log_level: None,
     })
     .await
 }
@@ -135,16 +139,16 @@ async fn overrun(stop: &CancellationToken, budget: Duration) {
 }
 
 /// What has to end, by stage.
-struct End {
-    tasks: Tasks,
-    stop_owners: CancellationToken,
-    running: Option<Running>,
-    store: Store,
+pub(super) struct End {
+    pub(super) tasks: Tasks,
+    pub(super) stop_owners: CancellationToken,
+    pub(super) running: Option<Running>,
+    pub(super) store: Store,
 }
 
 impl End {
     /// Requests first, then what they might have been waiting for, then what must be durable. Last, what is left is counted.
-    async fn come(self, server: &ServerConfig) -> Ended {
+    pub(super) async fn come(self, server: &ServerConfig) -> Ended {
         let Self { tasks, stop_owners, running, store } = self;
         let server = running
             .as_ref()
@@ -166,19 +170,26 @@ impl End {
         shutdown.stage("store", close).await;
         let (left, names) = tasks.left();
         shutdown.count("tasks", left, &names);
-        let clients = running.map_or(0, |running| running.hub.figures().clients);
-        shutdown.count("clients of the feed", clients, &[]);
+        if let Some(running) = &running {
+            shutdown.count("clients of the feed", running.hub.figures().clients, &[]);
+            let taken = running.taken();
+            let names: Vec<String> =
+                taken.iter().filter(|(_, count)| *count > 0).map(|(what, count)| format!("{what} {count}")).collect();
+            shutdown.count("places", taken.iter().map(|(_, count)| count).sum(), &names);
+        }
         shutdown.ended()
     }
 }
 
 /// What a host that serves is ended by, and counted with.
-struct Running {
+pub(super) struct Running {
     /// Closes the listener, and each connection after the request under way.
     close: CancellationToken,
     hub: Hub,
     /// How long the end may take is as it is configured then.
     reloader: Reloader,
+    edge: Arc<Edge>,
+    connections: Places,
 }
 
 impl Running {
@@ -188,11 +199,11 @@ impl Running {
         tasks: Tasks,
         stop_owners: CancellationToken,
     ) -> Result<Self, RunError> {
-        let Launch { config, text, file, listener, stop, compiler, hangups, log_lines_dropped } = launch;
+        let Launch { config, text, file, listener, stop, compiler, hangups, log_lines_dropped, log_level } = launch;
         let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
         let config = first.config.clone();
         let toolchain = toolchain(&config, compiler, &store).await?;
-        let Entrance { auth, services, publish, plugins, roles_max, revocations } =
+        let Entrance { auth, services, publish, plugins, roles_max, server, revocations } =
             Entrance::new(&config, &store, &toolchain, &tasks);
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = PlatformParts {
@@ -214,7 +225,17 @@ impl Running {
         let relay = tasks.group(TaskKind::Relay);
         relay.named("events", relay::run(relayed, swapped, hub.clone()));
         relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
-        let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max };
+        let (batches, connections) =
+            (Places::new(config.orders.batches_max), Places::new(config.server.connections_max));
+        let parts = HostParts {
+            platform: platform.clone(),
+            pool: pool.clone(),
+            roles_max,
+            hub: hub.clone(),
+            server,
+            batches: batches.clone(),
+            log_level,
+        };
         let (worker, reloader) = Worker::new(WorkerParts {
             first,
             file,
@@ -237,8 +258,8 @@ impl Running {
             tasks: tasks.clone(),
             log_lines_dropped,
             documents: Documents::default(),
-            batches: Arc::new(Semaphore::new(api::BATCHES_MAX)),
-            backups: Arc::new(Semaphore::new(api::BACKUPS_MAX)),
+            batches,
+            backups: Places::new(api::BACKUPS_MAX),
             openapi: api::openapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
@@ -247,17 +268,32 @@ impl Running {
         tracing::info!(nodes = config.nodes.len(), "serving");
         let close = CancellationToken::new();
         look_after(&edge, &stop);
-        open(edge, listener, close.clone());
-        Ok(Self { close, hub, reloader })
+        open(Arc::clone(&edge), listener, connections.clone(), close.clone());
+        Ok(Self { close, hub, reloader, edge, connections })
+    }
+
+    /// What is taken of everything that bounds how many do something at once.
+    fn taken(&self) -> [(&'static str, usize); 7] {
+        let nodes = self.edge.pool.taken();
+        [
+            ("connections", self.connections.taken()),
+            ("batches", self.edge.batches.taken()),
+            ("copies", self.edge.backups.taken()),
+            ("logins and requests judged", self.edge.auth.attempts_under_way()),
+            ("calls of nodes", nodes.calls),
+            ("calls of silent nodes", nodes.suspects),
+            ("reading hints", nodes.hint_reads),
+            ("hint streams", nodes.hint_streams),
+        ]
     }
 }
 
 /// Has requests taken until `close`.
-fn open(edge: Arc<Edge>, listener: TcpListener, close: CancellationToken) {
+fn open(edge: Arc<Edge>, listener: TcpListener, places: Places, close: CancellationToken) {
     let tasks = edge.tasks.clone();
     let (snapshots, router, connections) =
         (edge.reloader.snapshots(), api::router(edge), tasks.group(TaskKind::Connection));
-    let serving = async move { api::serve(listener, router, snapshots, &connections, close).await };
+    let serving = async move { api::serve(listener, router, snapshots, places, &connections, close).await };
     tasks.group(TaskKind::Listener).spawn(serving);
 }
 
@@ -268,6 +304,7 @@ struct Entrance {
     publish: watch::Sender<Arc<PluginSet>>,
     plugins: watch::Receiver<Arc<PluginSet>>,
     roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    server: watch::Sender<Arc<ServerConfig>>,
     revocations: mpsc::Receiver<oneshot::Sender<()>>,
 }
 
@@ -278,6 +315,7 @@ impl Entrance {
         let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
         let keys = Arc::new(Keys::new(store.clone()));
         let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
+        let (server, seen) = watch::channel(Arc::new(config.server.clone()));
         let (revoked, revocations) = mpsc::channel(REVOCATIONS_MAX);
         let auth = Auth::new(AuthParts {
             revoked,
@@ -286,10 +324,8 @@ impl Entrance {
             keys: Arc::<Keys>::clone(&keys),
             plugins: plugins.clone(),
             roles_max,
-            external_url: config.server.external_url.clone(),
+            server: seen,
             tracker: requests,
-            idle_timeout: config.server.session_idle_timeout,
-            timeout: config.server.session_timeout,
         });
         let services = Services {
             accounts: passwords,
@@ -298,7 +334,7 @@ impl Entrance {
             web_cache: WebCache::default(),
             toolchain: toolchain.clone(),
         };
-        Self { auth, services, publish, plugins, roles_max: roles_granted, revocations }
+        Self { auth, services, publish, plugins, roles_max: roles_granted, server, revocations }
     }
 }
 
@@ -330,11 +366,15 @@ fn start_pool(
     Pool::start(parts, owners)
 }
 
-/// Closing the feed's clients may take half of a shutdown's time, less their last second.
 fn feed(config: &Config) -> Hub {
+    let (clients_max, drain_max) = feed_limits(&config.server);
+    Hub::new(HubLimits { clients_max, drain_max, ..HubLimits::default() })
+}
+
+/// The feed's clients, and how long closing them may take: half of a shutdown's time, less their last second.
+pub(super) fn feed_limits(server: &ServerConfig) -> (usize, Duration) {
     let farewell = HubLimits::default().farewell;
-    let drain_max = (config.server.shutdown_timeout / 2).saturating_sub(farewell);
-    Hub::new(HubLimits { clients_max: config.server.feed_clients_max, drain_max, ..HubLimits::default() })
+    (server.feed_clients_max, (server.shutdown_timeout / 2).saturating_sub(farewell))
 }
 
 /// Starts what looks after clients until `stop`: the feed's shards, one a core, the end of sessions, and the looks at who

@@ -82,7 +82,8 @@ async fn serve_until(
     log: &mut Option<LogLines>,
 ) -> Result<(), RunError> {
     let (file, text, config) = read(options).await?;
-    let lines = log.insert(logging::start_unhurried(&config.log).map_err(RunError::Machine)?);
+    let (lines, level) = logging::start_unhurried(&config.log).map_err(RunError::Machine)?;
+    let (lines, log_level) = (log.insert(lines), Some(level));
     log_panics();
     let heard = Arc::<Notify>::default();
     let address = config.server.listen;
@@ -91,8 +92,18 @@ async fn serve_until(
     tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "starting");
     let (compiler, log_lines_dropped) = (this_compiler()?, lines.dropped());
     let hangups_heard = Arc::clone(&heard);
-    let launched =
-        launch(Launch { config, text, file: Some(file), listener, stop, compiler, hangups: heard, log_lines_dropped });
+    let (file, hangups_due) = (Some(file), heard);
+    let launched = launch(Launch {
+        config,
+        text,
+        file,
+        listener,
+        stop,
+        compiler,
+        hangups: hangups_due,
+        log_lines_dropped,
+        log_level,
+    });
     let ended = tokio::select! {
         ended = launched => ended?,
         () = pass_on(hangups, &hangups_heard) => Ended::Forced,

@@ -16,10 +16,13 @@ mod relay;
 mod restore;
 mod retention;
 mod shutdown;
+#[cfg(test)]
+mod tests;
 
 pub use authoring::author;
 pub use build::{Launch, launch, run};
 pub use command::{ServeOptions, check_config, compile_plugin, init, init_storage, serve};
 pub use exit::RunError;
+pub use logging::LogLevel;
 pub use restore::restore;
 pub use shutdown::Ended;

@@ -1,10 +1,14 @@
 //! What a configuration is applied to: the plugins and the nodes of this host.
 
-use crate::config::{NodeConfig, PluginsConfig};
+use crate::app::build::feed_limits;
+use crate::app::logging::LogLevel;
+use crate::config::{Config, NodeConfig, PluginsConfig, ServerConfig};
+use crate::hub::Hub;
 use crate::model::Role;
 use crate::node::Pool;
 use crate::plugin::{BoxFuture, Platform, SwapError};
 use crate::reload::{Author, Parts};
+use crate::task::Places;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -15,6 +19,11 @@ pub(super) struct HostParts {
     pub(super) pool: Pool,
     /// The most that people known elsewhere may be.
     pub(super) roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    pub(super) hub: Hub,
+    pub(super) server: watch::Sender<Arc<ServerConfig>>,
+    pub(super) batches: Places,
+    /// Where the log's level is changed; without it the process's log is somebody else's.
+    pub(super) log_level: Option<LogLevel>,
 }
 
 impl Parts for HostParts {
@@ -30,6 +39,17 @@ impl Parts for HostParts {
             self.roles_max.send_replace(Arc::new(roles));
             Ok(changed)
         })
+    }
+
+    fn settings(&self, config: &Config) {
+        self.pool.set(config.pool.clone(), config.plugins.adapter_limits.calls_max);
+        let (clients_max, drain_max) = feed_limits(&config.server);
+        self.hub.set(clients_max, drain_max);
+        self.server.send_replace(Arc::new(config.server.clone()));
+        self.batches.resize(config.orders.batches_max);
+        if let Some(level) = &self.log_level {
+            level.set(&config.log.level);
+        }
     }
 
     fn nodes(&self, nodes: Vec<NodeConfig>) -> BoxFuture<'_, ()> {

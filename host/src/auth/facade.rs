@@ -10,6 +10,7 @@ use crate::auth::slots::Slots;
 use crate::auth::verdicts::Verdicts;
 use crate::auth::watch::Registry;
 use crate::auth::{Action, AuthRefusal, allows};
+use crate::config::ServerConfig;
 use crate::model::{Credential, PeerFacts, Principal, Role, Secret};
 use crate::plugin::PluginSet;
 use crate::store::{AuditOutcome, AuditRecord, IssuedKey, Store};
@@ -44,16 +45,12 @@ pub struct AuthParts {
     pub plugins: watch::Receiver<Arc<PluginSet>>,
     /// The most that people known elsewhere may be, by strategy. Viewers where a strategy is not named.
     pub roles_max: watch::Receiver<Arc<BTreeMap<String, Role>>>,
-    /// Where users reach this server, for logins that are sent elsewhere.
-    pub external_url: Option<String>,
+    /// `[server]`, as it is at each moment: where users reach this server, and how long sessions last.
+    pub server: watch::Receiver<Arc<ServerConfig>>,
     /// Told when the grants of connections have ended; answered once those connections are closed.
     pub revoked: mpsc::Sender<oneshot::Sender<()>>,
     /// Logins run on it, so that a client that leaves does not cut one short of its record.
     pub tracker: TaskGroup,
-    /// A session not used for so long ends.
-    pub idle_timeout: Duration,
-    /// A session ends after so long in any case.
-    pub timeout: Duration,
 }
 
 /// Decides who may come in and keeps the record of it. Cheap to clone.
@@ -68,7 +65,7 @@ pub(super) struct Inner {
     pub(super) keys: Arc<Keys>,
     pub(super) plugins: watch::Receiver<Arc<PluginSet>>,
     pub(super) roles_max: watch::Receiver<Arc<BTreeMap<String, Role>>>,
-    pub(super) external_url: Option<String>,
+    pub(super) server: watch::Receiver<Arc<ServerConfig>>,
     pub(super) tracker: TaskGroup,
     pub(super) sessions: Sessions,
     pub(super) attempts: Attempts,
@@ -94,10 +91,9 @@ impl Auth {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: AuthParts) -> Self {
-        let AuthParts { store, passwords, keys, plugins, roles_max, external_url, .. } = parts;
-        let AuthParts { revoked, tracker, idle_timeout, timeout, .. } = parts;
+        let AuthParts { store, passwords, keys, plugins, roles_max, server, revoked, tracker } = parts;
         let inner = Inner {
-            sessions: Sessions::new(store.clone(), idle_timeout, timeout),
+            sessions: Sessions::new(store.clone(), server.clone()),
             attempts: Attempts::default(),
             setup: SetupGate::default(),
             flows: Flows::default(),
@@ -109,12 +105,18 @@ impl Auth {
             keys,
             plugins,
             roles_max,
-            external_url,
+            server,
             tracker,
             revoked,
             watches: Arc::default(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// Logins and requests that are being judged, or wait for that.
+    #[must_use]
+    pub fn attempts_under_way(&self) -> usize {
+        self.inner.logins.taken() + self.inner.requests.taken()
     }
 
     /// A one-time token for [`Auth::setup`] if there is no account yet; the caller shows it to the operator. `None`

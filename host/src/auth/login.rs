@@ -49,11 +49,11 @@ impl Inner {
         let words = Words::new()?;
         let said = {
             let _slot = self.requests.enter().await.ok_or(AuthRefusal::BUSY)?;
-            strategy.begin(redirect_uri, words.state.reveal().to_owned(), facts).await
+            strategy.begin(redirect_uri.clone(), words.state.reveal().to_owned(), facts).await
         };
         let redirection = said.map_err(|source| failed(name.to_owned(), source))?;
         self.flows.begin(name, &words, redirection.keep, address, Instant::now())?;
-        let is_secure = self.external_url.as_ref().is_some_and(|url| url.starts_with("https:"));
+        let is_secure = redirect_uri.starts_with("https:");
         Ok(Departure { url: redirection.url, cookie: words.cookie, is_secure })
     }
 
@@ -105,7 +105,8 @@ impl Inner {
     }
 
     fn redirect_uri(&self, strategy: &str) -> Result<String, AuthRefusal> {
-        let url = self.external_url.as_ref().ok_or(AuthRefusal::NoExternalUrl)?;
+        let server = Arc::clone(&self.server.borrow());
+        let url = server.external_url.as_ref().ok_or(AuthRefusal::NoExternalUrl)?;
         Ok(format!("{url}/api/v1/login/{strategy}/callback"))
     }
 

@@ -1,9 +1,11 @@
 use crate::auth::{AuthRefusal, token};
+use crate::config::ServerConfig;
 use crate::model::{Principal, Role, Secret};
 use crate::store::{AuditRecord, Session, SessionId, Store, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Sessions that are kept in memory. When full, those go first that nobody holds and that were used longest ago; they
@@ -34,8 +36,7 @@ pub struct SessionInfo {
 #[derive(Debug)]
 pub(super) struct Sessions {
     store: Store,
-    idle_timeout: Duration,
-    timeout: Duration,
+    server: watch::Receiver<Arc<ServerConfig>>,
     cache: Mutex<Cache>,
 }
 
@@ -89,9 +90,10 @@ impl Found {
 }
 
 impl Sessions {
-    pub(super) fn new(store: Store, idle_timeout: Duration, timeout: Duration) -> Self {
+    /// How long sessions last is as `server` says at each moment: unused ones at once, in any case for those that begin.
+    pub(super) fn new(store: Store, server: watch::Receiver<Arc<ServerConfig>>) -> Self {
         let cache = Cache { entries: HashMap::new(), latest: SystemTime::UNIX_EPOCH };
-        Self { store, idle_timeout, timeout, cache: Mutex::new(cache) }
+        Self { store, server, cache: Mutex::new(cache) }
     }
 
     /// Begins a session for a principal and appends `audit` in the same transaction. It ends at `expires` at the latest.
@@ -107,6 +109,7 @@ impl Sessions {
         let id = token::digest(token.reveal()).map(SessionId);
         let id = id.ok_or(AuthRefusal::Internal { what: "making a token" })?;
         let now = self.lock().advance(now);
+        let latest = now + self.server.borrow().session_timeout;
         let session = Session {
             account: principal.name.clone(),
             strategy: principal.strategy,
@@ -114,10 +117,11 @@ impl Sessions {
             scopes: principal.scopes,
             created: now,
             last_used: now,
-            expires: expires.map_or(now + self.timeout, |expires| expires.min(now + self.timeout)),
+            expires: expires.map_or(latest, |expires| expires.min(latest)),
         };
         self.store.put_session(id, session.clone(), audit).await?;
-        let found = self.lock().admit(id, Entry::new(session), now, self.idle_timeout).ok_or(AuthRefusal::Required)?;
+        let found =
+            self.lock().admit(id, Entry::new(session), now, self.idle_timeout()).ok_or(AuthRefusal::Required)?;
         Ok((token, found.into_info(principal.role)))
     }
 
@@ -127,7 +131,7 @@ impl Sessions {
         let cached = {
             let mut cache = self.lock();
             let now = cache.advance(now);
-            cache.entries.get(&id).cloned().map(|entry| cache.admit(id, entry, now, self.idle_timeout))
+            cache.entries.get(&id).cloned().map(|entry| cache.admit(id, entry, now, self.idle_timeout()))
         };
         let found = match cached {
             Some(found) => found,
@@ -135,7 +139,7 @@ impl Sessions {
                 Some(session) => {
                     let mut cache = self.lock();
                     let now = cache.advance(now);
-                    cache.admit(id, Entry::new(session), now, self.idle_timeout)
+                    cache.admit(id, Entry::new(session), now, self.idle_timeout())
                 }
                 None => None,
             },
@@ -178,7 +182,7 @@ impl Sessions {
                 if entry.is_held() && !entry.ended.is_cancelled() {
                     entry.session.last_used = now;
                 }
-                if entry.session.is_over(now, self.idle_timeout) {
+                if entry.session.is_over(now, self.idle_timeout()) {
                     entry.ended.cancel();
                 }
             }
@@ -196,7 +200,7 @@ impl Sessions {
             return Ok(0);
         }
         let now = self.lock().advance(now);
-        self.store.purge_sessions(now, self.idle_timeout + self.touch_interval()).await
+        self.store.purge_sessions(now, self.idle_timeout() + self.touch_interval()).await
     }
 
     /// Has the last use written down if that was long enough ago. False if the store had no room for it.
@@ -217,8 +221,12 @@ impl Sessions {
         is_noted
     }
 
+    fn idle_timeout(&self) -> Duration {
+        self.server.borrow().session_idle_timeout
+    }
+
     fn touch_interval(&self) -> Duration {
-        TOUCH_INTERVAL.min(self.idle_timeout / 10)
+        TOUCH_INTERVAL.min(self.idle_timeout() / 10)
     }
 
     fn lock(&self) -> MutexGuard<'_, Cache> {

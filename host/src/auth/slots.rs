@@ -8,6 +8,7 @@ pub(super) struct Slots {
     places: Arc<Semaphore>,
     /// One for each that is in or waits.
     tickets: Arc<Semaphore>,
+    size: usize,
     wait_max: Duration,
 }
 
@@ -20,11 +21,13 @@ pub(super) struct Slot {
 
 impl Slots {
     pub(super) fn new(places: usize, waiters_max: usize, wait_max: Duration) -> Self {
-        Self {
-            places: Arc::new(Semaphore::new(places)),
-            tickets: Arc::new(Semaphore::new(places.saturating_add(waiters_max))),
-            wait_max,
-        }
+        let size = places.saturating_add(waiters_max);
+        Self { places: Arc::new(Semaphore::new(places)), tickets: Arc::new(Semaphore::new(size)), size, wait_max }
+    }
+
+    /// Those that are in or wait.
+    pub(super) fn taken(&self) -> usize {
+        self.size.saturating_sub(self.tickets.available_permits())
     }
 
     /// A place, `None` at once when too many wait already, or when none came free in time.
@@ -61,6 +64,7 @@ mod tests {
             assert!(waiter.is_err());
         }
         drop(held);
+        assert_eq!(slots.taken(), 0);
         assert!(slots.enter().await.is_some());
     }
 }

@@ -4,7 +4,7 @@ mod redirects;
 mod requests;
 
 use super::*;
-use crate::config::StorageConfig;
+use crate::config::{Defaults, MachineSecrets, ServerConfig, StorageConfig};
 use crate::model::{
     AdapterFault, Credential, Fault, FaultKind, GrantEnd, Identity, IdentitySource, PeerFacts, Principal, Redirection,
     Role, Secret, StrategyInfo, Verdict,
@@ -99,12 +99,24 @@ fn not_mine() -> Script {
     Script::Says(Ok(Verdict::NotMine))
 }
 
+fn server_config(external_url: Option<&str>) -> ServerConfig {
+    let defaults = Defaults { storage_path: "/x".into(), plugins_directory: "/p".into(), cache_directory: "/c".into() };
+    let config = crate::config::check("# defaults", &MachineSecrets, std::path::Path::new("/"), &defaults).unwrap();
+    ServerConfig {
+        external_url: external_url.map(str::to_owned),
+        session_idle_timeout: IDLE,
+        session_timeout: ABSOLUTE,
+        ..config.server
+    }
+}
+
 struct House {
     directory: TempDir,
     store: Store,
     passwords: Arc<Passwords>,
     plugins: watch::Sender<Arc<PluginSet>>,
     roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    settings: watch::Sender<Arc<ServerConfig>>,
     keys: Arc<Keys>,
     tracker: TaskGroup,
     auth: Auth,
@@ -137,11 +149,9 @@ impl House {
             keys: Arc::clone(&self.keys),
             plugins: self.plugins.subscribe(),
             roles_max: self.roles_max.subscribe(),
-            external_url: None,
+            server: watch::Sender::new(Arc::new(server_config(None))).subscribe(),
             revoked,
             tracker: self.tracker.clone(),
-            idle_timeout: IDLE,
-            timeout: ABSOLUTE,
         };
         Self { auth: Auth::new(parts), ..self }
     }
@@ -154,19 +164,18 @@ impl House {
         let (plugins, receiver) = watch::channel(set);
         let (roles_max, granted) = watch::channel(Arc::default());
         let keys = Arc::new(Keys::new(store.clone()));
+        let settings = watch::Sender::new(Arc::new(server_config(Some("https://omnivisor.example"))));
         let parts = AuthParts {
             store: store.clone(),
             passwords: Arc::clone(&passwords),
             keys: Arc::clone(&keys),
             plugins: receiver,
             roles_max: granted,
-            external_url: Some("https://omnivisor.example".into()),
+            server: settings.subscribe(),
             revoked: mpsc::channel(1).0,
             tracker: tracker.clone(),
-            idle_timeout: IDLE,
-            timeout: ABSOLUTE,
         };
-        Self { directory, store, passwords, plugins, roles_max, keys, tracker, auth: Auth::new(parts) }
+        Self { directory, store, passwords, plugins, roles_max, settings, keys, tracker, auth: Auth::new(parts) }
     }
 
     async fn restarted(self) -> Self {
@@ -573,4 +582,26 @@ async fn neither_passwords_nor_tokens_show_in_texts_or_on_the_disk() {
         assert!(!shown.contains(secret), "{secret} shows in {shown}");
         assert!(!disk.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret} is on the disk");
     }
+}
+
+#[tokio::test]
+async fn how_long_sessions_last_is_as_the_settings_say_at_each_moment() {
+    let house = House::new().await;
+    let set = |idle: u64, timeout: u64| {
+        house.settings.send_replace(Arc::new(ServerConfig {
+            session_idle_timeout: Duration::from_secs(idle),
+            session_timeout: Duration::from_secs(timeout),
+            ..server_config(None)
+        }));
+    };
+    let before = house.login("bob", PASSWORD).await.unwrap();
+    set(100, 500);
+    let after = house.login("bob", PASSWORD).await.unwrap();
+    assert_eq!(house.bearer(&before, 1).unwrap().expires, at(0) + ABSOLUTE, "one that was there keeps its end");
+    assert_eq!(house.bearer(&after, 1).unwrap().expires, at(500));
+    assert!(house.bearer(&before, 100).is_ok(), "used 99 seconds ago");
+    assert!(house.bearer(&before, 200).is_err(), "used a hundred seconds ago");
+    set(1_000, 500);
+    assert!(house.bearer(&after, 400).is_ok(), "it may be unused for longer now");
+    assert!(house.bearer(&after, 501).is_err());
 }

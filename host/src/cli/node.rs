@@ -50,6 +50,9 @@ pub struct NodeAddArgs {
     /// The name of a file in the server's `node-passwords`
     #[arg(long, value_name = "NAME", requires = "username")]
     pub password_file: Option<String>,
+    /// Show the node and send nothing to it
+    #[arg(long)]
+    pub disabled: bool,
     /// Replace a node that was added before
     #[arg(long)]
     pub replace: bool,
@@ -66,6 +69,7 @@ pub(crate) async fn run(api: &Api, console: &mut Console, command: &NodeCommand)
                 username: args.username.clone(),
                 password_env: args.password_env.clone(),
                 password_file: args.password_file.clone(),
+                enabled: args.disabled.then_some(false),
             };
             let applied = if args.replace {
                 api.replace_node(&args.name, &request).await?

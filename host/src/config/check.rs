@@ -2,7 +2,8 @@ use crate::config::fault::{ConfigFault, line_at};
 use crate::config::grant::{check_grants, parse_origin};
 use crate::config::node::check_nodes;
 use crate::config::schema::{
-    AuditConfig, CallLimits, Config, LogConfig, LogFormat, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+    AuditConfig, CallLimits, Config, LogConfig, LogFormat, OrdersConfig, PluginsConfig, PoolConfig, ServerConfig,
+    StorageConfig,
 };
 use crate::config::secret::SecretSource;
 use crate::config::section::{Report, Section};
@@ -70,6 +71,7 @@ pub fn check(
             ..check_plugins(root.section(&mut report, "plugins"), &mut report, base, defaults)
         },
         pool: check_pool(root.section(&mut report, "pool"), &mut report),
+        orders: check_orders(root.section(&mut report, "orders"), &mut report),
         log: check_log(root.section(&mut report, "log"), &mut report),
         nodes: check_nodes(root.sections(&mut report, "node"), &mut report, secrets, base),
     };
@@ -244,6 +246,8 @@ fn check_pool(mut section: Section<'_>, report: &mut Report<'_>) -> PoolConfig {
         nudge_interval: section.millis(report, "nudge_interval_ms", 110, 0..=60_000),
         connect_timeout: section.millis(report, "connect_timeout_ms", 1_000, 10..=60_000),
         call_timeout: section.millis(report, "call_timeout_ms", 2_000, 10..=60_000),
+        order_timeout: section.millis(report, "order_timeout_ms", 2_000, 10..=60_000),
+        log_timeout: section.millis(report, "log_timeout_ms", 2_000, 10..=60_000),
         response_bytes_max: section.size(report, "response_bytes_max", 4 * MIB, 64 * KIB..=64 * MIB),
         failures_max: count(section.integer(report, "failures_max", 2, 1..=100)),
         breaker_failures_max: count(section.integer(report, "breaker_failures_max", 5, 1..=100)),
@@ -252,6 +256,18 @@ fn check_pool(mut section: Section<'_>, report: &mut Report<'_>) -> PoolConfig {
     };
     section.finish(report, &[]);
     pool
+}
+
+fn check_orders(mut section: Section<'_>, report: &mut Report<'_>) -> OrdersConfig {
+    let orders = OrdersConfig {
+        wait_max: section.millis(report, "wait_max_ms", MINUTE_MS, 1_000..=60 * MINUTE_MS),
+        batches_max: section.size(report, "batches_max", 16, 1..=1024),
+        batch_items_max: section.size(report, "batch_items_max", 1_000, 1..=100_000),
+        batch_at_once_max: section.size(report, "batch_at_once_max", 32, 1..=1024),
+        batch_timeout_max: section.millis(report, "batch_timeout_max_ms", 60 * MINUTE_MS, 1_000..=DAY_MS),
+    };
+    section.finish(report, &[]);
+    orders
 }
 
 fn check_log(mut section: Section<'_>, report: &mut Report<'_>) -> LogConfig {

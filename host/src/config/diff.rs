@@ -1,7 +1,7 @@
 //! What differs between two configurations, and what of it can be applied while the host runs. Pure.
 
 use crate::config::schema::{
-    AuditConfig, Config, LogConfig, NodeConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+    AuditConfig, Config, LogConfig, NodeConfig, OrdersConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
 };
 use crate::model::NodeId;
 use std::collections::BTreeMap;
@@ -71,6 +71,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     settings.extend(audit(&old.audit, &new.audit));
     settings.extend(plugins(&old.plugins, &new.plugins));
     settings.extend(pool(&old.pool, &new.pool));
+    settings.extend(orders(&old.orders, &new.orders));
     settings.extend(log(&old.log, &new.log));
     let (before, after) = (&old.plugins.grants, &new.plugins.grants);
     let mut granted: Vec<String> =
@@ -96,13 +97,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
 /// as it was.
 #[must_use]
 pub fn in_force(old: &Config, new: &Config) -> Config {
-    let server = ServerConfig {
-        body_bytes_max: new.server.body_bytes_max,
-        request_timeout: new.server.request_timeout,
-        shutdown_timeout: new.server.shutdown_timeout,
-        drain: new.server.drain,
-        ..old.server.clone()
-    };
+    let server = ServerConfig { listen: old.server.listen, ..new.server.clone() };
     let plugins = PluginsConfig {
         directory: old.plugins.directory.clone(),
         cache_directory: old.plugins.cache_directory.clone(),
@@ -117,8 +112,9 @@ pub fn in_force(old: &Config, new: &Config) -> Config {
         storage: old.storage.clone(),
         audit: new.audit.clone(),
         plugins,
-        pool: old.pool.clone(),
-        log: old.log.clone(),
+        pool: new.pool.clone(),
+        orders: new.orders.clone(),
+        log: LogConfig { format: old.log.format, ..new.log.clone() },
         nodes: new.nodes.clone(),
     }
 }
@@ -147,16 +143,16 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
     } = old;
     differing([
         ("server.listen", *listen != new.listen, Effect::Restart),
-        ("server.external_url", *external_url != new.external_url, Effect::Restart),
-        ("server.connections_max", *connections_max != new.connections_max, Effect::Restart),
+        ("server.external_url", *external_url != new.external_url, Effect::Live),
+        ("server.connections_max", *connections_max != new.connections_max, Effect::Live),
         ("server.body_bytes_max", *body_bytes_max != new.body_bytes_max, Effect::Live),
         ("server.request_timeout_ms", *request_timeout != new.request_timeout, Effect::Live),
         ("server.shutdown_timeout_ms", *shutdown_timeout != new.shutdown_timeout, Effect::Live),
         ("server.drain_ms", *drain != new.drain, Effect::Live),
-        ("server.session_idle_timeout_ms", *session_idle_timeout != new.session_idle_timeout, Effect::Restart),
-        ("server.session_timeout_ms", *session_timeout != new.session_timeout, Effect::Restart),
-        ("server.feed_clients_max", *feed_clients_max != new.feed_clients_max, Effect::Restart),
-        ("server.config_watch", *config_watch != new.config_watch, Effect::Restart),
+        ("server.session_idle_timeout_ms", *session_idle_timeout != new.session_idle_timeout, Effect::Live),
+        ("server.session_timeout_ms", *session_timeout != new.session_timeout, Effect::Live),
+        ("server.feed_clients_max", *feed_clients_max != new.feed_clients_max, Effect::Live),
+        ("server.config_watch", *config_watch != new.config_watch, Effect::Live),
     ])
 }
 
@@ -186,8 +182,6 @@ fn plugins(old: &PluginsConfig, new: &PluginsConfig) -> Settings {
         adapter_limits,
         grants: _, // told by plugin
     } = old;
-    // How many nodes are called at once is settled with the pool; the rest of the limits with each call.
-    let calls_max = new.adapter_limits.calls_max;
     differing([
         ("plugins.directory", *directory != new.directory, Effect::Restart),
         ("plugins.cache_directory", *cache_directory != new.cache_directory, Effect::Restart),
@@ -201,7 +195,6 @@ fn plugins(old: &PluginsConfig, new: &PluginsConfig) -> Settings {
         ("plugins.auth_limits", *auth_limits != new.auth_limits, Effect::Live),
         ("plugins.validate_limits", *validate_limits != new.validate_limits, Effect::Live),
         ("plugins.adapter_limits", *adapter_limits != new.adapter_limits, Effect::Live),
-        ("plugins.adapter_limits.calls_max", adapter_limits.calls_max != calls_max, Effect::Restart),
     ])
 }
 
@@ -211,6 +204,8 @@ fn pool(old: &PoolConfig, new: &PoolConfig) -> Settings {
         nudge_interval,
         connect_timeout,
         call_timeout,
+        order_timeout,
+        log_timeout,
         response_bytes_max,
         failures_max,
         breaker_failures_max,
@@ -218,22 +213,35 @@ fn pool(old: &PoolConfig, new: &PoolConfig) -> Settings {
         commands_max,
     } = old;
     differing([
-        ("pool.poll_interval_ms", *poll_interval != new.poll_interval, Effect::Restart),
-        ("pool.nudge_interval_ms", *nudge_interval != new.nudge_interval, Effect::Restart),
-        ("pool.connect_timeout_ms", *connect_timeout != new.connect_timeout, Effect::Restart),
-        ("pool.call_timeout_ms", *call_timeout != new.call_timeout, Effect::Restart),
-        ("pool.response_bytes_max", *response_bytes_max != new.response_bytes_max, Effect::Restart),
-        ("pool.failures_max", *failures_max != new.failures_max, Effect::Restart),
-        ("pool.breaker_failures_max", *breaker_failures_max != new.breaker_failures_max, Effect::Restart),
-        ("pool.breaker_cooldown_ms", *breaker_cooldown != new.breaker_cooldown, Effect::Restart),
-        ("pool.commands_max", *commands_max != new.commands_max, Effect::Restart),
+        ("pool.poll_interval_ms", *poll_interval != new.poll_interval, Effect::Live),
+        ("pool.nudge_interval_ms", *nudge_interval != new.nudge_interval, Effect::Live),
+        ("pool.connect_timeout_ms", *connect_timeout != new.connect_timeout, Effect::Live),
+        ("pool.call_timeout_ms", *call_timeout != new.call_timeout, Effect::Live),
+        ("pool.order_timeout_ms", *order_timeout != new.order_timeout, Effect::Live),
+        ("pool.log_timeout_ms", *log_timeout != new.log_timeout, Effect::Live),
+        ("pool.response_bytes_max", *response_bytes_max != new.response_bytes_max, Effect::Live),
+        ("pool.failures_max", *failures_max != new.failures_max, Effect::Live),
+        ("pool.breaker_failures_max", *breaker_failures_max != new.breaker_failures_max, Effect::Live),
+        ("pool.breaker_cooldown_ms", *breaker_cooldown != new.breaker_cooldown, Effect::Live),
+        ("pool.commands_max", *commands_max != new.commands_max, Effect::Live),
+    ])
+}
+
+fn orders(old: &OrdersConfig, new: &OrdersConfig) -> Settings {
+    let OrdersConfig { wait_max, batches_max, batch_items_max, batch_at_once_max, batch_timeout_max } = old;
+    differing([
+        ("orders.wait_max_ms", *wait_max != new.wait_max, Effect::Live),
+        ("orders.batches_max", *batches_max != new.batches_max, Effect::Live),
+        ("orders.batch_items_max", *batch_items_max != new.batch_items_max, Effect::Live),
+        ("orders.batch_at_once_max", *batch_at_once_max != new.batch_at_once_max, Effect::Live),
+        ("orders.batch_timeout_max_ms", *batch_timeout_max != new.batch_timeout_max, Effect::Live),
     ])
 }
 
 fn log(old: &LogConfig, new: &LogConfig) -> Settings {
     let LogConfig { level, format } = old;
     differing([
-        ("log.level", *level != new.level, Effect::Restart),
+        ("log.level", *level != new.level, Effect::Live),
         ("log.format", *format != new.format, Effect::Restart),
     ])
 }
@@ -274,7 +282,10 @@ mod tests {
             "plugin.a.canary_permille = 5",
             "plugin.b.limits.fuel = 9",
             "pool.failures_max = 9",
+            "pool.order_timeout_ms = 700",
+            "orders.wait_max_ms = 7000",
             "log.level = \"warn\"",
+            "log.format = \"json\"",
         ]);
         let settings = prop::collection::btree_set(setting, 0..8);
         let nodes = prop::collection::btree_map(0..12_u8, (1..4_u16, 0..3_u8), 0..12);
@@ -305,8 +316,7 @@ mod tests {
             let force = in_force(&old, &new);
             let (applied, left) = (diff(&old, &force), diff(&force, &new));
             prop_assert_eq!(applied.live(), differs.live());
-            prop_assert_eq!(left.restart().into_iter().filter(|key| *key != "plugins.adapter_limits.calls_max").collect::<Vec<_>>(),
-                differs.restart().into_iter().filter(|key| *key != "plugins.adapter_limits.calls_max").collect::<Vec<_>>());
+            prop_assert_eq!(left.restart(), differs.restart());
             prop_assert_eq!((left.live(), left.plugins, left.nodes_added.len() + left.nodes_changed.len() + left.nodes_removed.len()),
                 (vec![], vec![], 0));
             prop_assert_eq!(in_force(&force, &new), force, "applied twice is applied once");

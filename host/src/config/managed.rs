@@ -37,6 +37,8 @@ pub struct ManagedNode {
     pub password_env: Option<String>,
     /// `password_file`: the name of a file in [`PASSWORD_DIRECTORY`].
     pub password_file: Option<String>,
+    /// `enabled`
+    pub enabled: Option<bool>,
 }
 
 impl ManagedNode {
@@ -97,6 +99,9 @@ impl ManagedNode {
         ];
         for (key, value) in keys.into_iter().filter_map(|(key, value)| value.map(|value| (key, value))) {
             let _ = writeln!(text, "{key} = {}", quoted(value));
+        }
+        if let Some(enabled) = self.enabled {
+            let _ = writeln!(text, "enabled = {enabled}");
         }
         text
     }
@@ -182,6 +187,7 @@ mod tests {
             username: None,
             password_env: None,
             password_file: None,
+            enabled: None,
         }
     }
 

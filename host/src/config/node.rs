@@ -22,10 +22,10 @@ pub(super) fn check_nodes(
     secrets: &dyn SecretSource,
     base: &Path,
 ) -> Vec<NodeConfig> {
-    let mut lines: BTreeMap<NodeId, usize> = BTreeMap::new();
+    let mut names: BTreeMap<NodeId, Range<usize>> = BTreeMap::new();
     let mut nodes = Vec::new();
     for mut section in sections {
-        let name = check_node_name(&mut section, report, &mut lines);
+        let name = check_node_name(&mut section, report, &mut names);
         let environment = section.text(report, "environment").and_then(|(text, span)| {
             check_name(report, &span, &section.path_of("environment"), text, "an environment's name")
                 .map(|_| text.to_owned())
@@ -36,9 +36,10 @@ pub(super) fn check_nodes(
         });
         let endpoint = check_endpoint(&mut section, report);
         let login = check_login(&mut section, report, secrets, base);
+        let is_enabled = section.flag(report, "enabled", true);
         section.finish(report, &["password"]);
         if let (Some(name), Some(endpoint)) = (name, endpoint) {
-            nodes.push(NodeConfig { name, environment, adapter: adapter.to_owned(), endpoint, login });
+            nodes.push(NodeConfig { name, environment, adapter: adapter.to_owned(), endpoint, login, is_enabled });
         }
     }
     nodes.sort_by(|left, right| left.name.cmp(&right.name));
@@ -48,7 +49,7 @@ pub(super) fn check_nodes(
 fn check_node_name(
     section: &mut Section<'_>,
     report: &mut Report<'_>,
-    lines: &mut BTreeMap<NodeId, usize>,
+    names: &mut BTreeMap<NodeId, Range<usize>>,
 ) -> Option<NodeId> {
     let path = section.path_of("name");
     let is_there = section.span_of("name").is_some();
@@ -59,13 +60,14 @@ fn check_node_name(
         return None;
     };
     let name = check_name(report, &span, &path, text, "a name")?;
-    let line = report.line(&span);
-    if let Some(earlier) = lines.get(&name) {
+    // Lines are counted from the beginning of the text: only for those who are told of one.
+    if let Some(earlier) = names.get(&name) {
+        let (earlier, line) = (report.line(earlier), report.line(&span));
         let problem = format!("the name `{name}` is taken by the node on line {earlier}");
         report.fault(&span, path, problem, format!("expected each name once, not on lines {earlier} and {line}"));
         return None;
     }
-    lines.insert(name.clone(), line);
+    names.insert(name.clone(), span);
     Some(name)
 }
 

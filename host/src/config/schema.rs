@@ -17,6 +17,8 @@ pub struct Config {
     pub plugins: PluginsConfig,
     /// `[pool]`
     pub pool: PoolConfig,
+    /// `[orders]`
+    pub orders: OrdersConfig,
     /// `[log]`
     pub log: LogConfig,
     /// `[[node]]`, sorted by name.
@@ -251,8 +253,12 @@ pub struct PoolConfig {
     pub nudge_interval: Duration,
     /// `connect_timeout_ms`, default 1,000, 10 to 60,000.
     pub connect_timeout: Duration,
-    /// `call_timeout_ms`, default 2,000, 10 to 60,000: one observation or one order.
+    /// `call_timeout_ms`, default 2,000, 10 to 60,000: one observation, the look before an order among them.
     pub call_timeout: Duration,
+    /// `order_timeout_ms`, default 2,000, 10 to 60,000: a node takes one order within it.
+    pub order_timeout: Duration,
+    /// `log_timeout_ms`, default 2,000, 10 to 60,000: one read of a log.
+    pub log_timeout: Duration,
     /// `response_bytes_max`, default 4 MiB, 64 KiB to 64 MiB: a longer reply of a node is refused.
     pub response_bytes_max: usize,
     /// `failures_max`, default 2, 1 to 100: so many failed observations in a row make a node stale.
@@ -264,6 +270,23 @@ pub struct PoolConfig {
     pub breaker_cooldown: Duration,
     /// `commands_max`, default 32, 1 to 1,024: commands waiting at one node; beyond it 503.
     pub commands_max: usize,
+}
+
+/// `[orders]`: how far requests that give orders may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrdersConfig {
+    /// `wait_max_ms`, default 60,000, 1,000 to 3,600,000: the longest that a request may have its answer wait for its
+    /// process to settle.
+    pub wait_max: Duration,
+    /// `batches_max`, default 16, 1 to 1,024: batches under way at once.
+    pub batches_max: usize,
+    /// `batch_items_max`, default 1,000, 1 to 100,000: processes that one batch may be about.
+    pub batch_items_max: usize,
+    /// `batch_at_once_max`, default 32, 1 to 1,024: the most orders of one batch at once that may be asked for.
+    pub batch_at_once_max: usize,
+    /// `batch_timeout_max_ms`, default 3,600,000, 1,000 to 86,400,000: the longest time for all of a batch that may be
+    /// asked for.
+    pub batch_timeout_max: Duration,
 }
 
 /// `[log]`: the host's own log, on standard error.
@@ -298,6 +321,8 @@ pub struct NodeConfig {
     pub endpoint: Endpoint,
     /// `username` with `password_env` or `password_file`.
     pub login: Option<NodeLogin>,
+    /// `enabled`, default `true`. A node that is not is shown, and nothing is sent to it.
+    pub is_enabled: bool,
 }
 
 /// Where a node listens.

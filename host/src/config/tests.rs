@@ -123,7 +123,7 @@ format = "xml"
             "line 12: node[0].url: the port is missing; expected \"http://HOST:PORT\", with brackets around an IPv6 address",
             "line 13: node[1].name: it is missing; expected a name, unique among the nodes",
             "line 15: node[1].colour: unknown key; expected one of name, environment, adapter, url, username, \
-             password_env, password_file",
+             password_env, password_file, enabled",
             "line 17: node[2].name: the name `web-1` is taken by the node on line 11; expected each name once, not on \
              lines 11 and 17",
             "line 20: log.level: \"inof\" is not a level; expected error, warn, info, debug, trace or off, or \
@@ -255,6 +255,7 @@ fn known() -> BTreeMap<String, BTreeSet<String>> {
         "plugin.NAME",
         "plugin.NAME.limits",
         "pool",
+        "orders",
         "log",
     ];
     let mut text: String = sections.iter().map(|section| format!("[{section}]\nzzzzzzzzzzzzzzzz = 1\n")).collect();
@@ -282,7 +283,8 @@ fn the_reference_names_every_key_and_no_other() {
     assert_eq!(documented_keys, known());
     // And every section that the root knows was asked for above.
     let root = faults("zzzzzzzzzzzzzzzz = 1");
-    assert!(root[0].ends_with("expected one of server, storage, audit, plugin, plugins, pool, log, node"), "{root:?}");
+    let sections = "expected one of server, storage, audit, plugin, plugins, pool, orders, log, node";
+    assert!(root[0].ends_with(sections), "{root:?}");
 }
 
 #[test]

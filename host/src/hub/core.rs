@@ -419,7 +419,7 @@ impl Core {
     /// The server is going away: tells every client when it will be closed and where to go on from. Gives all of them.
     pub(super) fn drain(&mut self, now: Instant) -> Vec<Key> {
         self.is_draining = true;
-        let drain_max = self.shared.limits.drain_max;
+        let drain_max = self.shared.drain_max();
         let keys = self.keys();
         for (at, key) in (0_u32..).zip(&keys) {
             let after = (DRAIN_STEP * at).min(drain_max);

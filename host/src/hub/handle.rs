@@ -77,6 +77,8 @@ pub struct Hub(Arc<Shared>);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) limits: HubLimits,
+    clients_max: AtomicUsize,
+    drain_max: Mutex<Duration>,
     pub(super) epoch: String,
     pub(super) counters: Counters,
     pub(super) head: watch::Sender<u64>,
@@ -97,6 +99,8 @@ impl Hub {
         let HubLimits { events_max, bytes_max, age_max, .. } = limits;
         Self(Arc::new(Shared {
             log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max })),
+            clients_max: AtomicUsize::new(limits.clients_max),
+            drain_max: Mutex::new(limits.drain_max),
             limits,
             epoch,
             counters: Counters::default(),
@@ -140,10 +144,17 @@ impl Hub {
     /// Takes a place for a client before its connection is upgraded. `None` when the hub is full.
     #[must_use]
     pub fn reserve(&self) -> Option<Slot> {
-        let clients_max = self.0.limits.clients_max;
+        let clients_max = self.0.clients_max.load(Relaxed);
         let more = |clients: usize| (clients < clients_max).then(|| clients + 1);
         self.0.counters.clients.fetch_update(Relaxed, Relaxed, more).ok()?;
         Some(Slot { shared: self.0.clone() })
+    }
+
+    /// From now on so many clients get a place, and closing all of them takes so long at most. Nobody who has a place
+    /// loses it.
+    pub fn set(&self, clients_max: usize, drain_max: Duration) {
+        self.0.clients_max.store(clients_max, Relaxed);
+        *self.0.drain_max.lock().unwrap_or_else(PoisonError::into_inner) = drain_max;
     }
 
     /// Which log this is.
@@ -198,6 +209,11 @@ impl Hub {
 }
 
 impl Shared {
+    /// How long closing all clients of a shutdown may take.
+    pub(super) fn drain_max(&self) -> Duration {
+        *self.drain_max.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn log(&self) -> RwLockReadGuard<'_, Log> {
         self.log.read().unwrap_or_else(PoisonError::into_inner)
     }

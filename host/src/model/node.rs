@@ -23,6 +23,8 @@ pub enum NodeState {
     ShuttingDown,
     /// Our adapter for it trapped or ran over its limits.
     AdapterFailed,
+    /// The operator had it left alone; nothing is sent to it.
+    Disabled,
 }
 
 impl NodeState {
@@ -39,6 +41,7 @@ impl NodeState {
             Self::WrongEndpoint => "wrong-endpoint",
             Self::ShuttingDown => "shutting-down",
             Self::AdapterFailed => "adapter-failed",
+            Self::Disabled => "disabled",
         }
     }
 
@@ -53,7 +56,8 @@ impl NodeState {
             | Self::Refused
             | Self::WrongEndpoint
             | Self::ShuttingDown
-            | Self::AdapterFailed => false,
+            | Self::AdapterFailed
+            | Self::Disabled => false,
         }
     }
 }

@@ -11,9 +11,9 @@ use crate::plugin::{
     Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, PluginFailure,
 };
 use crate::resilience::{Admit, CallOutcome};
+use crate::task::Place as Permit;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 
 /// Why a call gave nothing.
@@ -39,9 +39,9 @@ impl From<CallFailure> for NodeError {
 
 /// A place among the calls under way, given back when it is dropped.
 pub(super) struct Place {
-    _call: OwnedSemaphorePermit,
+    _call: Permit,
     /// One of the fewer places of nodes that are not known to answer.
-    _suspect: Option<OwnedSemaphorePermit>,
+    _suspect: Option<Permit>,
 }
 
 /// How a call's work ended.
@@ -67,7 +67,7 @@ impl Owner {
         if let Admit::Refuse { retry_after } = self.breaker.admit(now) {
             return Err(self.breaker_open(retry_after).into());
         }
-        let limit = now + self.call_limit();
+        let limit = now + self.call_limit(errand.limit(&self.config));
         let deadline = errand.deadline().map_or(limit, |until| until.min(limit));
         let trace = Arc::new(Trace::default());
         let link = CallLink {
@@ -110,19 +110,22 @@ impl Owner {
     /// A node whose last call failed shares half of the places with all others like it: however many nodes are dead, the
     /// rest of the places are for those that answer.
     pub(super) async fn place(&self, errand: Errand<'_>) -> Result<Place, NodeError> {
+        if !self.node.is_enabled {
+            return Err(self.disabled(false));
+        }
         let now = Instant::now();
         if let Some(retry_after) = self.breaker.refusal(now) {
             return Err(self.breaker_open(retry_after));
         }
-        let limit = now + self.context.config.call_timeout;
+        let limit = now + errand.limit(&self.config);
         let until = errand.begin_by().map_or(limit, |until| until.min(limit));
         let is_suspect = self.health.failures > 0 || !self.breaker.is_closed();
         let place = async {
             let suspect = match is_suspect {
-                true => Some(Arc::clone(&self.context.suspects).acquire_owned().await.ok()?),
+                true => Some(self.context.bounds.suspects.take().await?),
                 false => None,
             };
-            let call = Arc::clone(&self.context.calls).acquire_owned().await.ok()?;
+            let call = self.context.bounds.calls.take().await?;
             Some(Place { _call: call, _suspect: suspect })
         };
         let place = tokio::select! {
@@ -165,6 +168,10 @@ impl Owner {
         }
     }
 
+    pub(super) fn disabled(&self, was_sent: bool) -> NodeError {
+        NodeError::Disabled { node: self.node.name.clone(), was_sent }
+    }
+
     fn breaker_open(&self, retry_after: Duration) -> NodeError {
         NodeError::BreakerOpen { node: self.node.name.clone(), retry_after }
     }
@@ -186,8 +193,7 @@ impl Owner {
 
     /// A node that has just been silent is asked again with less patience: two lost calls in a row make it stale, and
     /// its users should know within 4 s, a poll interval of one second included.
-    pub(super) fn call_limit(&self) -> Duration {
-        let limit = self.context.config.call_timeout;
+    pub(super) fn call_limit(&self, limit: Duration) -> Duration {
         if self.health.failures == 0 { limit } else { limit * 2 / 5 }
     }
 }

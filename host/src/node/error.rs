@@ -89,6 +89,14 @@ pub enum NodeError {
         /// True if the node may have been asked.
         was_sent: bool,
     },
+    /// The node is disabled in the configuration.
+    #[error("node `{node}` is disabled, {}; `enabled = true` in the configuration has it asked again", fate(*.was_sent))]
+    Disabled {
+        /// The node.
+        node: NodeId,
+        /// True if the node may have been asked before.
+        was_sent: bool,
+    },
     /// The caller left before the node was asked, or before its answer.
     #[error("the caller left before node `{node}` had answered")]
     CallerLeft {
@@ -151,6 +159,7 @@ impl NodeError {
             | Self::AmbiguousProcess { .. }
             | Self::ProcessBusy { .. }
             | Self::Unsupported { .. }
+            | Self::Disabled { .. }
             | Self::CallerLeft { .. } => Fault::Caller,
             Self::QueueFull { .. }
             | Self::PoolBusy { .. }

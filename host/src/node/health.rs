@@ -29,6 +29,17 @@ impl Health {
         }
     }
 
+    /// A node that is left alone, whatever was known of it.
+    pub(super) fn disabled(self) -> Self {
+        Self { state: NodeState::Disabled, reason: None, failures: 0, ..self }
+    }
+
+    /// The same with other thresholds. They count from the next call on.
+    pub(super) fn set(&mut self, stale_after: u32, unreachable_after: u32) {
+        self.stale_after = stale_after;
+        self.unreachable_after = unreachable_after.max(stale_after);
+    }
+
     /// A complete observation came in.
     pub(super) fn observed(&mut self, has_hints: bool) {
         self.state = if has_hints { NodeState::Live } else { NodeState::LivePoll };

@@ -2,6 +2,7 @@
 
 use crate::config::NodeConfig;
 use crate::model::{Event, EventBody, NodeId};
+use crate::node::inbox::inbox;
 use crate::node::leash::{Leash, Pull};
 use crate::node::owner::Owner;
 use crate::node::pool::{NodeHandle, Nodes, PoolContext, initial};
@@ -75,7 +76,9 @@ impl Keeper {
     ) -> Self {
         let mut keeper = Self { context, shown, tasks, seats: BTreeMap::new(), fallen: Arc::default() };
         for node in nodes {
-            let seat = keeper.seat(node, false);
+            // One that is left alone has no news of its own to come.
+            let is_news = !node.is_enabled;
+            let seat = keeper.seat(node, is_news);
             keeper.seats.insert(seat.node.name.clone(), seat);
         }
         keeper.show();
@@ -113,6 +116,7 @@ impl Keeper {
         for node in fallen.collect::<Vec<_>>() {
             self.replace(node).await;
         }
+        self.show();
     }
 
     fn set_out(&self, owner: Owner, node: &NodeId) -> JoinHandle<Owner> {
@@ -152,9 +156,13 @@ impl Keeper {
             change.removed.push(seat.node.name.clone());
             self.take_leave(seat).await;
         }
+        let mut has_fallen = false;
         for node in changed {
             change.changed.push(node.name.clone());
-            self.replace(node).await;
+            has_fallen |= self.replace(node).await;
+        }
+        if has_fallen {
+            self.show();
         }
         change
     }
@@ -172,11 +180,14 @@ impl Keeper {
         tracing::info!(node = %node.name, "node removed");
     }
 
-    /// Waits for an owner to let go of its node and has it go on with other settings.
-    async fn replace(&mut self, node: NodeConfig) {
-        let Some(Seat { handle, owner, .. }) = self.seats.remove(&node.name) else { return };
+    /// Waits for an owner to let go of its node and has it go on with other settings. True if it had failed: then the
+    /// node has another handle, which is to be shown.
+    async fn replace(&mut self, node: NodeConfig) -> bool {
+        let Some(Seat { handle, owner, .. }) = self.seats.remove(&node.name) else { return false };
         let name = node.name.clone();
-        let seat = match owner.await {
+        let owner = owner.await;
+        let has_fallen = owner.is_err();
+        let seat = match owner {
             Ok(owner) => {
                 let leash = Arc::new(Leash::new(&self.context.stop));
                 let owner = owner.with_settings(node.clone(), Arc::clone(&leash));
@@ -192,12 +203,12 @@ impl Keeper {
             }
         };
         self.seats.insert(name, seat);
-        self.show();
+        has_fallen
     }
 
     /// Starts an owner. `is_news` tells the feed of the node at once.
     fn seat(&self, node: NodeConfig, is_news: bool) -> Seat {
-        let (requests, inbox) = mpsc::channel(self.context.config.commands_max);
+        let (requests, inbox) = inbox(self.context.settings());
         let (status, seen) = watch::channel(Arc::new(initial(&node, self.context.revision())));
         let leash = Arc::new(Leash::new(&self.context.stop));
         let mut owner = Owner::new(&node, Arc::clone(&self.context), Arc::clone(&leash), inbox, status);

@@ -21,12 +21,15 @@ pub(super) async fn rig() -> (TcpListener, Arc<Link>) {
         adapter: "any".into(),
         endpoint: Endpoint::Tcp { host: address.ip().to_string(), port: address.port() },
         login: Some(NodeLogin { username: "ann".into(), password: Secret::new("pw".into()) }),
+        is_enabled: true,
     };
     let pool = PoolConfig {
         poll_interval: Duration::from_secs(1),
         nudge_interval: Duration::ZERO,
         connect_timeout: Duration::from_secs(5),
         call_timeout: Duration::from_secs(5),
+        order_timeout: Duration::from_secs(5),
+        log_timeout: Duration::from_secs(5),
         response_bytes_max: LIMIT,
         failures_max: 2,
         breaker_failures_max: 5,

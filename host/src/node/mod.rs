@@ -6,6 +6,7 @@
 mod call;
 mod error;
 mod health;
+mod inbox;
 mod keeper;
 mod leash;
 mod link;
@@ -26,4 +27,4 @@ mod wake;
 pub use error::NodeError;
 pub use keeper::PoolChange;
 pub use patience::Patience;
-pub use pool::{NodeHandle, Pool, PoolMetrics, PoolParts};
+pub use pool::{NodeHandle, Pool, PoolMetrics, PoolParts, PoolPlaces};

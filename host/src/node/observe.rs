@@ -53,7 +53,7 @@ impl Owner {
         match seen {
             Ok(observation) => {
                 self.observed(observation).await;
-                let interval = self.context.config.poll_interval;
+                let interval = self.config.poll_interval;
                 let interval = if self.hints.stream.is_some() { interval * HINTED_FACTOR } else { interval };
                 let interval = self.jitter.shorten(interval, POLL_JITTER);
                 self.poll_at = Instant::now() + cost.max(interval);
@@ -64,7 +64,7 @@ impl Owner {
 
     /// Wakes a supervisor that looks at its children only when it is spoken to or a second has passed.
     pub(super) async fn nudge(&mut self) {
-        let interval = self.context.config.nudge_interval;
+        let interval = self.config.nudge_interval;
         if interval.is_zero() || self.processes.len() > NUDGED_PROCESSES_MAX {
             self.hints.nudge_at = Instant::now() + POLL_INTERVAL_MAX;
             return;
@@ -81,7 +81,7 @@ impl Owner {
     /// A nudge without the adapter. What the transport felt counts like that of a call.
     async fn wake(&mut self) -> Result<(), NodeError> {
         let now = Instant::now();
-        let deadline = now + self.call_limit().min(WAKE_TIMEOUT);
+        let deadline = now + self.call_limit(self.config.call_timeout).min(WAKE_TIMEOUT);
         let poked = tokio::select! {
             biased;
             () = self.leash.cut() => return Ok(()),
@@ -140,12 +140,12 @@ impl Owner {
     pub(super) async fn open_hints(&mut self) {
         self.hints.reopen_at = Instant::now() + self.jitter.shorten(HINTS_PAUSE, PAUSE_JITTER);
         let Ok(adapter) = self.adapter() else { return };
-        let Ok(stream_place) = Arc::clone(&self.context.hint_streams).try_acquire_owned() else {
+        let Ok(stream_place) = Arc::clone(&self.context.bounds.hint_streams).try_acquire_owned() else {
             self.hints.reopen_at = Instant::now() + POLL_INTERVAL_MAX;
             return;
         };
         let Ok(place) = self.place(Errand::Look).await else { return };
-        let deadline = Instant::now() + self.context.config.call_timeout;
+        let deadline = Instant::now() + self.config.call_timeout;
         let said = tokio::select! {
             biased;
             () = self.leash.cut() => return,
@@ -180,7 +180,7 @@ impl Owner {
                 PoolMetrics::add(&self.context.metrics.hint_streams);
                 self.hints.stream = Some(HintStream { pieces, _place: stream_place });
                 self.hints.rest.clear();
-                self.hints.nudge_at = Instant::now() + self.context.config.nudge_interval;
+                self.hints.nudge_at = Instant::now() + self.config.nudge_interval;
                 self.health.observed(true);
                 self.tell_node().await;
             }
@@ -205,12 +205,12 @@ impl Owner {
             self.hints_ended().await;
             return;
         };
-        let deadline = Instant::now() + self.context.config.call_timeout;
+        let deadline = Instant::now() + self.config.call_timeout;
         let Ok(adapter) = self.adapter() else { return };
         let rest = std::mem::take(&mut self.hints.rest);
-        let places = Arc::clone(&self.context.hint_reads);
+        let places = self.context.bounds.hint_reads.clone();
         let read = async {
-            let _place = timeout_at(deadline, places.acquire_owned()).await;
+            let _place = timeout_at(deadline, places.take()).await;
             adapter.read_hints(deadline, rest, piece.to_vec()).await
         };
         let read = tokio::select! {
@@ -299,7 +299,10 @@ impl Owner {
                 self.poll_at = now + RETRY_PAUSE;
                 return;
             }
-            NodeError::Gone { .. } | NodeError::Removed { .. } | NodeError::Replaced { .. } => return,
+            NodeError::Gone { .. }
+            | NodeError::Removed { .. }
+            | NodeError::Replaced { .. }
+            | NodeError::Disabled { .. } => return,
         }
         let pause = self.failure_pause();
         self.poll_at = now.max(began + pause);
@@ -316,8 +319,8 @@ impl Owner {
         use crate::model::NodeState as S;
         match self.health.state {
             S::Refused | S::WrongEndpoint => self.jitter.shorten(REFUSED_PAUSE, PAUSE_JITTER),
-            S::Connecting | S::Live | S::LivePoll | S::Stale | S::ShuttingDown => RETRY_PAUSE,
-            S::Unreachable | S::AdapterFailed => self.jitter.shorten(self.context.config.poll_interval, PAUSE_JITTER),
+            S::Connecting | S::Live | S::LivePoll | S::Stale | S::ShuttingDown | S::Disabled => RETRY_PAUSE,
+            S::Unreachable | S::AdapterFailed => self.jitter.shorten(self.config.poll_interval, PAUSE_JITTER),
         }
     }
 

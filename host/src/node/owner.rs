@@ -1,11 +1,12 @@
 //! The task that owns one node.
 
-use crate::config::NodeConfig;
+use crate::config::{NodeConfig, PoolConfig};
 use crate::model::{
-    Command, CommandReport, EventBody, LogChannel, LogRange, LogSlice, NodeId, NodeStatus, ObservedProcess, ProcessId,
+    Command, CommandReport, EventBody, LogChannel, LogRange, LogSlice, NodeStatus, ObservedProcess, ProcessId,
 };
 use crate::node::error::NodeError;
 use crate::node::health::Health;
+use crate::node::inbox::Inbox;
 use crate::node::leash::{Leash, Pull};
 use crate::node::link::{Link, NodeStream};
 use crate::node::order::Order;
@@ -17,7 +18,7 @@ use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 /// What a handle asks of an owner.
@@ -42,6 +43,9 @@ pub(super) enum Request {
 pub(super) struct Owner {
     pub(super) node: NodeConfig,
     pub(super) context: Arc<PoolContext>,
+    /// The settings of the step under way.
+    pub(super) config: Arc<PoolConfig>,
+    settings: watch::Receiver<Arc<PoolConfig>>,
     pub(super) link: Arc<Link>,
     pub(super) breaker: Breaker,
     pub(super) health: Health,
@@ -61,7 +65,7 @@ pub(super) struct Owner {
     /// Processes of the supervisor that was here before, not yet taken back on the feed.
     withdrawn: Arc<[ObservedProcess]>,
     pub(super) leash: Arc<Leash>,
-    inbox: mpsc::Receiver<Request>,
+    inbox: Inbox,
 }
 
 /// The hint stream and what it said.
@@ -90,6 +94,7 @@ enum Step {
     Request(Request),
     Hint(Option<Bytes>),
     Tick,
+    Settings,
 }
 
 impl Owner {
@@ -97,15 +102,15 @@ impl Owner {
         node: &NodeConfig,
         context: Arc<PoolContext>,
         leash: Arc<Leash>,
-        inbox: mpsc::Receiver<Request>,
+        inbox: Inbox,
         status: watch::Sender<Arc<NodeStatus>>,
     ) -> Self {
-        let config = &context.config;
+        let (config, settings) = (context.config(), context.settings());
         Self {
             node: node.clone(),
-            link: Arc::new(Link::new(node, config)),
-            breaker: breaker(&context, &node.name),
-            health: Health::new(config.failures_max, config.breaker_failures_max),
+            link: Arc::new(Link::new(node, &config)),
+            breaker: breaker(&config, context.jitter(&node.name)),
+            health: health(node, &config),
             processes: Arc::from([]),
             ambiguous: BTreeSet::new(),
             lack: None,
@@ -120,6 +125,8 @@ impl Owner {
             leash,
             inbox,
             context,
+            config,
+            settings,
         }
     }
 
@@ -137,11 +144,16 @@ impl Owner {
                 order.end(NodeError::Replaced { node: old.name.clone(), was_sent: true });
             }
         }
-        if is_other_supervisor || old.login != self.node.login {
-            let config = &self.context.config;
-            self.link = Arc::new(Link::new(&self.node, config));
-            self.breaker = breaker(&self.context, &self.node.name);
-            self.health = Health::new(config.failures_max, config.breaker_failures_max);
+        let is_switched = old.is_enabled != self.node.is_enabled;
+        if is_switched && !self.node.is_enabled {
+            let disabled = self.disabled(true);
+            self.orders.drain(..).for_each(|order| order.end(disabled.clone()));
+        }
+        if is_other_supervisor || old.login != self.node.login || is_switched {
+            self.config = self.context.config();
+            self.link = Arc::new(Link::new(&self.node, &self.config));
+            self.breaker = breaker(&self.config, self.context.jitter(&self.node.name));
+            self.health = health(&self.node, &self.config);
             self.hints = Hints::none();
             self.poll_at = Instant::now();
         }
@@ -172,23 +184,52 @@ impl Owner {
         self.tell_news().await;
         let leash = Arc::clone(&self.leash);
         loop {
+            self.take_settings();
             let wake_at = self.wake_at();
             let step = tokio::select! {
                 biased;
                 () = leash.rest() => Step::Stop,
                 request = self.inbox.recv() => request.map_or(Step::Stop, Step::Request),
                 piece = next_piece(&mut self.hints.stream) => Step::Hint(piece),
-                () = sleep_until(wake_at) => Step::Tick,
+                () = sleep_until(wake_at), if self.node.is_enabled => Step::Tick,
+                Ok(()) = self.settings.changed() => Step::Settings,
             };
+            self.take_settings();
             match step {
                 Step::Request(request) => self.handle(request).await,
                 Step::Hint(piece) => self.read_hints(piece).await,
                 Step::Tick => self.tick().await,
+                Step::Settings => {}
                 Step::Stop => break,
             }
         }
         self.let_go();
         self
+    }
+
+    /// Has the settings of the pool count as they are now. Each step has one set of them from its beginning to its end.
+    fn take_settings(&mut self) {
+        let config = Arc::clone(&self.settings.borrow_and_update());
+        if Arc::ptr_eq(&config, &self.config) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.config, config);
+        let config = &self.config;
+        self.breaker.set(breaker_settings(config));
+        self.health.set(config.failures_max, config.breaker_failures_max);
+        if (old.connect_timeout, old.response_bytes_max) != (config.connect_timeout, config.response_bytes_max) {
+            // The open connection is given up with the old one; the hint stream is not.
+            self.link = Arc::new(Link::new(&self.node, config));
+        }
+        let now = Instant::now();
+        if config.poll_interval < old.poll_interval {
+            // In proportion: nodes that do not march in step do not begin to.
+            let share = config.poll_interval.as_secs_f64() / old.poll_interval.as_secs_f64();
+            self.poll_at = now + self.poll_at.saturating_duration_since(now).mul_f64(share);
+        }
+        if config.nudge_interval != old.nudge_interval {
+            self.hints.nudge_at = self.hints.nudge_at.min(now + config.nudge_interval);
+        }
     }
 
     async fn tell_news(&mut self) {
@@ -217,6 +258,8 @@ impl Owner {
 
     async fn handle(&mut self, request: Request) {
         match request {
+            Request::Command { reply, .. } if !self.node.is_enabled => drop(reply.send(Err(self.disabled(false)))),
+            Request::ReadLog { reply, .. } if !self.node.is_enabled => drop(reply.send(Err(self.disabled(false)))),
             Request::Command { command, patience, asked, reply } => {
                 self.take_order(command, patience, asked, reply).await;
             }
@@ -261,7 +304,7 @@ impl Owner {
             let what = format!("show the log `{}` of its processes", channel.as_str());
             return Err(NodeError::Unsupported { node: self.node.name.clone(), what });
         }
-        let call = self.call(Errand::Read(patience), |adapter, link, deadline| {
+        let call = self.call(Errand::Log(patience), |adapter, link, deadline| {
             Box::pin(async move { adapter.read_log(link, deadline, process, channel, range).await })
         });
         Ok(call.await?)
@@ -284,14 +327,21 @@ impl Hints {
     }
 }
 
-fn breaker(context: &PoolContext, node: &NodeId) -> Breaker {
-    let config = &context.config;
-    let settings = BreakerSettings {
+fn health(node: &NodeConfig, config: &PoolConfig) -> Health {
+    let health = Health::new(config.failures_max, config.breaker_failures_max);
+    if node.is_enabled { health } else { health.disabled() }
+}
+
+fn breaker(config: &PoolConfig, jitter: Jitter) -> Breaker {
+    Breaker::new(breaker_settings(config)).with_jitter(jitter)
+}
+
+fn breaker_settings(config: &PoolConfig) -> BreakerSettings {
+    BreakerSettings {
         failures_max: config.breaker_failures_max,
         cooldown: config.breaker_cooldown,
         cooldown_max: config.breaker_cooldown,
-    };
-    Breaker::new(settings).with_jitter(context.jitter(node))
+    }
 }
 
 async fn next_piece(stream: &mut Option<HintStream>) -> Option<Bytes> {

@@ -1,6 +1,8 @@
 //! Who waits for a call, and how long.
 
+use crate::config::PoolConfig;
 use crate::node::link::Repeat;
+use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -29,8 +31,10 @@ impl Patience {
 pub(super) enum Errand<'a> {
     /// A look of our own.
     Look,
-    /// A caller's read.
+    /// A caller's look, such as that before an order.
     Read(&'a Patience),
+    /// A caller's read of a log.
+    Log(&'a Patience),
     /// A caller's order, not sent yet.
     Order(&'a Patience),
     /// What is left of an order that was sent.
@@ -42,22 +46,31 @@ impl Errand<'_> {
     pub(super) fn begin_by(&self) -> Option<Instant> {
         match self {
             Self::Look | Self::Rest => None,
-            Self::Read(patience) | Self::Order(patience) => Some(patience.until),
+            Self::Read(patience) | Self::Log(patience) | Self::Order(patience) => Some(patience.until),
         }
     }
 
     /// The time by which the call has to end, if that is not the node's to say.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Read(patience) => Some(patience.until),
+            Self::Read(patience) | Self::Log(patience) => Some(patience.until),
             Self::Look | Self::Order(_) | Self::Rest => None,
+        }
+    }
+
+    /// How long the call may take, by the settings.
+    pub(super) fn limit(&self, config: &PoolConfig) -> Duration {
+        match self {
+            Self::Look | Self::Read(_) => config.call_timeout,
+            Self::Log(_) => config.log_timeout,
+            Self::Order(_) | Self::Rest => config.order_timeout,
         }
     }
 
     /// Only what changes nothing may be sent a second time.
     pub(super) fn repeat(&self) -> Repeat {
         match self {
-            Self::Look | Self::Read(_) => Repeat::Once,
+            Self::Look | Self::Read(_) | Self::Log(_) => Repeat::Once,
             Self::Order(_) | Self::Rest => Repeat::Never,
         }
     }
@@ -65,7 +78,7 @@ impl Errand<'_> {
     /// Ends when the call under way is of no use to anybody.
     pub(super) async fn left(&self) {
         match self {
-            Self::Read(patience) => patience.left.cancelled().await,
+            Self::Read(patience) | Self::Log(patience) => patience.left.cancelled().await,
             Self::Look | Self::Order(_) | Self::Rest => std::future::pending().await,
         }
     }
@@ -73,7 +86,7 @@ impl Errand<'_> {
     /// Ends when nobody waits for the call to begin.
     pub(super) async fn waits_no_more(&self) {
         match self {
-            Self::Read(patience) | Self::Order(patience) => patience.left.cancelled().await,
+            Self::Read(patience) | Self::Log(patience) | Self::Order(patience) => patience.left.cancelled().await,
             Self::Look | Self::Rest => std::future::pending().await,
         }
     }

@@ -3,19 +3,19 @@ use crate::model::{
     Command, CommandReport, Event, LogChannel, LogRange, LogSlice, NodeId, NodeState, NodeStatus, ProcessId,
 };
 use crate::node::error::NodeError;
+use crate::node::inbox::{Letterbox, NotTaken};
 use crate::node::keeper::{CHANGES_MAX, Keeper, PoolChange, Reconfigure};
 use crate::node::owner::Request;
 use crate::node::patience::Patience;
 use crate::plugin::PluginSet;
 use crate::resilience::Jitter;
-use crate::task::{TaskGroup, TaskKind};
+use crate::task::{Places, TaskGroup, TaskKind};
 use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,9 +33,22 @@ pub(super) type Nodes = ArcSwap<BTreeMap<NodeId, NodeHandle>>;
 pub struct Pool {
     nodes: Arc<Nodes>,
     changes: mpsc::Sender<Reconfigure>,
+    settings: watch::Sender<Arc<PoolConfig>>,
     metrics: Arc<PoolMetrics>,
-    calls: Arc<Semaphore>,
-    calls_max: usize,
+    // Not the whole context: who reads events learns from its end that every owner is gone.
+    bounds: Arc<Bounds>,
+}
+
+/// How many do something at once, over all owners.
+pub(super) struct Bounds {
+    /// Places of calls under way.
+    pub(super) calls: Places,
+    /// How many of those are for nodes that are not known to answer.
+    pub(super) suspects: Places,
+    /// Places of adapters that read hints, which is done without the node.
+    pub(super) hint_reads: Places,
+    /// Places of open hint streams.
+    pub(super) hint_streams: Arc<Semaphore>,
 }
 
 /// What a pool is made of.
@@ -60,24 +73,48 @@ pub struct PoolParts {
 
 /// What every owner shares.
 pub(super) struct PoolContext {
-    pub(super) config: PoolConfig,
+    settings: watch::Receiver<Arc<PoolConfig>>,
     pub(super) plugins: watch::Receiver<Arc<PluginSet>>,
     pub(super) events: mpsc::Sender<Event>,
-    /// Places of calls under way.
-    pub(super) calls: Arc<Semaphore>,
-    /// How many of those are for nodes that are not known to answer.
-    pub(super) suspects: Arc<Semaphore>,
-    /// Places of adapters that read hints, which is done without the node.
-    pub(super) hint_reads: Arc<Semaphore>,
-    /// Places of open hint streams.
-    pub(super) hint_streams: Arc<Semaphore>,
+    pub(super) bounds: Arc<Bounds>,
     pub(super) metrics: Arc<PoolMetrics>,
     pub(super) stop: CancellationToken,
     seed: u64,
     revisions: AtomicU64,
 }
 
+/// What is taken in a pool that has stopped: nothing, or something is left behind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PoolPlaces {
+    /// Calls of adapters under way.
+    pub calls: usize,
+    /// Those among them to nodes that are not known to answer.
+    pub suspects: usize,
+    /// Adapters that read hints.
+    pub hint_reads: usize,
+    /// Hint streams open.
+    pub hint_streams: usize,
+}
+
+/// How many of the calls of adapters may be which: to nodes, of these to nodes that are not known to answer, and reading
+/// hints.
+fn shares(calls_max: usize) -> (usize, usize, usize) {
+    let hint_reads = (calls_max / HINT_READS_SHARE).max(1);
+    let calls = calls_max.saturating_sub(hint_reads).max(1);
+    (calls, calls.div_ceil(2), hint_reads)
+}
+
 impl PoolContext {
+    /// The settings as they are now. Who does several things by them keeps these.
+    pub(super) fn config(&self) -> Arc<PoolConfig> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// The settings as they change.
+    pub(super) fn settings(&self) -> watch::Receiver<Arc<PoolConfig>> {
+        self.settings.clone()
+    }
+
     /// A row of random numbers of that node's own.
     pub(super) fn jitter(&self, node: &NodeId) -> Jitter {
         let mut hasher = DefaultHasher::new();
@@ -118,18 +155,20 @@ impl Pool {
     #[must_use]
     pub fn start(parts: PoolParts, tasks: &TaskGroup) -> Self {
         let PoolParts { nodes, config, calls_max, plugins, events, seed, stop } = parts;
-        let places = |count: usize| Arc::new(Semaphore::new(count.clamp(1, Semaphore::MAX_PERMITS)));
-        let hint_reads = (calls_max / HINT_READS_SHARE).max(1);
-        let calls = calls_max.saturating_sub(hint_reads).max(1);
+        let (calls, suspects, hint_reads) = shares(calls_max);
+        let (settings, seen) = watch::channel(Arc::new(config));
         let metrics = Arc::new(PoolMetrics::default());
+        let bounds = Arc::new(Bounds {
+            calls: Places::new(calls),
+            suspects: Places::new(suspects),
+            hint_reads: Places::new(hint_reads),
+            hint_streams: Arc::new(Semaphore::new(HINT_STREAMS_MAX)),
+        });
         let context = Arc::new(PoolContext {
-            config,
+            settings: seen,
             plugins,
             events,
-            calls: places(calls),
-            suspects: places(calls.div_ceil(2)),
-            hint_reads: places(hint_reads),
-            hint_streams: places(HINT_STREAMS_MAX),
+            bounds: Arc::clone(&bounds),
             metrics: Arc::clone(&metrics),
             stop,
             seed,
@@ -137,10 +176,19 @@ impl Pool {
         });
         let shown = Arc::new(Nodes::default());
         let (changes, inbox) = mpsc::channel(CHANGES_MAX);
-        let (calls, calls_max) = (Arc::clone(&context.calls), context.calls.available_permits());
         let keeper = Keeper::start(nodes, context, Arc::clone(&shown), tasks.clone());
         tasks.of(TaskKind::Keeper).named("pool", keeper.run(inbox));
-        Self { nodes: shown, changes, metrics, calls, calls_max }
+        Self { nodes: shown, changes, settings, metrics, bounds }
+    }
+
+    /// Has other settings count from each owner's next step on, and other numbers of calls at once from now on. What is
+    /// under way goes on by those that it began with. Breakers and the count of failures stay as they are.
+    pub fn set(&self, config: PoolConfig, calls_max: usize) {
+        let (calls, suspects, hint_reads) = shares(calls_max);
+        self.bounds.calls.resize(calls);
+        self.bounds.suspects.resize(suspects);
+        self.bounds.hint_reads.resize(hint_reads);
+        self.settings.send_replace(Arc::new(config));
     }
 
     /// Makes `nodes` the nodes of this pool and tells what that changed. Changes are made one after the other; this
@@ -184,7 +232,19 @@ impl Pool {
     /// Calls of adapters under way now, reading hints aside.
     #[must_use]
     pub fn calls_under_way(&self) -> usize {
-        self.calls_max.saturating_sub(self.calls.available_permits())
+        self.bounds.calls.taken()
+    }
+
+    /// What is taken of everything that this pool bounds.
+    #[must_use]
+    pub fn taken(&self) -> PoolPlaces {
+        let Bounds { calls, suspects, hint_reads, hint_streams } = &*self.bounds;
+        PoolPlaces {
+            calls: calls.taken(),
+            suspects: suspects.taken(),
+            hint_reads: hint_reads.taken(),
+            hint_streams: HINT_STREAMS_MAX.saturating_sub(hint_streams.available_permits()),
+        }
     }
 
     /// The counters.
@@ -200,7 +260,7 @@ pub struct NodeHandle(Arc<Door>);
 
 struct Door {
     id: NodeId,
-    requests: mpsc::Sender<Request>,
+    requests: Letterbox,
     status: watch::Receiver<Arc<NodeStatus>>,
     stop: CancellationToken,
 }
@@ -208,7 +268,7 @@ struct Door {
 impl NodeHandle {
     pub(super) fn new(
         id: NodeId,
-        requests: mpsc::Sender<Request>,
+        requests: Letterbox,
         status: watch::Receiver<Arc<NodeStatus>>,
         stop: CancellationToken,
     ) -> Self {
@@ -265,9 +325,9 @@ impl NodeHandle {
 
     fn enqueue(&self, request: Request) -> Result<(), NodeError> {
         let Door { id, requests, .. } = &*self.0;
-        requests.try_send(request).map_err(|error| match error {
-            TrySendError::Full(_) => NodeError::QueueFull { node: id.clone(), limit: requests.max_capacity() },
-            TrySendError::Closed(_) => self.gone(),
+        requests.put(request).map_err(|error| match error {
+            NotTaken::Full(limit) => NodeError::QueueFull { node: id.clone(), limit },
+            NotTaken::Closed => self.gone(),
         })
     }
 
@@ -286,7 +346,7 @@ pub(super) fn initial(node: &NodeConfig, revision: u64) -> NodeStatus {
         id: node.name.clone(),
         environment: node.environment.clone(),
         adapter: node.adapter.clone(),
-        state: NodeState::Connecting,
+        state: if node.is_enabled { NodeState::Connecting } else { NodeState::Disabled },
         reason: None,
         since: SystemTime::now(),
         observed_at: None,

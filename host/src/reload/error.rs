@@ -79,6 +79,25 @@ pub enum ReloadError {
 }
 
 impl ReloadError {
+    /// Whether it lies with what the file says now.
+    #[must_use]
+    pub const fn is_of_the_file(&self) -> bool {
+        match self {
+            Self::Unreadable(_) | Self::Faulty(_) | Self::Plugins(_) => true,
+            Self::NoFile
+            | Self::UnknownGeneration { .. }
+            | Self::FileChanged { .. }
+            | Self::NotWritable { .. }
+            | Self::Declared { .. }
+            | Self::NodeExists { .. }
+            | Self::UnknownNode { .. }
+            | Self::TooManyNodes { .. }
+            | Self::Store(_)
+            | Self::Busy { .. }
+            | Self::Stopped => false,
+        }
+    }
+
     /// What to tell in a log: the error, all its causes, and every fault on a line of its own.
     #[must_use]
     pub fn told(&self) -> String {

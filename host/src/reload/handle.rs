@@ -1,4 +1,4 @@
-use crate::config::{ManagedNode, NodeConfig, PluginsConfig, Snapshot};
+use crate::config::{Config, ManagedNode, NodeConfig, PluginsConfig, Snapshot};
 use crate::model::NodeId;
 pub use crate::plugin::Author;
 use crate::plugin::{BoxFuture, SwapError};
@@ -20,6 +20,10 @@ pub trait Parts: Send + Sync + 'static {
         adapters: BTreeSet<String>,
         author: Author,
     ) -> BoxFuture<'_, Result<Vec<String>, SwapError>>;
+
+    /// Has the settings count that the other parts keep: how nodes are called, sessions, the feed, batches, the log. They
+    /// were checked, so it cannot fail, and it does not wait.
+    fn settings(&self, config: &Config);
 
     /// Has exactly these nodes watched, and returns once each owner has acknowledged. They were checked, so it cannot fail.
     fn nodes(&self, nodes: Vec<NodeConfig>) -> BoxFuture<'_, ()>;
@@ -73,6 +77,7 @@ pub(super) enum Order {
 pub struct Reloader {
     pub(super) orders: mpsc::Sender<(Order, Reply)>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
+    pub(super) fault: watch::Receiver<Option<Arc<str>>>,
 }
 
 impl Reloader {
@@ -86,6 +91,12 @@ impl Reloader {
     #[must_use]
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.clone()
+    }
+
+    /// Why the file as it is now is not in force, if it was tried: every fault on a line of its own.
+    #[must_use]
+    pub fn fault(&self) -> Option<Arc<str>> {
+        self.fault.borrow().clone()
     }
 
     /// Reads the file again and applies it.

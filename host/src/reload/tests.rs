@@ -1,11 +1,11 @@
 //! Real files and a real database; the plugins and nodes are a recording of what they were asked.
 
 use crate::config::{
-    Defaults, LoadError, MachineSecrets, ManagedNode, NodeConfig, PluginsConfig, Snapshot, StorageConfig, check,
+    Config, Defaults, LoadError, MachineSecrets, ManagedNode, NodeConfig, PluginsConfig, Snapshot, StorageConfig, check,
 };
 use crate::plugin::{BoxFuture, SwapError};
 use crate::reload::{Author, ConfigFile, Parts, ReloadError, Reloader, Worker, WorkerParts};
-use crate::store::Store;
+use crate::store::{SlowDisk, Store, StoreError};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 #[derive(Default)]
 struct Recorded {
     plugins: Mutex<Option<PluginsConfig>>,
+    settings: Mutex<Option<Config>>,
     nodes: Mutex<Vec<NodeConfig>>,
     refuses: AtomicBool,
     applies: AtomicU64,
@@ -41,6 +42,10 @@ impl Parts for Recorded {
             *self.plugins.lock().expect("whole") = Some(config);
             Ok(vec![])
         })
+    }
+
+    fn settings(&self, config: &Config) {
+        *self.settings.lock().expect("whole") = Some(config.clone());
     }
 
     fn nodes(&self, nodes: Vec<NodeConfig>) -> BoxFuture<'_, ()> {
@@ -68,6 +73,10 @@ fn defaults(place: &Path) -> Defaults {
         plugins_directory: "/plugins".into(),
         cache_directory: "/cache".into(),
     }
+}
+
+fn storage(place: &TempDir) -> StorageConfig {
+    StorageConfig { path: place.path().join("x.redb") }
 }
 
 /// A configuration that says one number in four places.
@@ -104,7 +113,12 @@ impl Rig {
         if let Some(text) = text {
             std::fs::write(&path, text).expect("room");
         }
-        let store = Store::open(&StorageConfig { path: place.path().join("x.redb") }).expect("a database");
+        let store = Store::open(&storage(&place)).expect("a database");
+        Self::start_on(place, store).await
+    }
+
+    async fn start_on(place: TempDir, store: Store) -> Self {
+        let path = place.path().join("o.toml");
         let file = ConfigFile::new(path, defaults(place.path()));
         let (text, config) = file.load().expect("legal");
         let first = Worker::begin(config, text, Some(&file), &store).await.expect("it begins");
@@ -156,6 +170,7 @@ fn managed(name: &str, port: u16) -> ManagedNode {
         username: None,
         password_env: None,
         password_file: None,
+        enabled: None,
     }
 }
 
@@ -269,7 +284,7 @@ proptest! {
             rig.reloader.add_node(managed("managed", 1), Author::default()).await.expect("legal");
             let place = rig.place.path().to_owned();
             let before = rig.reloader.snapshot();
-            let history = rig.store.configurations().expect("it is read");
+            let history = rig.store.configurations().await.expect("it is read");
             let (plugins, nodes) =
                 (rig.recorded.plugins.lock().expect("whole").clone(), rig.recorded.nodes.lock().expect("whole").clone());
             // A text that is legal by chance is refused by the plugins instead.
@@ -290,7 +305,7 @@ proptest! {
             }
             prop_assert!(!error.told().is_empty());
             prop_assert_eq!(&rig.reloader.snapshot(), &before);
-            prop_assert_eq!(rig.store.configurations().expect("it is read"), history);
+            prop_assert_eq!(rig.store.configurations().await.expect("it is read"), history);
             prop_assert_eq!(&*rig.recorded.plugins.lock().expect("whole"), &plugins);
             prop_assert_eq!(&*rig.recorded.nodes.lock().expect("whole"), &nodes);
             rig.end().await;
@@ -313,7 +328,7 @@ async fn a_rollback_brings_the_text_the_nodes_and_a_new_generation_and_a_restart
     assert_eq!((back.generation, back.is_changed), (5, true));
     assert_eq!(names(&rig), ["a", "stamp-1"]);
     assert_eq!(std::fs::read_to_string(rig.file()).expect("it is there"), stamped(1));
-    let causes: Vec<_> = rig.store.configurations().expect("read").into_iter().map(|kept| kept.cause).collect();
+    let causes: Vec<_> = rig.store.configurations().await.expect("read").into_iter().map(|kept| kept.cause).collect();
     assert_eq!(causes, ["start", "node.add", "reload", "node.remove", "rollback"]);
     let unchanged = rig.reloader.reload(ann()).await.expect("legal");
     assert_eq!((unchanged.generation, unchanged.is_changed), (5, false));
@@ -385,5 +400,74 @@ async fn a_file_that_changes_is_read_and_one_that_vanishes_or_is_cut_changes_not
     assert_eq!(rig.reloader.snapshot(), seen);
     rig.write(&watched(3));
     rig.until("the file is back", |snapshot| snapshot.config.server.body_bytes_max == 1027).await;
+    rig.end().await;
+}
+
+/// The database hangs while a node is added: the answer says that it is not known what became of it. What is in force
+/// has no such node, and neither has it after a restart.
+#[tokio::test]
+async fn a_change_that_the_database_did_not_confirm_does_not_come_back_with_a_restart() {
+    let place = tempfile::tempdir().expect("a folder");
+    std::fs::write(place.path().join("o.toml"), stamped(1)).expect("room");
+    let (store, disk) = SlowDisk::open(&storage(&place));
+    let rig = Rig::start_on(place, store).await;
+    disk.hang(true);
+    tokio::time::pause();
+    let error = rig.reloader.add_node(managed("a", 1), Author::default()).await.expect_err("no answer");
+    assert!(matches!(error, ReloadError::Store(StoreError::TimedOut { .. })), "{error}");
+    tokio::time::resume();
+    disk.hang(false);
+    assert_eq!(names(&rig), ["stamp-1"]);
+    rig.until("it is settled", |snapshot| snapshot.generation == 2).await;
+    let kept = rig.store.configurations().await.expect("read");
+    let told: Vec<_> = kept.iter().map(|kept| (kept.generation, kept.cause.as_str(), kept.managed.len())).collect();
+    assert_eq!(told, [(1, "start", 0), (2, "undo", 0)]);
+    let rig = Rig::start_in(rig.end().await, None).await;
+    assert_eq!((rig.reloader.snapshot().generation, names(&rig)), (2, vec!["stamp-1".to_owned()]));
+    let added = rig.reloader.add_node(managed("a", 1), Author::default()).await.expect("free");
+    assert_eq!(added.generation, 3);
+    rig.end().await;
+}
+
+/// The watch of the file begins and ends with what the file says.
+#[tokio::test]
+async fn config_watch_counts_from_when_it_is_applied() {
+    let rig = Rig::start(&stamped(1)).await;
+    let watched = |stamp| stamped(stamp).replace("config_watch = false", "config_watch = true");
+    let is_at = |stamp: u64| move |seen: &Snapshot| seen.config.server.body_bytes_max as u64 == 1024 + stamp;
+    rig.write(&stamped(2));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(is_at(1)(&rig.reloader.snapshot()), "nobody looks");
+    rig.write(&watched(3));
+    let applied = rig.reloader.reload(Author::default()).await.expect("legal");
+    assert!(applied.settings.contains(&"server.config_watch"), "{applied:?}");
+    for stamp in [4, 5] {
+        rig.write(&watched(stamp));
+        rig.until("it is seen by itself", is_at(stamp)).await;
+    }
+    rig.write(&stamped(6));
+    rig.until("that is seen as well", is_at(6)).await;
+    rig.write(&stamped(7));
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(is_at(6)(&rig.reloader.snapshot()), "nobody looks any more");
+    rig.end().await;
+}
+
+/// What lies with the file is told until the file is right again, and no change of a node takes it away.
+#[tokio::test]
+async fn why_the_file_is_not_in_force_is_known_until_it_is() {
+    let rig = Rig::start(&stamped(1)).await;
+    assert_eq!(rig.reloader.fault(), None);
+    rig.write("[server]\nlisten = 1\n");
+    assert!(rig.reloader.reload(Author::default()).await.is_err());
+    rig.reloader.add_node(managed("a", 1), Author::default()).await.expect("legal");
+    assert!(rig.reloader.add_node(managed("a", 1), Author::default()).await.is_err());
+    let fault = rig.reloader.fault().expect("told");
+    assert!(fault.contains("server.listen: it is a whole number"), "{fault}");
+    rig.write(&stamped(2));
+    rig.reloader.reload(Author::default()).await.expect("legal");
+    assert_eq!(rig.reloader.fault(), None);
+    let settings = rig.recorded.settings.lock().expect("whole").clone().expect("handed on");
+    assert_eq!(settings, rig.reloader.snapshot().config, "who keeps settings was told of them");
     rig.end().await;
 }

@@ -4,14 +4,17 @@ use crate::config::{
 use crate::model::NodeId;
 use crate::reload::handle::{Order, Reply};
 use crate::reload::{Applied, Author, ConfigFile, ORDERS_WAITING_MAX, Parts, ReloadError, Reloader, Trigger};
-use crate::store::{AuditOutcome, AuditRecord, Configuration, Store};
+use crate::store::{AuditOutcome, AuditRecord, Configuration, Store, StoreError};
 use crate::watch::{Debounce, FileWatch, Mark};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+/// Before another try to have the database say what is in force.
+const SETTLE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What a worker is made of.
 pub struct WorkerParts {
@@ -38,6 +41,11 @@ pub struct Worker {
     /// What the settings were that only a restart changes.
     started: Config,
     publish: watch::Sender<Arc<Snapshot>>,
+    /// Why the file is not in force.
+    fault: watch::Sender<Option<Arc<str>>>,
+    /// When to try again to write down what is in force. The store did not say what became of a change: it is not in
+    /// force, and must not be after a restart.
+    settle_at: Option<Instant>,
     hints: Arc<Notify>,
     inbox: mpsc::Receiver<(Order, Reply)>,
     /// What was told last of a file that cannot be applied, so that it is told once.
@@ -64,6 +72,7 @@ enum Step {
     Hint,
     FileChanged,
     Due,
+    Settle,
     Order(Box<Order>, Reply),
 }
 
@@ -82,7 +91,7 @@ impl Worker {
         file: Option<&ConfigFile>,
         store: &Store,
     ) -> Result<Snapshot, ReloadError> {
-        let last = store.configurations()?.pop();
+        let last = store.configurations().await?.pop();
         let (number, known, managed) = match last {
             Some(last) => (last.generation, Some(last.text), last.managed),
             None => (0, None, Vec::new()),
@@ -124,26 +133,41 @@ impl Worker {
         let (orders, inbox) = mpsc::channel(ORDERS_WAITING_MAX);
         let started = first.config.clone();
         let (publish, snapshots) = watch::channel(Arc::new(first));
-        let reloader = Reloader { orders, snapshots };
-        let worker = Self { file, store, parts, stop, started, publish, hints, inbox, told: None, mark: None };
+        let (fault, why) = watch::channel(None);
+        let reloader = Reloader { orders, snapshots, fault: why };
+        let (told, mark, settle_at) = (None, None, None);
+        let worker = Self { file, store, parts, stop, started, publish, fault, settle_at, hints, inbox, told, mark };
         (worker, reloader)
     }
 
     /// Takes changes until it is stopped. One under way then is not finished, and a restart finds what it had written.
     pub async fn run(mut self) {
-        let watch = self.watch();
-        let mut debounce = Debounce::default();
-        if watch.is_some() {
-            // It may have changed between its reading and the start of the watch.
-            debounce.note(Instant::now());
+        self.serve().await;
+        if self.settle_at.is_some() {
+            self.settle().await;
         }
+    }
+
+    async fn serve(&mut self) {
+        let (mut watch, mut is_watched) = (None, false);
+        let mut debounce = Debounce::default();
         let (stop, hints) = (self.stop.clone(), Arc::clone(&self.hints));
         loop {
+            let wants = self.publish.borrow().config.server.config_watch;
+            if wants != is_watched {
+                (is_watched, debounce) = (wants, Debounce::default());
+                watch = if wants { self.watch() } else { None };
+                if watch.is_some() {
+                    // It may have changed between its reading and the start of the watch.
+                    debounce.note(Instant::now());
+                }
+            }
             let step = tokio::select! {
                 biased;
                 () = stop.cancelled() => Step::Stop,
                 () = hints.notified() => Step::Hint,
                 order = self.inbox.recv() => order.map_or(Step::Stop, |(order, reply)| Step::Order(Box::new(order), reply)),
+                () = until(self.settle_at) => Step::Settle,
                 () = until(debounce.due()) => Step::Due,
                 () = FileWatch::changed(watch.as_ref()) => Step::FileChanged,
             };
@@ -151,6 +175,7 @@ impl Worker {
                 match step {
                     Step::Stop => return false,
                     Step::Hint => self.read_again(Trigger::Signal).await,
+                    Step::Settle => self.settle().await,
                     Step::FileChanged => debounce.note(Instant::now()),
                     Step::Due => {
                         if debounce.take(Instant::now()) && self.is_changed().await {
@@ -173,7 +198,7 @@ impl Worker {
     }
 
     fn watch(&self) -> Option<FileWatch> {
-        let file = self.file.as_ref().filter(|_| self.started.server.config_watch)?;
+        let file = self.file.as_ref()?;
         FileWatch::start(file.directory())
             .inspect_err(|error| {
                 let directory = file.directory().display();
@@ -233,6 +258,42 @@ impl Worker {
     }
 
     async fn carry_out(&mut self, order: Order) -> Result<Applied, ReloadError> {
+        let is_of_the_file = matches!(order, Order::Reload { .. } | Order::RollBack { .. });
+        let carried_out = self.change(order).await;
+        match &carried_out {
+            Ok(_) if is_of_the_file => drop(self.fault.send_replace(None)),
+            Err(error) if is_of_the_file && error.is_of_the_file() => {
+                self.fault.send_replace(Some(Arc::from(error.told())));
+            }
+            Err(ReloadError::Store(StoreError::TimedOut { .. })) => self.settle_at = Some(Instant::now()),
+            Ok(_) | Err(_) => {}
+        }
+        carried_out
+    }
+
+    /// Writes down what is in force as the next generation, behind the change whose outcome is not known. The writer keeps
+    /// the order, so that what was not acknowledged does not come back with a restart.
+    async fn settle(&mut self) {
+        let old = Arc::clone(&self.publish.borrow());
+        let next = Snapshot { generation: old.generation + 1, ..Snapshot::clone(&old) };
+        let (configuration, audit) = remembered(&next, "undo", &Author::host("undo"));
+        match self.store.put_configuration(configuration, audit).await {
+            Ok(()) => {
+                self.settle_at = None;
+                tracing::warn!(
+                    generation = next.generation,
+                    "a change that the database did not confirm was undone there"
+                );
+                self.publish.send_replace(Arc::new(next));
+            }
+            Err(error) => {
+                tracing::error!(%error, "a change that the database did not confirm is not undone there yet");
+                self.settle_at = Some(Instant::now() + SETTLE_PAUSE);
+            }
+        }
+    }
+
+    async fn change(&mut self, order: Order) -> Result<Applied, ReloadError> {
         let old = Arc::clone(&self.publish.borrow());
         let wanted = match order {
             Order::Reload { trigger, author } => self.reread(&old, trigger, author).await?,
@@ -280,7 +341,7 @@ impl Worker {
 
     async fn earlier(&self, old: &Snapshot, generation: u64, author: Author) -> Result<Wanted, ReloadError> {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
-        let kept = self.store.configurations()?;
+        let kept = self.store.configurations().await?;
         let unknown = ReloadError::UnknownGeneration { generation };
         let kept = kept.into_iter().find(|kept| kept.generation == generation).ok_or(unknown)?;
         let (text, in_force) = (Arc::<str>::from(kept.text), Arc::clone(&old.text));
@@ -332,7 +393,14 @@ impl Worker {
             }
             return Err(error);
         }
+        if is_changed {
+            // Written behind whatever was in doubt, under its very number.
+            self.settle_at = None;
+        }
         // From here on nothing can fail.
+        if is_whole {
+            self.parts.settings(&next.config);
+        }
         let names = |nodes: &[crate::config::NodeConfig]| nodes.iter().map(|node| node.name.clone()).collect();
         let (nodes_added, nodes_changed): (Vec<NodeId>, Vec<NodeId>) =
             (names(&differs.nodes_added), names(&differs.nodes_changed));

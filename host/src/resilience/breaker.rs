@@ -76,6 +76,11 @@ impl Breaker {
         Self { jitter: Some(jitter), ..self }
     }
 
+    /// Has other settings count from the next outcome on. An opening under way ends when it was to end.
+    pub fn set(&mut self, settings: BreakerSettings) {
+        self.settings = settings;
+    }
+
     /// How long it still refuses, if it does. Asking changes nothing: no trial is taken.
     #[must_use]
     pub fn refusal(&self, now: Instant) -> Option<Duration> {

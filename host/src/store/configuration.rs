@@ -5,6 +5,7 @@ use crate::store::tables::CONFIGURATIONS;
 use crate::store::{AuditRecord, Store, StoreError};
 use redb::{ReadableTable, Table, TableError};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Generations of the configuration that are kept. The oldest go.
@@ -52,19 +53,21 @@ struct ManagedRecord {
     password_env: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password_file: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    enabled: Option<bool>,
 }
 
 impl From<ManagedNode> for ManagedRecord {
     fn from(node: ManagedNode) -> Self {
-        let ManagedNode { name, url, environment, adapter, username, password_env, password_file } = node;
-        Self { name, url, environment, adapter, username, password_env, password_file }
+        let ManagedNode { name, url, environment, adapter, username, password_env, password_file, enabled } = node;
+        Self { name, url, environment, adapter, username, password_env, password_file, enabled }
     }
 }
 
 impl From<ManagedRecord> for ManagedNode {
     fn from(record: ManagedRecord) -> Self {
-        let ManagedRecord { name, url, environment, adapter, username, password_env, password_file } = record;
-        Self { name, url, environment, adapter, username, password_env, password_file }
+        let ManagedRecord { name, url, environment, adapter, username, password_env, password_file, enabled } = record;
+        Self { name, url, environment, adapter, username, password_env, password_file, enabled }
     }
 }
 
@@ -73,17 +76,22 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Read`], [`StoreError::Record`], [`StoreError::Closed`].
-    pub fn configurations(&self) -> Result<Vec<Configuration>, StoreError> {
-        let pairs = self.shared.snapshots.read(|txn| {
-            let table = match txn.open_table(CONFIGURATIONS) {
-                // A database of an earlier version, to which nothing was written yet.
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                table => table?,
-            };
-            let pairs = table.iter()?.map(|pair| pair.map(|(key, value)| (key.value(), value.value().to_vec())));
-            Ok(pairs.collect::<Result<Vec<_>, _>>()?)
-        })?;
-        pairs.into_iter().map(|(generation, bytes)| decode_configuration(generation, &bytes)).collect()
+    pub async fn configurations(&self) -> Result<Vec<Configuration>, StoreError> {
+        let snapshots = Arc::clone(&self.shared.snapshots);
+        // Megabytes of text may be among them, so their decoding is done aside too.
+        let read = tokio::task::spawn_blocking(move || {
+            let pairs = snapshots.read(|txn| {
+                let table = match txn.open_table(CONFIGURATIONS) {
+                    // A database of an earlier version, to which nothing was written yet.
+                    Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+                    table => table?,
+                };
+                let pairs = table.iter()?.map(|pair| pair.map(|(key, value)| (key.value(), value.value().to_vec())));
+                Ok(pairs.collect::<Result<Vec<_>, _>>()?)
+            })?;
+            pairs.into_iter().map(|(generation, bytes)| decode_configuration(generation, &bytes)).collect()
+        });
+        read.await.map_err(|_| StoreError::Closed)?
     }
 
     /// Keeps a generation, drops those that are too old, and appends `audit`, all in one transaction.
@@ -145,6 +153,7 @@ mod tests {
             username: Some("u".into()),
             password_env: None,
             password_file: Some("n".into()),
+            enabled: Some(false),
         };
         Configuration {
             generation,
@@ -174,7 +183,7 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let config = StorageConfig { path: place.path().join("x.redb") };
         let store = Store::open(&config).unwrap();
-        assert_eq!(store.configurations().unwrap(), vec![]);
+        assert_eq!(store.configurations().await.unwrap(), vec![]);
         let count = CONFIGURATIONS_MAX as u64 + 3;
         for generation in 1..=count {
             store.put_configuration(configuration(generation, "# text"), audit()).await.unwrap();
@@ -182,10 +191,10 @@ mod tests {
         store.close().await.unwrap();
         let store = Store::open(&config).unwrap();
         let kept: Vec<_> = (4..=count).map(|generation| configuration(generation, "# text")).collect();
-        assert_eq!(store.configurations().unwrap(), kept);
+        assert_eq!(store.configurations().await.unwrap(), kept);
         let large = "x".repeat(CONFIGURATION_BYTES_MAX);
         store.put_configuration(configuration(count + 1, &large), audit()).await.unwrap();
-        let generations: Vec<_> = store.configurations().unwrap().iter().map(|c| c.generation).collect();
+        let generations: Vec<_> = store.configurations().await.unwrap().iter().map(|c| c.generation).collect();
         assert_eq!(generations, [count + 1], "the newest is kept whatever its size");
     }
 }

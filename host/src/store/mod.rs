@@ -23,6 +23,8 @@ mod snapshot;
 mod tables;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::SlowDisk;
 mod writer;
 
 pub use audit::{

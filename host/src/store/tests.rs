@@ -3,6 +3,8 @@ mod crash;
 mod faults;
 mod keys;
 
+pub(crate) use faults::SlowDisk;
+
 use super::*;
 use crate::model::{Fault, Role, Secret};
 use std::error::Error;

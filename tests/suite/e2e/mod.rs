@@ -9,6 +9,7 @@ mod configuration;
 mod feed;
 mod health;
 mod lifecycle;
+mod live_settings;
 mod load;
 mod logs;
 mod manifests;

@@ -82,6 +82,7 @@ async fn host(
         compiler: Compiler::Child { program: binary()? },
         hangups: Arc::default(),
         log_lines_dropped: Arc::default(),
+        log_level: None,
     });
     Ok((address, launched))
 }

@@ -209,7 +209,8 @@ async fn a_changed_file_is_swapped_in_and_a_hangup_applies_limits_or_nothing() -
     send_signal(Signal::Hangup, pid)?;
     log("was not applied").await?;
     assert_eq!(judge(&admin).await?["generation"], 2);
-    std::fs::write(&config, format!("{text}\n[plugin.judge.limits]\nfuel = 1000000\n[pool]\ncommands_max = 5\n"))?;
+    let other_format = text.replacen("[log]", "[log]\nformat = \"json\"", 1);
+    std::fs::write(&config, format!("{other_format}\n[plugin.judge.limits]\nfuel = 1000000\n"))?;
     send_signal(Signal::Hangup, pid)?;
     let plugin = until_judge(&admin, "configured anew", |plugin| plugin["generation"] == 3).await?;
     assert_eq!(plugin["previous"]["generation"], 3, "the way back has the new limits too: {plugin}");

@@ -4,6 +4,7 @@ use crate::api::input::Input;
 use crate::api::wire::Problem;
 use crate::auth::Action;
 use crate::store::AuditOutcome;
+use crate::task::Place;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +20,6 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
-use tokio::sync::OwnedSemaphorePermit;
 
 /// Copies that are made or sent at once.
 pub const BACKUPS_MAX: usize = 1;
@@ -47,7 +47,7 @@ pub(in crate::api) async fn create(
         edge.record(&caller, &facts, "backup.create", "", AuditOutcome::Refused, error.code()).await?;
         return Err(error);
     }
-    let permit = Arc::clone(&edge.backups).try_acquire_owned().map_err(|_| ApiError::BackupUnderWay)?;
+    let place = edge.backups.try_take().ok_or(ApiError::BackupUnderWay)?;
     edge.record(&caller, &facts, "backup.create", "", AuditOutcome::Intended, "").await?;
     let made = make(&edge).await;
     let (outcome, reason) = match &made {
@@ -64,7 +64,7 @@ pub(in crate::api) async fn create(
         (CONTENT_DIGEST, format!("sha-256=:{digest}:")),
         (BACKUP_AUDIT, head),
     ];
-    Ok((headers, body(file, permit)).into_response())
+    Ok((headers, body(file, place)).into_response())
 }
 
 /// A copy on the disk that has no name any more: it goes when it was sent, whatever becomes of us.
@@ -116,13 +116,13 @@ fn open(path: &Path) -> io::Result<(File, u64, String)> {
 }
 
 /// The file piece by piece. The place is held until the last one is read, or nobody reads on.
-fn body(file: File, permit: OwnedSemaphorePermit) -> Body {
+fn body(file: File, place: Place) -> Body {
     let file = tokio::fs::File::from_std(file);
-    Body::from_stream(stream::try_unfold((file, permit), async |(mut file, permit)| -> io::Result<_> {
+    Body::from_stream(stream::try_unfold((file, place), async |(mut file, place)| -> io::Result<_> {
         let mut piece = vec![0; PIECE_BYTES];
         let count = file.read(&mut piece).await?;
         piece.truncate(count);
-        Ok((count > 0).then(|| (Bytes::from(piece), (file, permit))))
+        Ok((count > 0).then(|| (Bytes::from(piece), (file, place))))
     }))
 }
 

@@ -1,16 +1,17 @@
 use crate::api::batch::{self, BatchLimits, Ended, Rolling, Why, Work};
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
-use crate::api::handlers::orders::{WAIT_DEFAULT_MS, WAIT_MAX_MS, Wish, give, note_override};
+use crate::api::handlers::orders::{WAIT_DEFAULT, Wish, give, millis, note_override};
 use crate::api::input::{Input, json};
 use crate::api::view;
 use crate::api::wire::Problem;
 use crate::api::wire::bulk::{BulkEnd, BulkItem, BulkLine, BulkPlan, BulkRequest, BulkTarget, Selection};
 use crate::auth::Action;
+use crate::config::OrdersConfig;
 use crate::model::{CommandReport, Glob, NodeStatus, Operation, Outcome, ProcessId, ProcessState};
 use crate::node::Patience;
 use crate::store::AuditOutcome;
-use crate::task::TaskKind;
+use crate::task::{Place, TaskKind};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -23,20 +24,16 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
-/// Batches under way at once.
-pub const BATCHES_MAX: usize = 16;
-/// Processes that one batch may be about.
-const TARGETS_MAX: usize = 1_000;
 const SELECTIONS_MAX: usize = 64;
 const PATTERN_BYTES_MAX: usize = 1_024;
+/// Unless asked otherwise; or the most that may be asked for if that is less.
 const AT_ONCE_DEFAULT: u64 = 8;
-const AT_ONCE_MAX: u64 = 32;
 const WAIT_MIN_MS: u64 = 500;
+/// As above.
 const TIMEOUT_DEFAULT_MS: u64 = 300_000;
-const TIMEOUT_MAX_MS: u64 = 3_600_000;
 const STEP_TIME_MAX_MS: u64 = 600_000;
 /// An order is answered so long before its item is given up, so that what is known of it by then is told.
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
@@ -65,19 +62,20 @@ pub(in crate::api) async fn order(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let wish: BulkRequest = json(&headers, body, &edge.snapshot().config.server).await?;
+    let snapshot = edge.snapshot();
+    let most = &snapshot.config.orders;
+    let wish: BulkRequest = json(&headers, body, &snapshot.config.server).await?;
     let mut input = Input::new(&uri);
-    let (operation, limits) = check(&mut input, &wish);
+    let (operation, limits) = check(&mut input, &wish, most);
     let asked = input.finish()?;
     edge.admit(&caller, Action::ProcessControl, "process.bulk", asked).await?;
     let operation = operation.ok_or_else(|| ApiError::Malformed("there is no such operation".into()))?;
-    let targets = resolve(&edge, &wish.select)?;
+    let targets = resolve(&edge, &wish.select, most.batch_items_max)?;
     let plan = BulkPlan { operation: operation.as_str().to_owned(), items: targets.clone() };
     if wish.dry_run {
         return Ok(Json(plan).into_response());
     }
-    let place =
-        Arc::clone(&edge.batches).try_acquire_owned().map_err(|_| ApiError::BatchesFull { limit: BATCHES_MAX })?;
+    let place = edge.batches.try_take().ok_or_else(|| ApiError::BatchesFull { limit: edge.batches.count() })?;
     let (lines, told) = mpsc::channel(LINES_MAX);
     let orders =
         Orders { edge: Arc::clone(&edge), caller, facts, operation, reason: wish.r#override, begun: Mutex::default() };
@@ -92,7 +90,7 @@ pub(in crate::api) async fn order(
 }
 
 /// Notes everything that the caller chose, and what is wrong with it.
-fn check(input: &mut Input, wish: &BulkRequest) -> (Option<Operation>, BatchLimits) {
+fn check(input: &mut Input, wish: &BulkRequest, most: &OrdersConfig) -> (Option<Operation>, BatchLimits) {
     input.body("operation", &wish.operation);
     let operation = [Operation::Start, Operation::Stop, Operation::Restart].into_iter();
     let operation = operation.into_iter().find(|known| known.as_str() == wish.operation);
@@ -109,7 +107,7 @@ fn check(input: &mut Input, wish: &BulkRequest) -> (Option<Operation>, BatchLimi
         note_override(input, reason);
     }
     let mut number = |name: &str, value: Option<u64>, default: u64, range: std::ops::RangeInclusive<u64>| {
-        let value = value.unwrap_or(default);
+        let value = value.unwrap_or(default.min(*range.end()));
         input.body(name, &value.to_string());
         if !range.contains(&value) {
             let (low, high) = (range.start(), range.end());
@@ -120,15 +118,15 @@ fn check(input: &mut Input, wish: &BulkRequest) -> (Option<Operation>, BatchLimi
     };
     let mut count =
         |name: &str, value, default, range| usize::try_from(number(name, value, default, range)).unwrap_or(1);
-    let at_once = count("at_once", wish.at_once, AT_ONCE_DEFAULT, 1..=AT_ONCE_MAX);
-    let targets_max = TARGETS_MAX as u64;
+    let at_once = count("at_once", wish.at_once, AT_ONCE_DEFAULT, 1..=most.batch_at_once_max as u64);
+    let targets_max = most.batch_items_max as u64;
     let sizes = wish.rolling.as_ref().map(|rolling| {
         let size = count("rolling/size", Some(rolling.size), 1, 1..=targets_max);
         (size, count("rolling/failures_max", rolling.failures_max, 0, 0..=targets_max))
     });
     let mut time = |name: &str, value, default, range| Duration::from_millis(number(name, value, default, range));
-    let item = time("wait_ms", wish.wait_ms, WAIT_DEFAULT_MS, WAIT_MIN_MS..=WAIT_MAX_MS);
-    let batch = time("timeout_ms", wish.timeout_ms, TIMEOUT_DEFAULT_MS, 1_000..=TIMEOUT_MAX_MS);
+    let item = time("wait_ms", wish.wait_ms, millis(WAIT_DEFAULT), WAIT_MIN_MS..=millis(most.wait_max));
+    let batch = time("timeout_ms", wish.timeout_ms, TIMEOUT_DEFAULT_MS, 1_000..=millis(most.batch_timeout_max));
     let rolling = wish.rolling.as_ref().zip(sizes).map(|(rolling, (size, failures_max))| {
         let healthy = time("rolling/healthy_ms", rolling.healthy_ms, 0, 0..=STEP_TIME_MAX_MS);
         let pause = time("rolling/pause_ms", rolling.pause_ms, 0, 0..=STEP_TIME_MAX_MS);
@@ -162,7 +160,7 @@ fn check_selection(input: &mut Input, index: usize, selection: &Selection) {
 }
 
 /// Every process that one of the selections covers, once, sorted.
-fn resolve(edge: &Edge, select: &[Selection]) -> Result<Vec<BulkTarget>, ApiError> {
+fn resolve(edge: &Edge, select: &[Selection], items_max: usize) -> Result<Vec<BulkTarget>, ApiError> {
     let select: Vec<Matcher<'_>> = select.iter().map(Matcher::new).collect();
     let mut targets = Vec::new();
     for node in edge.pool.nodes() {
@@ -177,7 +175,7 @@ fn resolve(edge: &Edge, select: &[Selection]) -> Result<Vec<BulkTarget>, ApiErro
     }
     match targets.len() {
         0 => Err(ApiError::NothingSelected),
-        count if count > TARGETS_MAX => Err(ApiError::TooManySelected { count, limit: TARGETS_MAX }),
+        count if count > items_max => Err(ApiError::TooManySelected { count, limit: items_max }),
         _ => Ok(targets),
     }
 }
@@ -275,7 +273,7 @@ impl Orders {
         targets: Vec<BulkTarget>,
         limits: BatchLimits,
         lines: mpsc::Sender<Bytes>,
-        _place: OwnedSemaphorePermit,
+        _place: Place,
     ) {
         tracing::info!(request_id = self.facts.request_id, operation = %self.operation, targets = targets.len(), "a batch begins");
         let (told, mut ends) = mpsc::channel(LINES_MAX);
@@ -448,6 +446,45 @@ mod tests {
         }
     }
 
+    fn most() -> OrdersConfig {
+        OrdersConfig {
+            wait_max: Duration::from_secs(60),
+            batches_max: 16,
+            batch_items_max: 1_000,
+            batch_at_once_max: 32,
+            batch_timeout_max: Duration::from_secs(3_600),
+        }
+    }
+
+    /// Each bound of the settings is the one that a request meets, and the one that holds where it says nothing.
+    #[test]
+    fn what_a_request_may_ask_for_is_what_the_settings_say() {
+        let most = OrdersConfig {
+            wait_max: Duration::from_secs(2),
+            batch_items_max: 5,
+            batch_at_once_max: 3,
+            batch_timeout_max: Duration::from_secs(9),
+            ..most()
+        };
+        let limits = |more: &str| {
+            let text = format!(r#"{{"operation":"stop","select":[{{"node":"*"}}]{more}}}"#);
+            let mut input = Input::new(&Uri::default());
+            let (_, limits) = check(&mut input, &serde_json::from_str(&text).expect("JSON"), &most);
+            input.finish().map(|_| limits).map_err(|error| error.problem("").errors.remove(0).pointer)
+        };
+        let silent = limits("").expect("legal");
+        assert_eq!((silent.at_once, silent.item, silent.batch), (3, Duration::from_secs(2), Duration::from_secs(9)));
+        assert!(limits(r#","at_once":3,"wait_ms":2000,"timeout_ms":9000,"rolling":{"size":5}"#).is_ok());
+        for (more, pointer) in [
+            (r#","at_once":4"#, "/body/at_once"),
+            (r#","wait_ms":2001"#, "/body/wait_ms"),
+            (r#","timeout_ms":9001"#, "/body/timeout_ms"),
+            (r#","rolling":{"size":6}"#, "/body/rolling/size"),
+        ] {
+            assert_eq!(limits(more), Err(pointer.to_owned()));
+        }
+    }
+
     #[test]
     fn everything_that_is_wrong_is_told_at_once() {
         let wish: BulkRequest = serde_json::from_str(
@@ -456,7 +493,7 @@ mod tests {
         )
         .expect("JSON");
         let mut input = Input::new(&Uri::default());
-        check(&mut input, &wish);
+        check(&mut input, &wish, &most());
         let Err(ApiError::Invalid(problems)) = input.finish() else { panic!("refused") };
         let mut pointers: Vec<&str> = problems.iter().map(|problem| problem.pointer.as_str()).collect();
         pointers.sort_unstable();

@@ -42,10 +42,8 @@ pub(in crate::api) async fn generations(
     uri: Uri,
 ) -> Result<Json<ConfigGenerationList>, ApiError> {
     edge.admit(&caller, Action::ConfigRead, "config.list", Input::new(&uri).finish()?).await?;
-    let (store, current) = (edge.store.clone(), edge.snapshot().generation);
-    // Megabytes of text may be among them.
-    let read = tokio::task::spawn_blocking(move || store.configurations()).await;
-    let kept = read.map_err(|_| ReloadError::Stopped)?.map_err(ReloadError::from)?;
+    let current = edge.snapshot().generation;
+    let kept = edge.store.configurations().await.map_err(ReloadError::from)?;
     let items = kept.iter().rev().map(|kept| ConfigGenerationView {
         generation: kept.generation,
         current: kept.generation == current,

@@ -80,7 +80,7 @@ impl Component {
 }
 
 fn health(edge: &Edge) -> HealthView {
-    let components = [store(edge), nodes(edge), feed(edge), plugins(edge), log(edge)];
+    let components = [store(edge), nodes(edge), feed(edge), plugins(edge), configuration(edge), log(edge)];
     let worst = components.iter().map(|component| component.wellness).max().unwrap_or(Wellness::Ok);
     let status = if edge.stop.is_cancelled() { "shutting-down" } else { worst.as_str() };
     let tasks = edge.tasks.figures().map(|figures| TaskKindView {
@@ -117,8 +117,8 @@ fn nodes(edge: &Edge) -> Component {
         let status = handle.status();
         total += 1;
         *component.figures.entry(status.state.as_str().to_owned()).or_default() += 1;
-        // One that was just added is no news.
-        if !status.state.is_live() && status.state != NodeState::Connecting {
+        // One that was just added is no news, and one that is disabled is as it was wished.
+        if !status.state.is_live() && !matches!(status.state, NodeState::Connecting | NodeState::Disabled) {
             told.push(format!("{} is {}", status.id, status.state.as_str()));
         }
     }
@@ -151,6 +151,21 @@ fn plugins(edge: &Edge) -> Component {
         .figure("quarantined", told.len())
         .figure("swaps_waiting", edge.platform.swaps_waiting());
     if told.is_empty() { component } else { component.not_well(Wellness::Degraded, first(&told)) }
+}
+
+/// Not well while a changed file is not in force: for its faults, or until a restart.
+fn configuration(edge: &Edge) -> Component {
+    let (snapshot, fault) = (edge.snapshot(), edge.reloader.fault());
+    let component = Component::ok("configuration")
+        .figure("generation", snapshot.generation)
+        .figure("waits_for_restart", snapshot.restart.len());
+    let waits = || format!("these keys wait for a restart: {}", snapshot.restart.join(", "));
+    match (fault, snapshot.restart.is_empty()) {
+        (None, true) => component,
+        (None, false) => component.not_well(Wellness::Degraded, waits()),
+        (Some(fault), true) => component.not_well(Wellness::Degraded, &*fault),
+        (Some(fault), false) => component.not_well(Wellness::Degraded, format!("{fault}\n{}", waits())),
+    }
 }
 
 fn log(edge: &Edge) -> Component {

@@ -106,12 +106,16 @@ async fn read(edge: &Edge, headers: &HeaderMap, body: Body, input: &mut Input) -
             input.body(name, value);
         }
     }
+    if let Some(enabled) = request.enabled {
+        input.body("enabled", &enabled.to_string());
+    }
     Ok(request)
 }
 
 fn node(name: String, request: ManagedNodeRequest) -> ManagedNode {
-    let ManagedNodeRequest { name: _, url, environment, adapter, username, password_env, password_file } = request;
-    ManagedNode { name, url, environment, adapter, username, password_env, password_file }
+    let ManagedNodeRequest { name: _, url, environment, adapter, username, password_env, password_file, enabled } =
+        request;
+    ManagedNode { name, url, environment, adapter, username, password_env, password_file, enabled }
 }
 
 /// Faults of the very node that was asked for are told at the fields of the body.

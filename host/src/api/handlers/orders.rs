@@ -19,9 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long an answer waits for the process to settle, unless asked otherwise.
-pub(super) const WAIT_DEFAULT_MS: u64 = 15_000;
-pub(super) const WAIT_MAX_MS: u64 = 60_000;
+/// How long an answer waits for the process to settle, unless asked otherwise; or `wait_max_ms` if that is less.
+pub(super) const WAIT_DEFAULT: Duration = Duration::from_secs(15);
 /// Bytes of the reason for an override.
 const OVERRIDE_BYTES_MAX: usize = 256;
 /// What the audit calls an override that was asked for and admitted.
@@ -92,10 +91,12 @@ async fn carry_out(operation: Operation, asked: Parts, body: Body) -> Result<Res
     let limits = edge.snapshot();
     let server = &limits.config.server;
     let wish: CommandRequest = optional_json(&headers, body, server).await?;
-    let wait_ms = wish.wait_ms.unwrap_or(WAIT_DEFAULT_MS);
+    let wait_max = limits.config.orders.wait_max;
+    let wait_ms = wish.wait_ms.unwrap_or(millis(WAIT_DEFAULT.min(wait_max)));
     input.body("wait_ms", &wait_ms.to_string());
-    if wait_ms > WAIT_MAX_MS {
-        input.problem("/body/wait_ms", "out_of_range", format!("a whole number from 0 to {WAIT_MAX_MS} was expected"));
+    if wait_ms > millis(wait_max) {
+        let message = format!("a whole number from 0 to {} was expected", millis(wait_max));
+        input.problem("/body/wait_ms", "out_of_range", message);
     }
     if let Some(reason) = &wish.r#override {
         note_override(&mut input, reason);
@@ -112,6 +113,11 @@ async fn carry_out(operation: Operation, asked: Parts, body: Body) -> Result<Res
     let report = give(&edge, &caller, &facts, asked, wish).await?;
     let status = if report.outcome == Outcome::InProgress { StatusCode::ACCEPTED } else { StatusCode::OK };
     Ok((status, Json(view::command(&report))).into_response())
+}
+
+/// Whole milliseconds.
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// One order that somebody wants carried out.
@@ -190,6 +196,7 @@ fn verdict(result: &Result<CommandReport, NodeError>) -> (AuditOutcome, &'static
 
 fn is_lost(error: &NodeError) -> bool {
     matches!(error, NodeError::Gone { .. } | NodeError::Adapter { .. } | NodeError::OutcomeUnknown { .. })
-        || matches!(error, NodeError::Removed { was_sent, .. } | NodeError::Replaced { was_sent, .. } if *was_sent)
+        || matches!(error, NodeError::Removed { was_sent, .. } | NodeError::Replaced { was_sent, .. }
+            | NodeError::Disabled { was_sent, .. } if *was_sent)
         || matches!(error, NodeError::Answered { fault, .. } if fault.kind == FaultKind::Timeout)
 }

@@ -37,6 +37,8 @@ pub struct NodeSettingsView {
     pub url: String,
     /// The user, where it is entered with a name and a password.
     pub username: Option<String>,
+    /// False for a node that is shown and not asked.
+    pub enabled: bool,
 }
 
 /// What came of a change of the configuration.
@@ -114,4 +116,7 @@ pub struct ManagedNodeRequest {
     /// The name of the file that holds the password, in `node-passwords` beside the configuration's file.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub password_file: Option<String>,
+    /// False for a node that is shown and not asked; `true` when left out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub enabled: Option<bool>,
 }

@@ -198,20 +198,22 @@ async fn nobody_is_sent_out_where_it_leads_nowhere() {
 #[tokio::test]
 async fn without_an_address_of_its_own_the_server_says_which_key_is_missing() {
     let house = House::new().await;
+    let settings = watch::Sender::new(Arc::new(server_config(None)));
     let parts = AuthParts {
         store: house.store.clone(),
         passwords: Arc::clone(&house.passwords),
         keys: Arc::clone(&house.keys),
         plugins: house.plugins.subscribe(),
         roles_max: house.roles_max.subscribe(),
-        external_url: None,
+        server: settings.subscribe(),
         revoked: tokio::sync::mpsc::channel(1).0,
         tracker: house.tracker.clone(),
-        idle_timeout: IDLE,
-        timeout: ABSOLUTE,
     };
     house.serve(vec![Redirecting::granting(account("ann".into()))]);
-    let refusal = Auth::new(parts).depart(NAME, facts(1)).await.unwrap_err();
+    let auth = Auth::new(parts);
+    let refusal = auth.depart(NAME, facts(1)).await.unwrap_err();
     assert!(matches!(refusal, AuthRefusal::NoExternalUrl));
     assert!(refusal.to_string().contains("`external_url` in [server]"), "{refusal}");
+    settings.send_replace(Arc::new(server_config(Some("https://omnivisor.example"))));
+    assert!(auth.depart(NAME, facts(1)).await.is_ok(), "the key counts as soon as it is there");
 }

@@ -4,7 +4,7 @@ use super::peer::{Gauge, Mood, Peer, Plain, brisk};
 use super::{command, patience};
 use crate::config::{NodeConfig, PoolConfig};
 use crate::model::{Event, LogChannel, LogRange, Operation, Outcome, ProcessId, ProcessState};
-use crate::node::{NodeError, NodeHandle, Patience, Pool, PoolParts};
+use crate::node::{NodeError, NodeHandle, Patience, Pool, PoolParts, PoolPlaces};
 use crate::plugin::{Adapter, PluginSet};
 use crate::task::{TaskGroup, TaskKind};
 use std::collections::BTreeMap;
@@ -22,16 +22,16 @@ const fn ms(n: u64) -> Duration {
 
 const AT_ONCE: Mood = Mood::Answers(Duration::ZERO);
 
-struct Rig {
-    pool: Pool,
-    tracker: TaskTracker,
+pub(super) struct Rig {
+    pub(super) pool: Pool,
+    pub(super) tracker: TaskTracker,
     stop: CancellationToken,
     _plugins: watch::Sender<Arc<PluginSet>>,
     _events: mpsc::Receiver<Event>,
 }
 
 impl Rig {
-    fn start(nodes: Vec<NodeConfig>, config: PoolConfig, calls_max: usize, has_hints: bool) -> Self {
+    pub(super) fn start(nodes: Vec<NodeConfig>, config: PoolConfig, calls_max: usize, has_hints: bool) -> Self {
         let adapters: BTreeMap<String, Arc<dyn Adapter>> =
             BTreeMap::from([("plain".to_owned(), Plain::new(has_hints) as Arc<dyn Adapter>)]);
         let (plugins, seen) = watch::channel(Arc::new(PluginSet { adapters, ..PluginSet::default() }));
@@ -42,7 +42,7 @@ impl Rig {
         Self { pool, tracker, stop, _plugins: plugins, _events: told }
     }
 
-    async fn one(mood: Mood, config: PoolConfig, has_hints: bool) -> (Self, Peer, NodeHandle) {
+    pub(super) async fn one(mood: Mood, config: PoolConfig, has_hints: bool) -> (Self, Peer, NodeHandle) {
         let peer = Peer::start(mood, &Arc::default()).await;
         let rig = Self::start(vec![peer.node("n")], config, 8, has_hints);
         let node = rig.pool.node("n").expect("configured");
@@ -50,15 +50,15 @@ impl Rig {
     }
 
     /// Stops and counts what is left: no task and no place is, and this takes no time, whatever was under way.
-    async fn end(self) {
+    pub(super) async fn end(self) {
         self.stop.cancel();
         self.tracker.close();
         timeout(ms(500), self.tracker.wait()).await.expect("owners are left behind");
-        assert_eq!(self.pool.calls_under_way(), 0, "places are left behind");
+        assert_eq!(self.pool.taken(), PoolPlaces::default(), "places are left behind");
     }
 }
 
-async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(super) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let wait = async {
         while !is_so() {
             sleep(ms(2)).await;
@@ -247,7 +247,7 @@ async fn an_order_without_an_answer_is_not_repeated_and_the_process_says_what_be
 #[tokio::test]
 async fn who_leaves_takes_a_read_along_and_an_order_that_was_not_sent() {
     let long = Duration::from_secs(3_600);
-    let config = PoolConfig { call_timeout: Duration::from_secs(10), poll_interval: long, ..brisk() };
+    let config = PoolConfig { log_timeout: Duration::from_secs(10), poll_interval: long, ..brisk() };
     let (rig, peer, node) = Rig::one(AT_ONCE, config, false).await;
     until("it is seen", || node.status().state.is_live()).await;
     peer.mood(Mood::Hangs);

@@ -21,12 +21,13 @@ use tokio_util::task::TaskTracker;
 const SUPERVISORS: usize = 3;
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 
-/// A node of the model: which supervisor it is, in which environment, with which password.
+/// A node of the model: which supervisor it is, in which environment, with which password, and whether it is left alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Wish {
     supervisor: usize,
     environment: u8,
     password: u8,
+    is_enabled: bool,
 }
 
 type Wishes = BTreeMap<usize, Wish>;
@@ -57,10 +58,12 @@ enum Step {
 }
 
 fn wishes() -> impl Strategy<Value = Wishes> {
-    let wish = (0..SUPERVISORS, 0..2_u8, 0..2_u8).prop_map(|(supervisor, environment, password)| Wish {
+    let wish = (0..SUPERVISORS, 0..2_u8, 0..2_u8, prop::bool::weighted(0.75));
+    let wish = wish.prop_map(|(supervisor, environment, password, is_enabled)| Wish {
         supervisor,
         environment,
         password,
+        is_enabled,
     });
     proptest::collection::btree_map(0..NAMES.len(), wish, 0..4)
 }
@@ -82,6 +85,7 @@ fn config(name: usize, wish: Wish) -> NodeConfig {
     NodeConfig {
         environment: Some(format!("e{}", wish.environment)),
         login: Some(NodeLogin { username: "ann".into(), password: Secret::new(format!("pw{}", wish.password)) }),
+        is_enabled: wish.is_enabled,
         ..node(NAMES[name], &format!("s{}", wish.supervisor))
     }
 }
@@ -289,7 +293,9 @@ impl Rig {
         let id = ProcessId::reported("g", &process.to_string());
         let command = Command { process: id, ..super::command(Operation::Stop, Duration::ZERO) };
         let answer = timeout(Duration::from_secs(20), handle.command(command, super::patience())).await;
-        prop_assert!(answer.is_ok(), "an order without an answer");
+        let Ok(answer) = answer else { return Err(TestCaseError::fail("an order without an answer")) };
+        let is_refused = matches!(answer, Err(NodeError::Disabled { was_sent: false, .. }));
+        prop_assert_eq!(is_refused, !self.wishes[&name].is_enabled, "{:?}", answer);
         self.remember();
         Ok(())
     }
@@ -311,6 +317,7 @@ impl Rig {
             let wish = self.wishes[&index];
             prop_assert_eq!(&status.environment, &Some(format!("e{}", wish.environment)));
             prop_assert_eq!(&status.adapter, &format!("s{}", wish.supervisor));
+            prop_assert_eq!(status.state == NodeState::Disabled, !wish.is_enabled, "{}", name);
             let before = self.revisions.insert(status.id.clone(), status.revision).unwrap_or(0);
             prop_assert!(before <= status.revision, "the revision of {name} went from {before} to {}", status.revision);
         }
@@ -319,11 +326,23 @@ impl Rig {
 
     /// When nothing happens any more, everybody agrees: the supervisors, the pool, and who read the feed.
     async fn quiesce(&mut self) -> Result<(), TestCaseError> {
+        let begun = self.begun();
         sleep(Duration::from_secs(130)).await;
         self.check()?;
+        for (supervisor, (before, after)) in begun.into_iter().zip(self.begun()).enumerate() {
+            let is_asked = self.wishes.values().any(|wish| wish.is_enabled && wish.supervisor == supervisor);
+            prop_assert_eq!(is_asked, before < after, "{} was asked {} times", supervisor, after - before);
+        }
         let mut told = BTreeSet::new();
         for (&index, wish) in &self.wishes {
             let status = self.pool.node(NAMES[index]).expect("there").status();
+            if !wish.is_enabled {
+                // It shows what was last told of it, whatever happened to it since.
+                let shown: BTreeMap<_, _> = status.processes.iter().map(named).collect();
+                prop_assert_eq!(self.reader.nodes.get(&status.id), Some(&shown), "{}", &status.id);
+                told.insert(status.id.clone());
+                continue;
+            }
             prop_assert_eq!(status.state, NodeState::LivePoll);
             let shown: BTreeMap<_, _> = status.processes.iter().map(named).collect();
             let mut real = BTreeMap::new();
@@ -335,6 +354,13 @@ impl Rig {
         let known: BTreeSet<NodeId> = self.reader.nodes.keys().cloned().collect();
         prop_assert_eq!(known, told, "the feed knows another pool");
         Ok(())
+    }
+
+    /// How often each supervisor was asked.
+    fn begun(&self) -> Vec<usize> {
+        let mut begun = Vec::new();
+        self.scripts.iter().for_each(|script| script.change(|state| begun.push(state.begun)));
+        begun
     }
 
     async fn end(mut self) -> Result<(), TestCaseError> {
@@ -377,7 +403,7 @@ proptest! {
 }
 
 fn three() -> Wishes {
-    (0..3).map(|n| (n, Wish { supervisor: n, environment: 0, password: 0 })).collect()
+    (0..3).map(|n| (n, Wish { supervisor: n, environment: 0, password: 0, is_enabled: true })).collect()
 }
 
 async fn live(rig: &Rig) {
@@ -443,9 +469,9 @@ async fn another_environment_or_password_cuts_no_restart_in_two_and_another_addr
         TaskTracker::new().spawn(async move { node.command(command, super::patience()).await })
     };
     for (wish, is_same_supervisor) in [
-        (Wish { supervisor: 0, environment: 1, password: 0 }, true),
-        (Wish { supervisor: 0, environment: 0, password: 1 }, true),
-        (Wish { supervisor: 1, environment: 0, password: 0 }, false),
+        (Wish { supervisor: 0, environment: 1, password: 0, is_enabled: true }, true),
+        (Wish { supervisor: 0, environment: 0, password: 1, is_enabled: true }, true),
+        (Wish { supervisor: 1, environment: 0, password: 0, is_enabled: true }, false),
     ] {
         let rig = Rig::start(three());
         live(&rig).await;
@@ -475,4 +501,40 @@ async fn another_address_is_another_node_of_the_same_name() {
     rig.pool.apply(configs).await;
     let status = rig.pool.node("a").expect("there").status();
     assert_eq!((status.state, status.processes.len(), status.observed_at), (NodeState::Connecting, 0, None));
+}
+
+/// Disabled: nothing is sent, the order under way ends, old data stays. Enabled again: what changed meanwhile is told
+/// once, and nothing else is.
+#[tokio::test(start_paused = true)]
+async fn a_node_is_left_alone_and_taken_up_again_without_a_phantom_transition() {
+    let mut rig = Rig::start(three());
+    live(&rig).await;
+    rig.check().expect("as it is");
+    let node = rig.pool.node("a").expect("there");
+    let restart = Command { operation: Operation::Restart, ..stop(Duration::from_secs(15)) };
+    let order = TaskTracker::new().spawn(async move { node.command(restart, super::patience()).await });
+    sleep(Duration::from_millis(500)).await;
+    let mut wishes = three();
+    wishes.insert(0, Wish { is_enabled: false, ..three()[&0] });
+    rig.step(Step::Apply(wishes)).await.expect("applied");
+    let answer = order.await.expect("ran");
+    assert!(matches!(answer, Err(NodeError::Disabled { was_sent: true, .. })), "{answer:?}");
+    let begun = rig.begun()[0];
+    sleep(Duration::from_secs(600)).await;
+    rig.step(Step::Order { name: 0, process: 1 }).await.expect("refused");
+    let status = rig.pool.node("a").expect("there").status();
+    assert_eq!((status.state, status.processes.len(), rig.begun()[0]), (NodeState::Disabled, 3, begun));
+    assert!(status.observed_at.is_some(), "its age is told");
+    assert_eq!(rig.scripts[0].sent().len(), 1, "the start of the restart is not sent");
+    while rig.events.try_recv().is_ok() {}
+    rig.step(Step::Mutate { supervisor: 0, process: 2, what: 3 }).await.expect("changed");
+    rig.pool.apply(configs(&three())).await;
+    sleep(Duration::from_millis(500)).await;
+    let mut told = Vec::new();
+    while let Ok(event) = rig.events.try_recv() {
+        if let EventBody::Process { after, .. } = event.body {
+            told.push(after.process.id.to_string());
+        }
+    }
+    assert_eq!(told, ["g:0", "g:2"], "the one that was stopped, and the one that changed");
 }

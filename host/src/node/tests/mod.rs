@@ -3,6 +3,8 @@
 mod bounds;
 mod changes;
 mod falls;
+mod live;
+mod machine;
 mod peer;
 mod script;
 
@@ -29,7 +31,7 @@ struct Rig {
     events: mpsc::Receiver<Event>,
     tracker: TaskTracker,
     stop: CancellationToken,
-    _pool: Pool,
+    pool: Pool,
     _plugins: watch::Sender<Arc<PluginSet>>,
 }
 
@@ -59,7 +61,7 @@ impl Rig {
         };
         let pool = Pool::start(parts, &TaskGroup::on(TaskKind::Owner, &tracker));
         let node = pool.node("n").expect("configured");
-        let rig = Self { script, node, events, tracker, stop, _pool: pool, _plugins: plugins };
+        let rig = Self { script, node, events, tracker, stop, pool, _plugins: plugins };
         rig.state_is(NodeState::LivePoll).await;
         rig
     }

@@ -8,12 +8,12 @@ use crate::model::{
 use crate::plugin::{
     Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, HintsRead, StreamRequest,
 };
-use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 
 /// How a peer treats requests from now on.
@@ -42,6 +42,22 @@ pub(super) struct Counts {
     pub(super) hints: AtomicUsize,
     pub(super) sockets: AtomicUsize,
     pub(super) in_flight: AtomicUsize,
+    /// Hint streams stay open.
+    pub(super) holds_hints: AtomicBool,
+    /// Each answer tells of a process with a number of its own: that of its request.
+    pub(super) is_numbered: AtomicBool,
+    /// Every request there was, in the order in which they came.
+    pub(super) log: Mutex<Vec<Seen>>,
+}
+
+/// One request as the peer saw it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) began: Instant,
+    /// When it was over, in whatever way.
+    pub(super) ended: Option<Instant>,
+    /// Whether it was answered before the other side had enough.
+    pub(super) is_answered: bool,
 }
 
 pub(super) struct Peer {
@@ -54,7 +70,7 @@ pub(super) struct Peer {
 /// Requests in flight over many peers.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
-    now: AtomicUsize,
+    pub(super) now: AtomicUsize,
     pub(super) peak: AtomicUsize,
 }
 
@@ -64,21 +80,29 @@ struct Socket {
 }
 
 /// One more in flight, until it is dropped.
-struct InFlight<'a>(&'a Socket);
+struct InFlight<'a> {
+    socket: &'a Socket,
+    number: usize,
+    is_answered: bool,
+}
 
 impl<'a> InFlight<'a> {
     fn begin(socket: &'a Socket) -> Self {
         socket.counts.in_flight.fetch_add(1, SeqCst);
         let now = socket.gauge.now.fetch_add(1, SeqCst) + 1;
         socket.gauge.peak.fetch_max(now, SeqCst);
-        Self(socket)
+        let mut log = socket.counts.log.lock().expect("not poisoned");
+        log.push(Seen { began: Instant::now(), ended: None, is_answered: false });
+        Self { socket, number: log.len() - 1, is_answered: false }
     }
 }
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.counts.in_flight.fetch_sub(1, SeqCst);
-        self.0.gauge.now.fetch_sub(1, SeqCst);
+        self.socket.counts.in_flight.fetch_sub(1, SeqCst);
+        self.socket.gauge.now.fetch_sub(1, SeqCst);
+        let mut log = self.socket.counts.log.lock().expect("not poisoned");
+        (log[self.number].ended, log[self.number].is_answered) = (Some(Instant::now()), self.is_answered);
     }
 }
 
@@ -117,13 +141,13 @@ impl Peer {
     pub(super) fn node(&self, name: &str) -> NodeConfig {
         let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port: self.port };
         let name = NodeId::parse(name).expect("a name");
-        NodeConfig { name, environment: None, adapter: "plain".into(), endpoint, login: None }
+        NodeConfig { name, environment: None, adapter: "plain".into(), endpoint, login: None, is_enabled: true }
     }
 }
 
 async fn serve(mut stream: TcpStream, socket: &Socket, mood: &Mutex<Mood>, running: &Mutex<bool>) {
     while let Some(path) = head(&mut stream).await {
-        let _in_flight = InFlight::begin(socket);
+        let mut in_flight = InFlight::begin(socket);
         socket.counts.requests.fetch_add(1, SeqCst);
         let now = *mood.lock().expect("not poisoned");
         let is_order = path.starts_with("/run/");
@@ -136,7 +160,13 @@ async fn serve(mut stream: TcpStream, socket: &Socket, mood: &Mutex<Mood>, runni
             *running.lock().expect("not poisoned") = path.contains("/start/");
         }
         match now {
-            Mood::Answers(delay) => sleep(delay).await,
+            Mood::Answers(delay) => {
+                // Who does not wait for the answer is not answered.
+                let left = tokio::time::timeout(delay, stream.read_u8()).await.is_ok();
+                if left {
+                    return;
+                }
+            }
             Mood::Hangs => {
                 // Until the other side has had enough.
                 drop(stream.read_u8().await);
@@ -145,15 +175,22 @@ async fn serve(mut stream: TcpStream, socket: &Socket, mood: &Mutex<Mood>, runni
             Mood::DropsOrders { .. } if is_order => return,
             Mood::DropsOrders { .. } | Mood::Faults | Mood::Panics => {}
         }
+        if path == "/hints" && socket.counts.holds_hints.load(SeqCst) {
+            drop(stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await);
+            drop(stream.read_u8().await);
+            return;
+        }
         let body = match now {
             Mood::Faults => "fault".to_owned(),
             Mood::Panics => "panic".to_owned(),
             Mood::Answers(_) | Mood::Hangs | Mood::DropsOrders { .. } => {
-                running.lock().expect("not poisoned").to_string()
+                let number = if socket.counts.is_numbered.load(SeqCst) { in_flight.number } else { 7 };
+                format!("{} {number}", running.lock().expect("not poisoned"))
             }
         };
         let reply = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-        if stream.write_all(reply.as_bytes()).await.is_err() {
+        in_flight.is_answered = stream.write_all(reply.as_bytes()).await.is_ok();
+        if !in_flight.is_answered {
             return;
         }
     }
@@ -199,13 +236,15 @@ async fn ask(link: Arc<dyn Exchange>, deadline: Instant, path: String) -> Result
         | ExchangeFailure::Protocol(_)
         | ExchangeFailure::Refused(_) => fault(FaultKind::Node, "node.unreachable"),
     })?;
-    let state = match reply.body.as_slice() {
-        b"true" => ProcessState::Running,
-        b"false" => ProcessState::Stopped,
-        b"panic" => panic!("as scripted"),
+    let text = String::from_utf8_lossy(&reply.body).into_owned();
+    let (word, number) = text.split_once(' ').unwrap_or((&text, ""));
+    let state = match word {
+        "true" => ProcessState::Running,
+        "false" => ProcessState::Stopped,
+        "panic" => panic!("as scripted"),
         _ => return Err(fault(FaultKind::Caller, "process.bad_name")),
     };
-    Ok(vec![super::process("p", state)])
+    Ok(vec![Process { pid: number.parse().ok(), ..super::process("p", state) }])
 }
 
 impl Adapter for Plain {
@@ -274,6 +313,8 @@ pub(super) fn brisk() -> PoolConfig {
         nudge_interval: Duration::ZERO,
         connect_timeout: Duration::from_millis(500),
         call_timeout: Duration::from_millis(200),
+        order_timeout: Duration::from_millis(200),
+        log_timeout: Duration::from_millis(200),
         breaker_cooldown: Duration::from_millis(400),
         breaker_failures_max: 3,
         commands_max: 8,

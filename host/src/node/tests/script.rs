@@ -21,6 +21,8 @@ pub(super) struct Scripted {
     pub(super) processes: BTreeMap<ProcessId, Process>,
     pub(super) extra: Vec<Process>,
     pub(super) is_silent: bool,
+    /// Nothing but orders goes without an answer.
+    pub(super) drops_orders: bool,
     /// How long each answer takes. What it tells is as it was when it was asked.
     pub(super) delay: Duration,
     /// Calls under way, ever begun, and at most at once.
@@ -46,6 +48,7 @@ impl Script {
                 processes: processes.into_iter().map(|p| (p.id.clone(), p)).collect(),
                 extra: vec![],
                 is_silent: false,
+                drops_orders: false,
                 delay: Duration::ZERO,
                 under_way: 0,
                 begun: 0,
@@ -72,13 +75,7 @@ impl Script {
     async fn answer<T>(&self, deadline: Instant, what: impl FnOnce(&mut Scripted) -> T) -> Result<T, AdapterError> {
         let _under_way = UnderWay::begin(self);
         if self.is_silent() {
-            sleep_until(deadline - crate::node::pool::ADAPTER_SLACK).await;
-            let fault = AdapterFault {
-                kind: FaultKind::Timeout,
-                code: "node.timed_out".into(),
-                message: "no answer in time".into(),
-            };
-            return Err(fault.into());
+            return self.time_out(deadline).await;
         }
         let (delay, answer) = {
             let mut state = self.state.lock().expect("not poisoned");
@@ -89,6 +86,12 @@ impl Script {
             sleep(delay).await;
         }
         Ok(answer)
+    }
+
+    async fn time_out<T>(&self, deadline: Instant) -> Result<T, AdapterError> {
+        sleep_until(deadline - crate::node::pool::ADAPTER_SLACK).await;
+        let (kind, code) = (FaultKind::Timeout, "node.timed_out".to_owned());
+        Err(AdapterFault { kind, code, message: "no answer in time".into() }.into())
     }
 }
 
@@ -186,7 +189,12 @@ impl Adapter for Script {
         operation: Operation,
         id: ProcessId,
     ) -> BoxFuture<'_, Result<bool, AdapterError>> {
-        Box::pin(self.answer(deadline, move |state| state.run(operation, &id)))
+        Box::pin(async move {
+            if self.state.lock().expect("not poisoned").drops_orders {
+                return self.time_out(deadline).await;
+            }
+            self.answer(deadline, move |state| state.run(operation, &id)).await
+        })
     }
 
     fn read_log(
@@ -217,6 +225,7 @@ pub(super) fn node(name: &str, adapter: &str) -> NodeConfig {
         adapter: adapter.into(),
         endpoint: Endpoint::Tcp { host: "localhost".into(), port: 1 },
         login: None,
+        is_enabled: true,
     }
 }
 
@@ -226,6 +235,8 @@ pub(super) fn settings() -> PoolConfig {
         nudge_interval: Duration::from_millis(250),
         connect_timeout: Duration::from_secs(1),
         call_timeout: Duration::from_secs(2),
+        order_timeout: Duration::from_secs(2),
+        log_timeout: Duration::from_secs(2),
         response_bytes_max: 1 << 20,
         failures_max: 2,
         breaker_failures_max: 5,

@@ -102,11 +102,30 @@ impl Drop for Thaw {
 }
 
 fn open(place: &Place, weather: &Arc<Weather>) -> Store {
+    open_at(&place.config(), weather)
+}
+
+fn open_at(config: &StorageConfig, weather: &Arc<Weather>) -> Store {
     let weather = Arc::clone(weather);
     let opener = move |file: File, access: Access| -> Result<redb::Database, DatabaseError> {
         open_backend(Moody { file: FileBackend::new(file)?, weather: Arc::clone(&weather) }, access)
     };
-    Store::open_with(&place.config(), opener).unwrap()
+    Store::open_with(config, opener).unwrap()
+}
+
+/// The disk under a database of another room's test.
+pub(crate) struct SlowDisk(Arc<Weather>);
+
+impl SlowDisk {
+    /// A database on a disk that answers, until it is told to hang.
+    pub(crate) fn open(config: &StorageConfig) -> (Store, Self) {
+        let weather = Weather::new();
+        (open_at(config, &weather), Self(weather))
+    }
+
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.0.set(if hangs { Mood::Hangs } else { Mood::Well });
+    }
 }
 
 #[tokio::test]
