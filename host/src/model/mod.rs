@@ -3,6 +3,7 @@
 //! Knows nothing of wire or disk forms, of sockets, clocks or tasks: no type here is serialisable, nothing here awaits.
 //! Entry point: the types themselves.
 
+mod act;
 mod command;
 mod event;
 mod fault;
@@ -16,6 +17,7 @@ mod process;
 mod request;
 mod secret;
 
+pub use act::{Ability, ConfigChanges, GroupOperation, MemberOutcome, NodeOperation, ProcessAct, Signal};
 pub use command::{Command, CommandReport, Operation, Outcome};
 pub use event::{Event, EventBody};
 pub use fault::{AdapterFault, Fault, FaultKind};

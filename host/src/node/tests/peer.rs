@@ -8,6 +8,7 @@ use crate::model::{
 use crate::plugin::{
     Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, HintsRead, StreamRequest,
 };
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -180,7 +181,13 @@ impl Plain {
         let operations = vec![Operation::Start, Operation::Stop];
         let log_channels = vec!["stdout".to_owned()];
         Arc::new(Self {
-            info: Arc::new(AdapterInfo { kind: "plain".into(), operations, log_channels, wakes_at_bytes: false }),
+            info: Arc::new(AdapterInfo {
+                kind: "plain".into(),
+                operations,
+                abilities: BTreeSet::new(),
+                log_channels,
+                wakes_at_bytes: false,
+            }),
             has_hints,
         })
     }

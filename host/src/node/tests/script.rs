@@ -6,7 +6,7 @@ use crate::model::{
     ProcessId, ProcessState,
 };
 use crate::plugin::{Adapter, AdapterError, BoxFuture, Exchange, HintsRead, StreamRequest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -37,6 +37,7 @@ impl Script {
         let info = AdapterInfo {
             kind: "script".into(),
             operations: operations.to_vec(),
+            abilities: BTreeSet::new(),
             log_channels: vec![],
             wakes_at_bytes: false,
         };
