@@ -1,4 +1,6 @@
-use crate::model::{AdapterFault, ProcessId};
+use crate::model::{AdapterFault, CommandReport, NodeId, Operation, Outcome, ProcessId};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// One thing that an adapter can do for its nodes beyond the operations on processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,6 +32,20 @@ pub enum Ability {
 }
 
 impl Ability {
+    /// What has to be there for a group to be restarted: it is stopped, seen stopped, and started.
+    pub const GROUP_RESTART: [Self; 2] = [Self::GroupStop, Self::GroupStart];
+    /// What has to be there for a node to be made to run what its files say.
+    pub const UPDATE: [Self; 4] = [Self::Reread, Self::GroupStop, Self::RemoveGroup, Self::AddGroup];
+
+    /// The words for all that these abilities make possible, composed ones included.
+    #[must_use]
+    pub fn words(abilities: &BTreeSet<Self>) -> Vec<String> {
+        let has = |needed: &[Self]| needed.iter().all(|ability| abilities.contains(ability));
+        let restart = has(&Self::GROUP_RESTART).then_some("group-restart");
+        let update = has(&Self::UPDATE).then_some("update");
+        abilities.iter().map(|ability| ability.as_str()).chain(restart).chain(update).map(str::to_owned).collect()
+    }
+
     /// The word used on the wire.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -88,6 +104,16 @@ pub enum ProcessAct {
 impl ProcessAct {
     /// Bytes that are written to a standard input at once. A pipe takes 64 KiB before its writer waits.
     pub const INPUT_BYTES_MAX: usize = 16 << 10;
+
+    /// The word used on the wire, in logs and in the audit.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Signal(_) => "signal",
+            Self::SendInput(_) => "input",
+            Self::ClearLogs => "clear-logs",
+        }
+    }
 
     /// What an adapter has to be able to do for it.
     #[must_use]
@@ -167,9 +193,95 @@ pub struct ConfigChanges {
     pub removed: Vec<String>,
 }
 
+/// An order to all processes of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupCommand {
+    /// The group.
+    pub group: String,
+    /// What to do: start, stop or restart.
+    pub operation: Operation,
+    /// How long the answer may wait for the processes to settle.
+    pub wait: Duration,
+}
+
+/// What became of an order to a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupReport {
+    /// The node.
+    pub node: NodeId,
+    /// The group.
+    pub group: String,
+    /// What was asked.
+    pub operation: Operation,
+    /// The worst of its processes' outcomes.
+    pub outcome: Outcome,
+    /// Each process, in the order of the names.
+    pub items: Vec<CommandReport>,
+    /// From the order to this report.
+    pub took: Duration,
+}
+
+/// How a group of the files differs from what runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupChange {
+    /// Only in the files.
+    Added,
+    /// In both, and different.
+    Changed,
+    /// No longer in the files.
+    Removed,
+}
+
+impl GroupChange {
+    /// The word used on the wire.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Changed => "changed",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// What became of one group of an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupUpdate {
+    /// The group.
+    pub group: String,
+    /// How it differed.
+    pub change: GroupChange,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why it failed; empty when it did not.
+    pub message: String,
+}
+
+/// What became of making a node run what its files say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateReport {
+    /// The node.
+    pub node: NodeId,
+    /// The worst of its groups' outcomes; unchanged when nothing differed.
+    pub outcome: Outcome,
+    /// Each group that differed, in the order in which they are done: removed, changed, added.
+    pub groups: Vec<GroupUpdate>,
+    /// From the order to this report.
+    pub took: Duration,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_composed_is_offered_where_its_parts_are() {
+        let words = |abilities: &[Ability]| Ability::words(&abilities.iter().copied().collect());
+        assert_eq!(words(&[Ability::GroupStop]), ["group-stop"]);
+        assert_eq!(words(&Ability::GROUP_RESTART), ["group-start", "group-stop", "group-restart"]);
+        assert!(words(&Ability::UPDATE).contains(&"update".to_owned()));
+        assert!(!words(&Ability::UPDATE[1..]).contains(&"update".to_owned()));
+    }
 
     #[test]
     fn signals_are_known_by_name_however_it_is_written() {

@@ -16,8 +16,12 @@ mod principal;
 mod process;
 mod request;
 mod secret;
+mod transition;
 
-pub use act::{Ability, ConfigChanges, GroupOperation, MemberOutcome, NodeOperation, ProcessAct, Signal};
+pub use act::{
+    Ability, ConfigChanges, GroupChange, GroupCommand, GroupOperation, GroupReport, GroupUpdate, MemberOutcome,
+    NodeOperation, ProcessAct, Signal, UpdateReport,
+};
 pub use command::{Command, CommandReport, Operation, Outcome};
 pub use event::{Event, EventBody};
 pub use fault::{AdapterFault, Fault, FaultKind};
@@ -32,3 +36,4 @@ pub use principal::{
 pub use process::{Process, ProcessState};
 pub use request::{Field, OperationRequest, Requester, Target, Violation, is_mutating};
 pub use secret::Secret;
+pub use transition::Transition;

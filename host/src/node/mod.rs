@@ -5,8 +5,10 @@
 
 mod call;
 mod error;
+mod group;
 mod health;
 mod keeper;
+mod lane;
 mod leash;
 mod link;
 #[cfg(test)]
@@ -21,6 +23,7 @@ mod snapshot;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod update;
 mod wake;
 
 pub use error::NodeError;

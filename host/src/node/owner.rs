@@ -6,6 +6,7 @@ use crate::model::{
 };
 use crate::node::error::NodeError;
 use crate::node::health::Health;
+use crate::node::lane::{Lane, LaneRequest};
 use crate::node::leash::{Leash, Pull};
 use crate::node::link::{Link, NodeStream};
 use crate::node::order::Order;
@@ -36,6 +37,7 @@ pub(super) enum Request {
         patience: Patience,
         reply: oneshot::Sender<Result<LogSlice, NodeError>>,
     },
+    Lane(LaneRequest),
 }
 
 /// Everything about one node that changes.
@@ -50,6 +52,10 @@ pub(super) struct Owner {
     /// What is missing from the processes, in words.
     pub(super) lack: Option<String>,
     pub(super) orders: Vec<Order>,
+    /// An order to a group, or to make the node run what its files say.
+    pub(super) lane: Option<Lane>,
+    /// Until when a supervisor that was told to restart or to end may be silent.
+    pub(super) leaving_until: Option<Instant>,
     pub(super) hints: Hints,
     pub(super) poll_at: Instant,
     /// What the last call cost the node: the time between requests and their answers.
@@ -110,6 +116,8 @@ impl Owner {
             ambiguous: BTreeSet::new(),
             lack: None,
             orders: Vec::new(),
+            lane: None,
+            leaving_until: None,
             hints: Hints::none(),
             poll_at: Instant::now(),
             spent: Duration::ZERO,
@@ -135,6 +143,9 @@ impl Owner {
             self.lack = None;
             for order in self.orders.drain(..) {
                 order.end(NodeError::Replaced { node: old.name.clone(), was_sent: true });
+            }
+            if let Some(lane) = self.lane.take() {
+                lane.end(NodeError::Replaced { node: old.name.clone(), was_sent: true });
             }
         }
         if is_other_supervisor || old.login != self.node.login {
@@ -213,6 +224,9 @@ impl Owner {
         for order in self.orders.drain(..).filter(|_| is_sent) {
             order.end(NodeError::Removed { node: self.node.name.clone(), was_sent: true });
         }
+        if let Some(lane) = self.lane.take().filter(|_| is_sent) {
+            lane.end(NodeError::Removed { node: self.node.name.clone(), was_sent: true });
+        }
     }
 
     async fn handle(&mut self, request: Request) {
@@ -224,6 +238,7 @@ impl Owner {
                 let slice = self.read_log(process, channel, range, &patience).await;
                 drop(reply.send(slice)); // the reader may have left
             }
+            Request::Lane(request) => self.handle_lane(request).await,
         }
     }
 
@@ -239,6 +254,7 @@ impl Owner {
             self.nudge().await;
         }
         self.look_at_orders().await;
+        self.look_at_lane().await;
     }
 
     fn wake_at(&self) -> Instant {
@@ -246,7 +262,8 @@ impl Owner {
         let reopen = (is_live && self.hints.stream.is_none()).then_some(self.hints.reopen_at);
         let nudge = self.hints.stream.is_some().then_some(self.hints.nudge_at);
         let orders = self.orders.iter().map(Order::wake_at);
-        [reopen, nudge, self.hints.look_at].into_iter().flatten().chain(orders).fold(self.poll_at, Instant::min)
+        let lane = self.lane.as_ref().map(Lane::wake_at);
+        [reopen, nudge, self.hints.look_at, lane].into_iter().flatten().chain(orders).fold(self.poll_at, Instant::min)
     }
 
     async fn read_log(

@@ -295,7 +295,7 @@ pub trait Adapter: Send + Sync + 'static {
 fn unasked<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, AdapterError>> {
     let fault = AdapterFault {
         kind: FaultKind::Unsupported,
-        code: "operation.unknown".to_owned(),
+        code: "operation.unsupported".to_owned(),
         message: "the adapter cannot do that".to_owned(),
     };
     Box::pin(async { Err(fault.into()) })

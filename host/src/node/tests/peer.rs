@@ -2,8 +2,8 @@
 
 use crate::config::{Endpoint, NodeConfig, PoolConfig};
 use crate::model::{
-    AdapterFault, AdapterInfo, FaultKind, LogChannel, LogRange, LogSlice, NodeId, Observation, Operation, Process,
-    ProcessId, ProcessState,
+    Ability, AdapterFault, AdapterInfo, FaultKind, GroupOperation, LogChannel, LogRange, LogSlice, MemberOutcome,
+    NodeId, Observation, Operation, Process, ProcessAct, ProcessId, ProcessState,
 };
 use crate::plugin::{
     Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, HintsRead, StreamRequest,
@@ -184,7 +184,7 @@ impl Plain {
             info: Arc::new(AdapterInfo {
                 kind: "plain".into(),
                 operations,
-                abilities: BTreeSet::new(),
+                abilities: BTreeSet::from([Ability::Signal, Ability::GroupStart, Ability::GroupStop]),
                 log_channels,
                 wakes_at_bytes: false,
             }),
@@ -248,6 +248,27 @@ impl Adapter for Plain {
         _: ProcessId,
     ) -> BoxFuture<'_, Result<bool, AdapterError>> {
         Box::pin(async move { ask(link, deadline, format!("/run/{operation}/p")).await.map(|_| true) })
+    }
+
+    fn act(
+        &self,
+        link: Arc<dyn Exchange>,
+        deadline: Instant,
+        _: ProcessAct,
+        _: ProcessId,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        Box::pin(async move { ask(link, deadline, "/run/start/p".into()).await.map(|_| true) })
+    }
+
+    fn run_group(
+        &self,
+        link: Arc<dyn Exchange>,
+        deadline: Instant,
+        operation: GroupOperation,
+        _: String,
+    ) -> BoxFuture<'_, Result<Vec<MemberOutcome>, AdapterError>> {
+        let word = if operation == GroupOperation::Start { "start" } else { "stop" };
+        Box::pin(async move { ask(link, deadline, format!("/run/{word}/p")).await.map(|_| vec![]) })
     }
 
     fn read_log(

@@ -110,7 +110,7 @@ pub(super) async fn read_hints(
 pub(super) fn unknown() -> Fault {
     Fault {
         kind: FaultKind::Unsupported,
-        code: "operation.unknown".to_owned(),
+        code: "operation.unsupported".to_owned(),
         message: "the adapter is of contract 0.1.0, which does not have this".to_owned(),
         extra: Vec::new(),
     }
