@@ -29,7 +29,7 @@ pub(crate) mod common {
 pub mod adapter {
     wit_bindgen::generate!({
         world: "omnivisor:adapter/node-adapter",
-        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/adapter/0.1.0"],
+        path: ["../wit/types/0.1.0", "../wit/host/0.1.0", "../wit/adapter/0.2.0"],
         with: {
             "omnivisor:types/types@0.1.0": crate::bindings::common::omnivisor::types::types,
             "omnivisor:host/log@0.1.0": crate::bindings::common::omnivisor::host::log,

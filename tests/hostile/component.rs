@@ -18,8 +18,10 @@ pub(crate) enum World {
     Validate,
     /// `input-validator` of version 0.2.0
     ValidateV02,
-    /// `node-adapter`
+    /// `node-adapter` of version 0.1.0
     Adapter,
+    /// `node-adapter` of version 0.2.0
+    AdapterV02,
 }
 
 /// An export: its name in the interface, its name in the text, its type, and what it does by default.
@@ -31,6 +33,20 @@ const ADAPTER: [Export; 7] = [
     ("observe-some", "$observe_some", "(param i32 i32) (result i32)", "(i32.const 0)"),
     ("run", "$run", "(param i32 i32 i32 i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
     ("read-log", "$read_log", "(param i32 i32 i32 i32 i32 i32 i32 i32 i64 i32) (result i32)", "(i32.const 0)"),
+    ("hint-request", "$hint_request", "(result i32)", "(i32.const 0)"),
+    ("read-hints", "$read_hints", "(param i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
+];
+const ADAPTER_V02: [Export; 12] = [
+    ("describe", "$describe", "(result i32)", "(i32.const 1456)"),
+    ("observe", "$observe", "(result i32)", "(i32.const 1104)"),
+    ("observe-some", "$observe_some", "(param i32 i32) (result i32)", "(i32.const 0)"),
+    ("run", "$run", "(param i32 i32 i32 i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
+    ("run-group", "$run_group", "(param i32 i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
+    ("run-node", "$run_node", "(param i32 i32 i32) (result i32)", "(i32.const 0)"),
+    ("reread", "$reread", "(result i32)", "(i32.const 0)"),
+    ("read-log", "$read_log", "(param i32 i32 i32 i32 i32 i32 i32 i32 i64 i32) (result i32)", "(i32.const 0)"),
+    ("follow-request", "$follow_request", "(param i32 i32 i32 i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
+    ("read-node-log", "$read_node_log", "(param i32) (result i32)", "(i32.const 0)"),
     ("hint-request", "$hint_request", "(result i32)", "(i32.const 0)"),
     ("read-hints", "$read_hints", "(param i32 i32 i32 i32) (result i32)", "(i32.const 0)"),
 ];
@@ -54,10 +70,12 @@ const VALIDATE_V02: [Export; 2] = [
 ];
 
 /// Answers in memory. Below 1,024 all is zero, which reads as "fine, and nothing in it" for every result.
-const ANSWERS: [(u32, &[u32]); 10] = [
+const ANSWERS: [(u32, &[u32]); 11] = [
     // describe of an adapter: kind, operations start and stop, channels stdout and stderr, no hints.
     (1024, &[2048, 4, 2064, 2, 2064, 2, 0, 0, 0]),
     (2064, &[0, 0, 0, 1, 0, 0]),
+    // The same for 0.2.0, whose abilities begin with start and stop.
+    (1456, &[2048, 4, 2064, 2, 2064, 2, 0, 0]),
     // observe: fine, version, identification, one process `g:p` that is running.
     (1104, &[0, 2100, 1, 2101, 1, 2200, 1, 0, 0]),
     (2200, &[2100, 1, 2101, 1, 2]),
@@ -87,7 +105,7 @@ impl World {
         match self {
             Self::Auth => "omnivisor:auth/auth-strategy",
             Self::Validate | Self::ValidateV02 => "omnivisor:validate/input-validator",
-            Self::Adapter => "omnivisor:adapter/node-adapter",
+            Self::Adapter | Self::AdapterV02 => "omnivisor:adapter/node-adapter",
         }
     }
 
@@ -97,6 +115,7 @@ impl World {
             Self::Validate => "validate/0.1.0",
             Self::ValidateV02 => "validate/0.2.0",
             Self::Adapter => "adapter/0.1.0",
+            Self::AdapterV02 => "adapter/0.2.0",
         }
     }
 
@@ -106,6 +125,7 @@ impl World {
             Self::Validate => "omnivisor:validate/validator@0.1.0",
             Self::ValidateV02 => "omnivisor:validate/validator@0.2.0",
             Self::Adapter => "omnivisor:adapter/node@0.1.0",
+            Self::AdapterV02 => "omnivisor:adapter/node@0.2.0",
         }
     }
 
@@ -115,6 +135,7 @@ impl World {
             Self::Validate => &VALIDATE,
             Self::ValidateV02 => &VALIDATE_V02,
             Self::Adapter => &ADAPTER,
+            Self::AdapterV02 => &ADAPTER_V02,
         }
     }
 
@@ -124,7 +145,7 @@ impl World {
                 r#"(import "omnivisor:host/accounts@0.1.0" "check-password" (func $check (param i32 i32 i32 i32 i32)))"#
             }
             Self::Validate | Self::ValidateV02 => "",
-            Self::Adapter => {
+            Self::Adapter | Self::AdapterV02 => {
                 r#"(import "omnivisor:host/exchange@0.1.0" "send"
                     (func $send (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))"#
             }

@@ -173,7 +173,7 @@ async fn run(Subject { world, name, bytes }: &Subject) -> anyhow::Result<&'stati
     let mut place = match world {
         World::Auth => place.strategy(name, bytes)?,
         World::Validate | World::ValidateV02 => place.validator(name, bytes)?,
-        World::Adapter => place.adapter(name, bytes)?,
+        World::Adapter | World::AdapterV02 => place.adapter(name, bytes)?,
     };
     let limits = CallLimits { fuel: 2_000_000, time: Duration::from_millis(500), ..LIMITS };
     (place.config.auth_limits, place.config.validate_limits, place.config.adapter_limits) = (limits, limits, limits);

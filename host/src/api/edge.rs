@@ -175,18 +175,20 @@ impl Edge {
             strategy: principal.strategy.clone(),
             permissions: self.auth.permissions(principal),
         };
-        // One request names one node at most, which keeps far below the 10,000 targets of the contract.
+        // One request names one node at most, whose processes are at most as many as the contract has targets.
         let node = asked.node.and_then(|node| self.pool.node(&node).ok());
-        let target = node.map(|node| Target {
-            node: node.id().clone(),
-            environment: node.status().environment.clone(),
-            process: asked.process,
+        let targets = node.map(|node| {
+            let environment = node.status().environment.clone();
+            let target = |process| Target { node: node.id().clone(), environment: environment.clone(), process };
+            let members = asked.members.into_iter().map(Some);
+            let one = members.len() == 0;
+            members.chain(one.then_some(asked.process)).map(target).collect()
         });
         OperationRequest {
             name: name.to_owned(),
             is_mutating: is_mutating(name),
             requester: who.map(requester),
-            targets: target.into_iter().collect(),
+            targets: targets.unwrap_or_default(),
             fields: asked.fields,
             at: SystemTime::now(),
         }

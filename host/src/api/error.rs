@@ -271,6 +271,8 @@ fn node_row(error: &NodeError) -> Row {
         NodeError::UnknownProcess { .. } => row(S::NOT_FOUND, "process.not_found", "No such process"),
         NodeError::AmbiguousProcess { .. } => row(S::CONFLICT, "process.ambiguous", "The name is not unique"),
         NodeError::ProcessBusy { .. } => row(S::CONFLICT, "process.busy", "Another order is under way").after(SOON),
+        NodeError::NodeBusy { .. } => row(S::CONFLICT, "node.busy", "Another order is under way").after(SOON),
+        NodeError::UnknownGroup { .. } => row(S::NOT_FOUND, "group.not_found", "No such group"),
         NodeError::Unsupported { .. } => {
             row(S::UNPROCESSABLE_ENTITY, "operation.unsupported", "This node cannot do that")
         }
@@ -281,7 +283,9 @@ fn node_row(error: &NodeError) -> Row {
         }
         NodeError::CallerLeft { .. } => row(S::REQUEST_TIMEOUT, "request.caller_left", "The caller has left"),
         NodeError::NotBegun { .. } => row(S::SERVICE_UNAVAILABLE, "node.not_begun", "Not in time").after(SOON),
-        NodeError::OutcomeUnknown { .. } => row(S::GATEWAY_TIMEOUT, "order.unknown", "Nobody knows the outcome"),
+        NodeError::OutcomeUnknown { .. } | NodeError::Lost { .. } => {
+            row(S::GATEWAY_TIMEOUT, "order.unknown", "Nobody knows the outcome")
+        }
         NodeError::Removed { .. } => row(S::GONE, "node.removed", "The node was removed"),
         NodeError::Replaced { .. } => row(S::SERVICE_UNAVAILABLE, "node.replaced", "The node has changed").after(SOON),
         NodeError::Disabled { .. } => row(S::CONFLICT, "node.disabled", "The node is disabled"),
@@ -307,6 +311,11 @@ fn fault_row(kind: FaultKind, code: &str) -> Row {
         "process.no_file" => row(S::BAD_GATEWAY, "process.no_file", "The program is not there"),
         "process.not_executable" => row(S::BAD_GATEWAY, "process.not_executable", "The program cannot be run"),
         "process.spawn_error" => row(S::BAD_GATEWAY, "process.spawn_error", "The program did not start"),
+        "process.no_input" => row(S::CONFLICT, "process.no_input", "The process does not read its input"),
+        "process.input_not_text" => row(S::UNPROCESSABLE_ENTITY, "process.input_not_text", "The input is no text"),
+        "group.not_found" => row(S::NOT_FOUND, "group.not_found", "No such group"),
+        "group.still_running" => row(S::CONFLICT, "group.still_running", "The group is still running").after(SOON),
+        "node.cannot_reread" => row(S::CONFLICT, "node.cannot_reread", "The node's files are faulty"),
         "log.not_found" => row(S::NOT_FOUND, "log.not_found", "No such log"),
         "log.unreadable" => row(S::BAD_GATEWAY, "log.unreadable", "The log cannot be read"),
         "node.unauthenticated" => row(S::BAD_GATEWAY, "node.unauthenticated", "The node refuses our credentials"),

@@ -36,6 +36,8 @@ pub struct Asked {
     pub node: Option<String>,
     /// The process of the path.
     pub process: Option<ProcessId>,
+    /// The processes of the group of the path.
+    pub members: Vec<ProcessId>,
 }
 
 impl Input {

@@ -3,7 +3,8 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::api::handlers::{
-    api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, sessions,
+    acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, sessions,
+    supervisors,
 };
 use crate::api::{feed, request};
 use axum::Router;
@@ -46,6 +47,17 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(orders::restart))
         .routes(routes!(orders::monitor))
         .routes(routes!(orders::unmonitor))
+        .routes(routes!(acts::signal))
+        .routes(routes!(acts::input))
+        .routes(routes!(acts::clear_logs))
+        .routes(routes!(supervisors::start))
+        .routes(routes!(supervisors::stop))
+        .routes(routes!(supervisors::restart))
+        .routes(routes!(supervisors::reread))
+        .routes(routes!(supervisors::update))
+        .routes(routes!(supervisors::restart_node))
+        .routes(routes!(supervisors::shutdown_node))
+        .routes(routes!(supervisors::log))
         .routes(routes!(bulk::order))
         .routes(routes!(logs::read))
         .routes(routes!(plugins::list))

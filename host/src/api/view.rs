@@ -1,17 +1,18 @@
 //! From what the host knows to what the API says.
 
 use crate::api::wire::audit::{AuditRecordView, AuditVerdictView};
+use crate::api::wire::order::{GroupResult, GroupUpdateView, UpdateResult};
 use crate::api::wire::{
     ApiKeyView, CommandResult, FieldProblem, GenerationView, LogView, NodeView, PluginCountersView, PluginFailureView,
     PluginView, PrincipalView, ProcessView,
 };
 use crate::model::{
-    CommandReport, LogChannel, LogSlice, NodeId, NodeStatus, ObservedProcess, Operation, Principal, ProcessId,
-    ProcessState, Violation,
+    Ability, CommandReport, GroupReport, LogChannel, LogSlice, NodeId, NodeStatus, ObservedProcess, Operation,
+    Principal, ProcessId, ProcessState, UpdateReport, Violation,
 };
 use crate::plugin::{FailureNote, GenerationReport, PluginReport};
 use crate::store::{AuditEntry, AuditRecord, AuditVerdict, IssuedKey};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// RFC 3339 in UTC with milliseconds.
 #[must_use]
@@ -35,6 +36,7 @@ pub fn node(status: &NodeStatus) -> NodeView {
         version: status.version.clone(),
         identification: status.identification.clone(),
         operations: info.map(|info| operations(&info.operations)).unwrap_or_default(),
+        abilities: info.map(|info| Ability::words(&info.abilities)).unwrap_or_default(),
         log_channels: info.map(|info| info.log_channels.clone()).unwrap_or_default(),
         process_count: Some(status.processes.len()),
         running_count: Some(status.processes.iter().filter(|p| p.process.state == ProcessState::Running).count()),
@@ -89,8 +91,42 @@ pub fn command(report: &CommandReport) -> CommandResult {
         outcome: report.outcome.as_str().to_owned(),
         state: report.state.as_str().to_owned(),
         message: report.message.clone(),
-        took_ms: u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+        took_ms: milliseconds(report.took),
     }
+}
+
+/// What became of an order to a group.
+#[must_use]
+pub fn group(report: &GroupReport) -> GroupResult {
+    GroupResult {
+        node: report.node.to_string(),
+        group: report.group.clone(),
+        operation: report.operation.as_str().to_owned(),
+        outcome: report.outcome.as_str().to_owned(),
+        items: report.items.iter().map(command).collect(),
+        took_ms: milliseconds(report.took),
+    }
+}
+
+/// What became of an update.
+#[must_use]
+pub fn update(report: &UpdateReport) -> UpdateResult {
+    let group = |group: &crate::model::GroupUpdate| GroupUpdateView {
+        group: group.group.clone(),
+        change: group.change.as_str().to_owned(),
+        outcome: group.outcome.as_str().to_owned(),
+        message: group.message.clone(),
+    };
+    UpdateResult {
+        node: report.node.to_string(),
+        outcome: report.outcome.as_str().to_owned(),
+        groups: report.groups.iter().map(group).collect(),
+        took_ms: milliseconds(report.took),
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// A piece of a log, decoded for display.

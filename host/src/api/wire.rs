@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bulk;
 pub mod config;
 pub mod health;
+pub mod order;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -40,6 +41,11 @@ pub struct NodeView {
     /// What may be asked of its processes, of `start`, `stop`, `restart`, `monitor` and `unmonitor`. Anything else is
     /// refused with `operation.unsupported` before the node hears of it. Empty until known.
     pub operations: Vec<String>,
+    /// What may be done besides: `signal`, `send-input` and `clear-logs` for processes; `group-start`, `group-stop` and
+    /// `group-restart`; `reread`, `update`, `restart-node` and `shutdown-node`; `follow-logs`, `node-log`; and parts of
+    /// these. Anything else is refused in the same way. Empty until known.
+    #[serde(default)]
+    pub abilities: Vec<String>,
     /// Logs that its processes may have, of `stdout` and `stderr`. Empty where the supervisor keeps none.
     pub log_channels: Vec<String>,
     /// How many processes it has. Not on the feed, where each process is told by itself.

@@ -273,7 +273,7 @@ impl Running {
     }
 
     /// What is taken of everything that bounds how many do something at once.
-    fn taken(&self) -> [(&'static str, usize); 7] {
+    fn taken(&self) -> [(&'static str, usize); 8] {
         let nodes = self.edge.pool.taken();
         [
             ("connections", self.connections.taken()),

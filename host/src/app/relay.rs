@@ -2,7 +2,7 @@
 
 use crate::api::view;
 use crate::hub::{Change, Hub, Publication};
-use crate::model::{Event, EventBody};
+use crate::model::{Event, EventBody, Transition};
 use crate::plugin::{PluginEvent, PluginEventKind};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -80,8 +80,11 @@ fn publication(event: &Event) -> Result<Publication, serde_json::Error> {
             let view = view::process(after);
             let members = members(name, "process", &view)?;
             let change = Change::Put { key: key(&view.id), item: item(&process_topic, &members) };
-            let kind = if before.is_some() { "changed" } else { "added" };
-            told(&process_topic, kind, members, change)
+            let Some(before) = before else { return Ok(told(&process_topic, "added", members, change)) };
+            // What happened is news; what stands in a snapshot is how things are.
+            let transition = Transition::of(&before.process, &after.process).as_str();
+            let members = format!("{members},\"transition\":\"{transition}\"");
+            told(&process_topic, "changed", members, change)
         }
         EventBody::ProcessRemoved(id) => {
             let id = id.to_string();

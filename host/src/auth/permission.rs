@@ -16,6 +16,16 @@ pub enum Action {
     PluginRead,
     /// Start, stop or restart a process.
     ProcessControl,
+    /// Send a process a signal.
+    ProcessSignal,
+    /// Write to a process's standard input.
+    ProcessInput,
+    /// Empty a process's logs.
+    LogClear,
+    /// Have a node read its files, and make it run what they say.
+    NodeUpdate,
+    /// Restart a node's supervisor, or end it.
+    NodeShutdown,
     /// Do now what a validator keeps for later, such as a change during a freeze. No route needs it; validators ask.
     ChangeOverride,
     /// See one's own API keys.
@@ -42,13 +52,18 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::NodeRead,
         Self::ProcessRead,
         Self::LogRead,
         Self::FeedRead,
         Self::PluginRead,
         Self::ProcessControl,
+        Self::ProcessSignal,
+        Self::ProcessInput,
+        Self::LogClear,
+        Self::NodeUpdate,
+        Self::NodeShutdown,
         Self::ChangeOverride,
         Self::ApiKeyRead,
         Self::ApiKeyWrite,
@@ -72,6 +87,11 @@ impl Action {
             Self::FeedRead => "feed.read",
             Self::PluginRead => "plugin.read",
             Self::ProcessControl => "process.control",
+            Self::ProcessSignal => "process.signal",
+            Self::ProcessInput => "process.input",
+            Self::LogClear => "log.clear",
+            Self::NodeUpdate => "node.update",
+            Self::NodeShutdown => "node.shutdown",
             Self::ChangeOverride => "change.override",
             Self::ApiKeyRead => "api-key.read",
             Self::ApiKeyWrite => "api-key.write",
@@ -98,8 +118,11 @@ impl Action {
             | Self::ApiKeyRead
             | Self::ApiKeyWrite
             | Self::HealthRead => Role::Viewer,
-            Self::ProcessControl => Role::Operator,
-            Self::ChangeOverride
+            Self::ProcessControl | Self::ProcessSignal | Self::ProcessInput | Self::LogClear | Self::NodeUpdate => {
+                Role::Operator
+            }
+            Self::NodeShutdown
+            | Self::ChangeOverride
             | Self::ApiKeyAdmin
             | Self::PluginManage
             | Self::ConfigRead
@@ -148,6 +171,11 @@ mod tests {
             (Action::FeedRead, [true, true, true]),
             (Action::PluginRead, [true, true, true]),
             (Action::ProcessControl, [false, true, true]),
+            (Action::ProcessSignal, [false, true, true]),
+            (Action::ProcessInput, [false, true, true]),
+            (Action::LogClear, [false, true, true]),
+            (Action::NodeUpdate, [false, true, true]),
+            (Action::NodeShutdown, [false, false, true]),
             (Action::ChangeOverride, [false, false, true]),
             (Action::ApiKeyRead, [true, true, true]),
             (Action::ApiKeyWrite, [true, true, true]),

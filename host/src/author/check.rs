@@ -59,7 +59,8 @@ pub(super) fn describes(class: PluginClass, loaded: &LoadedPlugins) -> Value {
         PluginClass::Adapter => loaded.set.adapters.values().next().map(|adapter| {
             let info = adapter.info();
             let operations: Vec<_> = info.operations.iter().map(|operation| operation.as_str()).collect();
-            json!({ "kind": info.kind, "operations": operations, "log_channels": info.log_channels })
+            let abilities: Vec<_> = info.abilities.iter().map(|ability| ability.as_str()).collect();
+            json!({ "kind": info.kind, "operations": operations, "abilities": abilities, "log_channels": info.log_channels })
         }),
         PluginClass::Auth => loaded.set.strategies.first().map(|strategy| {
             let info = strategy.info();

@@ -7,6 +7,7 @@ use super::http::{Call, Http, Reply};
 use super::server::ServerUrl;
 use crate::api::wire::audit::{AuditPageView, AuditVerdictView};
 use crate::api::wire::config::{ConfigAppliedView, ConfigGenerationList, ManagedNodeRequest};
+use crate::api::wire::order::NodeLogView;
 use crate::api::wire::{
     ApiKeyCreated, ApiKeyList, ApiKeyRequest, CommandRequest, CommandResult, LogView, LoginRequest, LoginResult,
     NodeList, PluginList, PrincipalView, Problem, SetupRequest, SwapView,
@@ -129,6 +130,22 @@ impl Api {
         let limit = wait.unwrap_or(ORDER_WAIT_DEFAULT).saturating_add(ORDER_MARGIN);
         let segments = ["nodes", node, "processes", process, operation.as_str()];
         self.document(&self.post(&segments, request.as_ref(), limit).await?)
+    }
+
+    /// Has something done to a node, and waits for what became of it. `wait` is what was asked to be waited for.
+    pub(crate) async fn tell<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        request: &impl Serialize,
+        wait: Option<Duration>,
+    ) -> Result<T, CliError> {
+        let limit = wait.unwrap_or(ORDER_WAIT_DEFAULT).saturating_add(ORDER_MARGIN);
+        self.document(&self.post(segments, Some(request), limit).await?)
+    }
+
+    /// The end of a supervisor's own log.
+    pub(crate) async fn node_log(&self, node: &str, bytes: u32) -> Result<NodeLogView, CliError> {
+        self.document(&self.get(&["nodes", node, "log"], &format!("tail={bytes}"), JSON).await?)
     }
 
     /// A piece of a log as it stands in the file.

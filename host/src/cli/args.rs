@@ -1,5 +1,6 @@
 //! What may be typed. The texts here are the manual.
 
+use super::act::{ActArgs, SignalArgs, StdinArgs};
 use super::audit::AuditCommand;
 use super::authoring::AuthorCommand;
 use super::config::ServerConfigCommand;
@@ -7,6 +8,7 @@ use super::exit;
 use super::node::NodeCommand;
 use super::password::PasswordArgs;
 use super::plugin::ServerPluginCommand;
+use super::supervisor::GroupCommand;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -199,7 +201,7 @@ pub enum ClientCommand {
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
-    /// Add and remove nodes that the configuration's file does not declare
+    /// Add and remove nodes, and tell their supervisors what to do
     #[command(subcommand)]
     Node(NodeCommand),
     /// Log in to a server and keep the session
@@ -238,6 +240,22 @@ pub enum ClientCommand {
     /// Have processes left alone by their supervisor, whatever becomes of them
     #[command(after_help = WATCH_HELP)]
     Unmonitor(OrderArgs),
+    /// Send processes a signal
+    #[command(
+        after_help = "Known are HUP, INT, QUIT, TERM, KILL, USR1, USR2, CONT, STOP, TSTP, WINCH, ALRM, ABRT and PIPE.\n\n\
+        Examples:\n  omnivisor signal HUP web-1/app:web_00\n  omnivisor signal --yes USR1 'web-*/app:*'"
+    )]
+    Signal(SignalArgs),
+    /// Write to a process's standard input
+    #[command(after_help = "At most 16384 bytes at once; supervisord passes on UTF-8 only.\n\n\
+        Examples:\n  omnivisor stdin web-1/app:console reload\n  omnivisor stdin web-1/app:console < commands")]
+    Stdin(StdinArgs),
+    /// Empty processes' logs; what was in them is gone
+    #[command(after_help = "Example:\n  omnivisor clear-logs web-1/app:web_00")]
+    ClearLogs(ActArgs),
+    /// Start, stop or restart whole groups
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Print the end of a process's log
     #[command(
         after_help = "On a terminal, control characters are shown escaped unless --raw is given. In a pipe the bytes are unchanged. \

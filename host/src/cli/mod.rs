@@ -4,6 +4,7 @@
 //! and [`run`].
 
 mod account;
+mod act;
 mod age;
 mod api;
 mod api_key;
@@ -29,6 +30,7 @@ mod selector;
 mod server;
 mod session;
 mod status;
+mod supervisor;
 mod tail;
 mod watch;
 
@@ -37,12 +39,14 @@ mod peer;
 #[cfg(test)]
 mod tests;
 
+pub use act::{ActArgs, SignalArgs, StdinArgs};
 pub use audit::AuditCommand;
 pub use config::ServerConfigCommand;
 pub use error::CliError;
 pub use node::{NodeAddArgs, NodeCommand};
 pub use password::PasswordArgs;
 pub use plugin::ServerPluginCommand;
+pub use supervisor::{GroupArgs, GroupCommand, NodeLogArgs, SupervisorArgs, UpdateArgs};
 
 use crate::model::Operation;
 use api::Api;
@@ -106,6 +110,10 @@ async fn dispatch(
         ClientCommand::Restart(args) => order::run(&api, console, Operation::Restart, args).await,
         ClientCommand::Monitor(args) => order::run(&api, console, Operation::Monitor, args).await,
         ClientCommand::Unmonitor(args) => order::run(&api, console, Operation::Unmonitor, args).await,
+        ClientCommand::Signal(args) => act::signal(&api, console, args).await,
+        ClientCommand::Stdin(args) => act::stdin(&api, console, args).await,
+        ClientCommand::ClearLogs(args) => act::clear_logs(&api, console, args).await,
+        ClientCommand::Group(command) => supervisor::group(&api, console, command).await,
         ClientCommand::Plugin(command) => plugin::run(&api, console, command).await,
         ClientCommand::Config(command) => config::run(&api, console, command).await,
         ClientCommand::Audit(command) => audit::run(&api, console, command).await,

@@ -1,9 +1,10 @@
-//! `node add|remove`: nodes that the API owns, beside those of the configuration's file.
+//! `node add|remove`: nodes that the API owns, beside those of the configuration's file. And what supervisors are told.
 
 use super::api::Api;
 use super::config::tell;
 use super::console::Console;
 use super::error::CliError;
+use super::supervisor::{self, NodeLogArgs, SupervisorArgs, UpdateArgs};
 use crate::api::wire::config::ManagedNodeRequest;
 use clap::{Args, Subcommand};
 
@@ -24,6 +25,34 @@ pub enum NodeCommand {
         #[arg(value_name = "NAME")]
         name: String,
     },
+    /// Have a node's supervisor read its configuration files, and say what differs from what runs
+    #[command(
+        after_help = "Changes nothing. What is wrong with the files is told in the supervisor's own words.\n\nExample:\n  omnivisor node reread web-1"
+    )]
+    Reread {
+        /// The node's name
+        #[arg(value_name = "NODE")]
+        name: String,
+    },
+    /// Make a node run what its files say: stop and remove, change and add groups
+    #[command(
+        after_help = "Shows what differs and asks first. Groups that are removed or changed are stopped, seen stopped, and taken out of \
+        service; changed ones are put back then.\n\nExamples:\n  omnivisor node update web-1\n  omnivisor node update --yes web-1"
+    )]
+    Update(UpdateArgs),
+    /// Restart a node's supervisor: all its processes end, and those that start by themselves start again
+    #[command(
+        after_help = "Asks first. The node is shutting-down until it is seen again.\n\nExample:\n  omnivisor node restart --yes web-1"
+    )]
+    Restart(SupervisorArgs),
+    /// End a node's supervisor and all its processes
+    #[command(
+        after_help = "Asks first. Whoever watches the supervisor may start it again.\n\nExample:\n  omnivisor node shutdown --yes web-1"
+    )]
+    Shutdown(SupervisorArgs),
+    /// Print the end of a supervisor's own log
+    #[command(after_help = "Example:\n  omnivisor node log -n 20000 web-1")]
+    Log(NodeLogArgs),
 }
 
 /// `omnivisor node add`
@@ -79,5 +108,10 @@ pub(crate) async fn run(api: &Api, console: &mut Console, command: &NodeCommand)
             tell(console, &applied)
         }
         NodeCommand::Remove { name } => tell(console, &api.remove_node(name).await?),
+        NodeCommand::Reread { name } => supervisor::reread(api, console, name).await,
+        NodeCommand::Update(args) => supervisor::update(api, console, args).await,
+        NodeCommand::Restart(args) => supervisor::supervisor(api, console, "restart", args).await,
+        NodeCommand::Shutdown(args) => supervisor::supervisor(api, console, "shutdown", args).await,
+        NodeCommand::Log(args) => supervisor::log(api, console, args).await,
     }
 }

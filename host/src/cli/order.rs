@@ -22,9 +22,9 @@ const ORDERS_MAX: usize = 8;
 
 /// One process that is meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Target {
-    node: String,
-    process: String,
+pub(crate) struct Target {
+    pub(crate) node: String,
+    pub(crate) process: String,
 }
 
 impl std::fmt::Display for Target {
@@ -53,7 +53,7 @@ pub(crate) async fn run(
     if args.dry_run {
         return show(console, operation, &targets);
     }
-    confirm(console, operation, &targets, args.yes)?;
+    confirm(console, operation.as_str(), &targets, args.yes)?;
     let wait = args.wait.map(Duration::from_secs);
     let reason = args.r#override.as_deref();
     let mut outcomes = stream::iter(targets.clone())
@@ -95,7 +95,7 @@ pub(crate) async fn run(
 ///
 /// # Errors
 /// [`CliError::NoMatch`] for the first selector that covers no process.
-fn resolve(list: &NodeList, selectors: &[Selector]) -> Result<Vec<Target>, CliError> {
+pub(crate) fn resolve(list: &NodeList, selectors: &[Selector]) -> Result<Vec<Target>, CliError> {
     let mut targets = BTreeSet::new();
     for selector in selectors {
         let before = targets.len();
@@ -126,21 +126,21 @@ fn show(console: &mut Console, operation: Operation, targets: &[Target]) -> Resu
 }
 
 /// One process is what was typed. More of them need a word, typed now or given before.
-fn confirm(console: &mut Console, operation: Operation, targets: &[Target], is_agreed: bool) -> Result<(), CliError> {
+pub(crate) fn confirm(console: &mut Console, verb: &str, targets: &[Target], is_agreed: bool) -> Result<(), CliError> {
     let count = targets.len();
     if is_agreed || count <= 1 {
         return Ok(());
     }
     if !console.can_ask {
         return Err(CliError::usage(
-            format!("this would {operation} {count} processes"),
+            format!("this would {verb} {count} processes"),
             "say --yes to do it, or --dry-run to see which",
         ));
     }
     for target in targets {
         console.remark(&format!("  {target}"));
     }
-    let answer = console.ask(&format!("{} these {count} processes? [y/N] ", capital(operation)))?;
+    let answer = console.ask(&format!("{} these {count} processes? [y/N] ", capital(verb)))?;
     if matches!(answer.to_ascii_lowercase().as_str(), "y" | "yes") {
         return Ok(());
     }
@@ -164,33 +164,18 @@ fn tell(
     if console.is_json {
         return match outcome {
             Ok(result) => console.json(&result),
-            Err(error) => {
-                let mut document: serde_json::Value = serde_json::from_str(&error.render_json()).unwrap_or_default();
-                if let Some(members) = document.as_object_mut() {
-                    members.insert("node".to_owned(), json!(target.node));
-                    members.insert("process".to_owned(), json!(target.process));
-                    members.insert("operation".to_owned(), json!(operation.as_str()));
-                    members.insert("outcome".to_owned(), json!("refused"));
-                }
-                console.json(&document)
-            }
+            Err(error) => console.json(&refused(target, operation.as_str(), &error)),
         };
     }
     let (tone, words) = match &outcome {
         Ok(result) => words(operation, result),
-        Err(error) => {
-            let mut more: String = error.violations().iter().map(|violation| format!("; {violation}")).collect();
-            if let Some(hint) = error.hint() {
-                more.push_str(&format!("; {hint}"));
-            }
-            (Tone::Bad, format!("FAILED: {}{}", error.one_line(), escape::line(&more)))
-        }
+        Err(error) => (Tone::Bad, escape::line(&failure(error)).into_owned()),
     };
     console.line(&format!("{target}: {}", tone.paint(&words, console.is_colored)))
 }
 
 /// An outcome in words, e.g. `restarted in 1.2 s`.
-fn words(operation: Operation, result: &CommandResult) -> (Tone, String) {
+pub(crate) fn words(operation: Operation, result: &CommandResult) -> (Tone, String) {
     let took = age::took(Duration::from_millis(result.took_ms));
     let message = if result.message.is_empty() { String::new() } else { format!(": {}", result.message) };
     let (tone, words) = match result.outcome.as_str() {
@@ -238,14 +223,30 @@ const fn past(operation: Operation) -> &'static str {
     }
 }
 
-const fn capital(operation: Operation) -> &'static str {
-    match operation {
-        Operation::Start => "Start",
-        Operation::Stop => "Stop",
-        Operation::Restart => "Restart",
-        Operation::Monitor => "Monitor",
-        Operation::Unmonitor => "Unmonitor",
+fn capital(verb: &str) -> String {
+    let mut letters = verb.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+/// What a program is told of a process for which nothing was done.
+pub(crate) fn refused(target: &Target, operation: &str, error: &CliError) -> serde_json::Value {
+    let mut document: serde_json::Value = serde_json::from_str(&error.render_json()).unwrap_or_default();
+    if let Some(members) = document.as_object_mut() {
+        members.insert("node".to_owned(), json!(target.node));
+        members.insert("process".to_owned(), json!(target.process));
+        members.insert("operation".to_owned(), json!(operation));
+        members.insert("outcome".to_owned(), json!("refused"));
     }
+    document
+}
+
+/// The same for people, in one line that is not escaped yet.
+pub(crate) fn failure(error: &CliError) -> String {
+    let mut more: String = error.violations().iter().map(|violation| format!("; {violation}")).collect();
+    if let Some(hint) = error.hint() {
+        more.push_str(&format!("; {hint}"));
+    }
+    format!("FAILED: {}{more}", error.one_line())
 }
 
 #[cfg(test)]
@@ -278,10 +279,10 @@ mod tests {
         let (mut console, _, _) = captured::console(false);
         let targets: Vec<Target> =
             ["a:a", "a:b"].map(|process| Target { node: "n".into(), process: process.into() }).into();
-        let error = confirm(&mut console, Operation::Stop, &targets, false).expect_err("nobody to ask");
+        let error = confirm(&mut console, "stop", &targets, false).expect_err("nobody to ask");
         assert_eq!((error.exit_code(), error.to_string().as_str()), (64, "this would stop 2 processes"));
-        assert!(confirm(&mut console, Operation::Stop, &targets, true).is_ok());
-        assert!(confirm(&mut console, Operation::Stop, &targets[..1], false).is_ok(), "one is what was typed");
+        assert!(confirm(&mut console, "stop", &targets, true).is_ok());
+        assert!(confirm(&mut console, "stop", &targets[..1], false).is_ok(), "one is what was typed");
     }
 
     #[test]

@@ -103,6 +103,7 @@ pub(crate) mod samples {
             version: "4.3.0".into(),
             identification: "supervisor".into(),
             operations: vec!["start".into(), "stop".into(), "restart".into()],
+            abilities: vec!["signal".into()],
             log_channels: vec!["stdout".into(), "stderr".into()],
             process_count: None,
             running_count: None,

@@ -67,6 +67,19 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The outcome of a whole, given those of its parts: what failed counts most, then what is on its way. Of nothing at
+    /// all, and where nothing was sent, it is [`Outcome::Unchanged`].
+    #[must_use]
+    pub fn of_all(parts: impl IntoIterator<Item = Self>) -> Self {
+        let rank = |outcome: Self| match outcome {
+            Self::Unchanged => 0,
+            Self::Done => 1,
+            Self::InProgress => 2,
+            Self::Failed => 3,
+        };
+        parts.into_iter().max_by_key(|outcome| rank(*outcome)).unwrap_or(Self::Unchanged)
+    }
+
     /// The word used on the wire and in the audit.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

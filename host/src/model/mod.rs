@@ -3,6 +3,7 @@
 //! Knows nothing of wire or disk forms, of sockets, clocks or tasks: no type here is serialisable, nothing here awaits.
 //! Entry point: the types themselves.
 
+mod act;
 mod command;
 mod event;
 mod fault;
@@ -15,7 +16,12 @@ mod principal;
 mod process;
 mod request;
 mod secret;
+mod transition;
 
+pub use act::{
+    Ability, ConfigChanges, GroupChange, GroupCommand, GroupOperation, GroupReport, GroupUpdate, MemberOutcome,
+    NodeOperation, ProcessAct, Signal, UpdateReport,
+};
 pub use command::{Command, CommandReport, Operation, Outcome};
 pub use event::{Event, EventBody};
 pub use fault::{AdapterFault, Fault, FaultKind};
@@ -30,3 +36,4 @@ pub use principal::{
 pub use process::{Process, ProcessState};
 pub use request::{Field, OperationRequest, Requester, Target, Violation, is_mutating};
 pub use secret::Secret;
+pub use transition::Transition;

@@ -1,4 +1,5 @@
-use crate::model::{NodeId, Operation, Process};
+use crate::model::{Ability, NodeId, Operation, Process};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -69,6 +70,8 @@ pub struct AdapterInfo {
     pub kind: String,
     /// The operations it can carry out.
     pub operations: Vec<Operation>,
+    /// What it can do besides.
+    pub abilities: BTreeSet<Ability>,
     /// The log channels it can read, e.g. `stdout`.
     pub log_channels: Vec<String>,
     /// Whether its supervisor wakes at every byte, so that half a request is enough to wake it.

@@ -37,6 +37,22 @@ pub enum NodeError {
         /// The order under way.
         operation: Operation,
     },
+    /// The node is busy with an order to a group or to itself, which this one could cross.
+    #[error("node `{node}` is busy: {what}; try again when that has ended")]
+    NodeBusy {
+        /// The node.
+        node: NodeId,
+        /// What is under way.
+        what: String,
+    },
+    /// The node has no such group.
+    #[error("node `{node}` has no group `{group}`")]
+    UnknownGroup {
+        /// The node.
+        node: NodeId,
+        /// The group asked for.
+        group: String,
+    },
     /// The node's queue is full.
     #[error("node `{node}` has {limit} requests waiting, which is all that are allowed")]
     QueueFull {
@@ -54,7 +70,9 @@ pub enum NodeError {
         retry_after: Duration,
     },
     /// The adapter does not list that, and nothing was sent.
-    #[error("node `{node}` is of a kind that cannot {what}; its `operations` and `log_channels` say what it can")]
+    #[error(
+        "node `{node}` is of a kind that cannot {what}; its `operations`, `abilities` and `log_channels` say what it can"
+    )]
     Unsupported {
         /// The node.
         node: NodeId,
@@ -121,6 +139,16 @@ pub enum NodeError {
         /// What happened instead of an answer.
         why: Box<NodeError>,
     },
+    /// The same for what has no state that could tell.
+    #[error("nobody knows whether node `{node}` was told to {what}: {why}")]
+    Lost {
+        /// The node.
+        node: NodeId,
+        /// What was sent.
+        what: String,
+        /// What happened instead of an answer.
+        why: Box<NodeError>,
+    },
     /// The node's own word.
     #[error("node `{node}`: {fault}")]
     Answered {
@@ -158,6 +186,8 @@ impl NodeError {
             | Self::UnknownProcess { .. }
             | Self::AmbiguousProcess { .. }
             | Self::ProcessBusy { .. }
+            | Self::NodeBusy { .. }
+            | Self::UnknownGroup { .. }
             | Self::Unsupported { .. }
             | Self::Disabled { .. }
             | Self::CallerLeft { .. } => Fault::Caller,
@@ -167,7 +197,7 @@ impl NodeError {
             | Self::NotBegun { .. }
             | Self::Removed { .. }
             | Self::Replaced { .. } => Fault::Host,
-            Self::BreakerOpen { .. } | Self::OutcomeUnknown { .. } => Fault::Node,
+            Self::BreakerOpen { .. } | Self::OutcomeUnknown { .. } | Self::Lost { .. } => Fault::Node,
             Self::Adapter { .. } => Fault::Plugin,
             Self::Answered { fault, .. } => match fault.kind {
                 FaultKind::Caller | FaultKind::Unsupported => Fault::Caller,

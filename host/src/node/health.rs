@@ -11,6 +11,8 @@ pub(super) struct Health {
     /// Failed calls in a row.
     pub(super) failures: u32,
     has_data: bool,
+    /// It was told to restart or to end, so silence is what is expected of it.
+    is_leaving: bool,
     stale_after: u32,
     unreachable_after: u32,
 }
@@ -24,6 +26,7 @@ impl Health {
             reason: None,
             failures: 0,
             has_data: false,
+            is_leaving: false,
             stale_after,
             unreachable_after: unreachable_after.max(stale_after),
         }
@@ -46,6 +49,19 @@ impl Health {
         self.reason = None;
         self.failures = 0;
         self.has_data = true;
+        self.is_leaving = false;
+    }
+
+    /// The supervisor took an order to restart or to end: until it is observed again it is shutting down, not failing.
+    pub(super) fn leave(&mut self, reason: &str) {
+        self.is_leaving = true;
+        self.state = NodeState::ShuttingDown;
+        self.reason = Some(reason.to_owned());
+    }
+
+    /// Its time to be silent is over.
+    pub(super) const fn stay(&mut self) {
+        self.is_leaving = false;
     }
 
     /// A call failed. An answer of the node (refused, shutting down, something else there) counts at once; silence has
@@ -58,6 +74,7 @@ impl Health {
         };
         let state = match state {
             Some(state) => state,
+            None if self.is_leaving => return,
             None if self.failures >= self.unreachable_after => NodeState::Unreachable,
             None if self.failures < self.stale_after => return,
             None if self.has_data => NodeState::Stale,
@@ -113,6 +130,25 @@ mod tests {
         assert_eq!(health.state, NodeState::Connecting);
         health.failed(&silence());
         assert_eq!(health.state, NodeState::Unreachable);
+    }
+
+    #[test]
+    fn a_supervisor_that_was_told_to_go_is_not_failing_until_its_time_is_over() {
+        let mut health = Health::new(2, 5);
+        health.observed(true);
+        health.leave("told to");
+        for _ in 0..9 {
+            health.failed(&silence());
+            assert_eq!((health.state, health.reason.as_deref()), (NodeState::ShuttingDown, Some("told to")));
+        }
+        health.stay();
+        health.failed(&silence());
+        assert_eq!(health.state, NodeState::Unreachable);
+        health.leave("told to");
+        health.observed(true);
+        health.failed(&silence());
+        health.failed(&silence());
+        assert_eq!(health.state, NodeState::Stale, "one that came back is like any other");
     }
 
     #[test]

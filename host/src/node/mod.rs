@@ -5,9 +5,11 @@
 
 mod call;
 mod error;
+mod group;
 mod health;
 mod inbox;
 mod keeper;
+mod lane;
 mod leash;
 mod link;
 #[cfg(test)]
@@ -22,6 +24,7 @@ mod snapshot;
 mod socket;
 #[cfg(test)]
 mod tests;
+mod update;
 mod wake;
 
 pub use error::NodeError;

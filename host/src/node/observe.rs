@@ -254,7 +254,7 @@ impl Owner {
         Ok(call.await?)
     }
 
-    async fn observed(&mut self, said: Observation) {
+    pub(super) async fn observed(&mut self, said: Observation) {
         let now = SystemTime::now();
         let roster = Roster::complete(&self.processes, said.processes, now);
         self.ambiguous = roster.ambiguous;
@@ -262,6 +262,7 @@ impl Owner {
             format!("{} of its processes are not shown: they have no usable name, or there are too many", said.skipped)
         });
         self.health.observed(self.hints.stream.is_some());
+        self.leaving_until = None;
         let info = self.adapter().ok().map(|adapter| Arc::clone(adapter.info()));
         self.set_status(|status| {
             status.version = said.version;
@@ -275,6 +276,7 @@ impl Owner {
 
     async fn call_failed(&mut self, error: NodeError, began: Instant) {
         let now = Instant::now();
+        self.mind_leaving();
         match error {
             NodeError::Adapter { source: PluginFailure::Busy { .. }, .. } => {
                 self.poll_at = now + RETRY_PAUSE;
@@ -295,7 +297,10 @@ impl Owner {
             | NodeError::PoolBusy { .. }
             | NodeError::CallerLeft { .. }
             | NodeError::NotBegun { .. }
-            | NodeError::OutcomeUnknown { .. } => {
+            | NodeError::OutcomeUnknown { .. }
+            | NodeError::NodeBusy { .. }
+            | NodeError::UnknownGroup { .. }
+            | NodeError::Lost { .. } => {
                 self.poll_at = now + RETRY_PAUSE;
                 return;
             }
@@ -307,11 +312,16 @@ impl Owner {
         let pause = self.failure_pause();
         self.poll_at = now.max(began + pause);
         if !self.health.state.is_live() {
-            self.hints.stream = None;
-            self.hints.wake.close();
-            self.link.close();
+            self.quiet();
         }
         self.tell_node().await;
+    }
+
+    /// Closes all that is open to the node.
+    pub(super) fn quiet(&mut self) {
+        self.hints.stream = None;
+        self.hints.wake.close();
+        self.link.close();
     }
 
     /// A node that is given up is asked again at a moment of its own; one that is not is asked as was promised.
@@ -351,7 +361,7 @@ impl Owner {
         }
     }
 
-    async fn tell_node(&mut self) {
+    pub(super) async fn tell_node(&mut self) {
         self.set_status(|_| {}).await;
     }
 

@@ -52,6 +52,11 @@ impl Order {
         self.look_at.min(reply_by).min(doubt_until)
     }
 
+    /// What it is about.
+    pub(super) const fn target(&self) -> (&ProcessId, Operation) {
+        (&self.command.process, self.command.operation)
+    }
+
     /// Gives it up with that answer.
     pub(super) fn end(mut self, error: NodeError) {
         self.answer(Err(error));
@@ -101,6 +106,7 @@ impl Owner {
         let id = &command.process;
         self.check_patience(patience)?;
         self.check_supported(command.operation)?;
+        self.check_lane(id)?;
         if let Some(order) = self.orders.iter().find(|order| order.command.process == *id) {
             return Err(NodeError::ProcessBusy {
                 node: self.node.name.clone(),
@@ -295,7 +301,8 @@ fn is_as_asked(operation: Operation, process: &Process) -> bool {
     }
 }
 
-fn is_told_by_the_next_look(operation: Operation, code: &str) -> bool {
+/// True when that fault only says that the process is or was where it should be, which the next look tells better.
+pub(super) fn is_told_by_the_next_look(operation: Operation, code: &str) -> bool {
     match operation {
         Operation::Start => matches!(code, "process.already_started" | "process.spawn_error"),
         Operation::Stop => code == "process.not_running",

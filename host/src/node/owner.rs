@@ -7,6 +7,7 @@ use crate::model::{
 use crate::node::error::NodeError;
 use crate::node::health::Health;
 use crate::node::inbox::Inbox;
+use crate::node::lane::{Lane, LaneRequest};
 use crate::node::leash::{Leash, Pull};
 use crate::node::link::{Link, NodeStream};
 use crate::node::order::Order;
@@ -37,6 +38,7 @@ pub(super) enum Request {
         patience: Patience,
         reply: oneshot::Sender<Result<LogSlice, NodeError>>,
     },
+    Lane(LaneRequest),
 }
 
 /// Everything about one node that changes.
@@ -54,6 +56,10 @@ pub(super) struct Owner {
     /// What is missing from the processes, in words.
     pub(super) lack: Option<String>,
     pub(super) orders: Vec<Order>,
+    /// An order to a group, or to make the node run what its files say.
+    pub(super) lane: Option<Lane>,
+    /// Until when a supervisor that was told to restart or to end may be silent.
+    pub(super) leaving_until: Option<Instant>,
     pub(super) hints: Hints,
     pub(super) poll_at: Instant,
     /// What the last call cost the node: the time between requests and their answers.
@@ -115,6 +121,8 @@ impl Owner {
             ambiguous: BTreeSet::new(),
             lack: None,
             orders: Vec::new(),
+            lane: None,
+            leaving_until: None,
             hints: Hints::none(),
             poll_at: Instant::now(),
             spent: Duration::ZERO,
@@ -143,11 +151,17 @@ impl Owner {
             for order in self.orders.drain(..) {
                 order.end(NodeError::Replaced { node: old.name.clone(), was_sent: true });
             }
+            if let Some(lane) = self.lane.take() {
+                lane.end(NodeError::Replaced { node: old.name.clone(), was_sent: true });
+            }
         }
         let is_switched = old.is_enabled != self.node.is_enabled;
         if is_switched && !self.node.is_enabled {
             let disabled = self.disabled(true);
             self.orders.drain(..).for_each(|order| order.end(disabled.clone()));
+            if let Some(lane) = self.lane.take() {
+                lane.end(disabled);
+            }
         }
         if is_other_supervisor || old.login != self.node.login || is_switched {
             self.config = self.context.config();
@@ -254,6 +268,9 @@ impl Owner {
         for order in self.orders.drain(..).filter(|_| is_sent) {
             order.end(NodeError::Removed { node: self.node.name.clone(), was_sent: true });
         }
+        if let Some(lane) = self.lane.take().filter(|_| is_sent) {
+            lane.end(NodeError::Removed { node: self.node.name.clone(), was_sent: true });
+        }
     }
 
     async fn handle(&mut self, request: Request) {
@@ -267,6 +284,7 @@ impl Owner {
                 let slice = self.read_log(process, channel, range, &patience).await;
                 drop(reply.send(slice)); // the reader may have left
             }
+            Request::Lane(request) => self.handle_lane(request).await,
         }
     }
 
@@ -282,6 +300,7 @@ impl Owner {
             self.nudge().await;
         }
         self.look_at_orders().await;
+        self.look_at_lane().await;
     }
 
     fn wake_at(&self) -> Instant {
@@ -289,7 +308,8 @@ impl Owner {
         let reopen = (is_live && self.hints.stream.is_none()).then_some(self.hints.reopen_at);
         let nudge = self.hints.stream.is_some().then_some(self.hints.nudge_at);
         let orders = self.orders.iter().map(Order::wake_at);
-        [reopen, nudge, self.hints.look_at].into_iter().flatten().chain(orders).fold(self.poll_at, Instant::min)
+        let lane = self.lane.as_ref().map(Lane::wake_at);
+        [reopen, nudge, self.hints.look_at, lane].into_iter().flatten().chain(orders).fold(self.poll_at, Instant::min)
     }
 
     async fn read_log(

@@ -1,10 +1,12 @@
 use crate::config::{NodeConfig, PoolConfig};
 use crate::model::{
-    Command, CommandReport, Event, LogChannel, LogRange, LogSlice, NodeId, NodeState, NodeStatus, ProcessId,
+    Command, CommandReport, ConfigChanges, Event, GroupCommand, GroupReport, LogChannel, LogRange, LogSlice, NodeId,
+    NodeOperation, NodeState, NodeStatus, ProcessAct, ProcessId, UpdateReport,
 };
 use crate::node::error::NodeError;
 use crate::node::inbox::{Letterbox, NotTaken};
 use crate::node::keeper::{CHANGES_MAX, Keeper, PoolChange, Reconfigure};
+use crate::node::lane::{LaneRequest, Reply};
 use crate::node::owner::Request;
 use crate::node::patience::Patience;
 use crate::plugin::PluginSet;
@@ -321,6 +323,103 @@ impl NodeHandle {
         let _here = patience.left.clone().drop_guard();
         self.enqueue(Request::ReadLog { process, channel, range, patience, reply })?;
         slice.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Does something to one process at once. Returned means taken: there is no state to wait for.
+    ///
+    /// # Errors
+    /// Any [`NodeError`] but `UnknownNode`; [`NodeError::Lost`] when nobody knows whether it was done.
+    ///
+    /// # Cancel safety
+    /// What was not sent when the future is dropped is not sent.
+    pub async fn act(&self, process: ProcessId, act: ProcessAct, patience: Patience) -> Result<(), NodeError> {
+        self.ask(patience, |patience, reply| LaneRequest::Act { process, act, patience, reply }).await
+    }
+
+    /// Gives an order to a whole group and waits until its processes settle or `command.wait` has passed since this was
+    /// called. One at a time on a node, and none while one of the group's processes has an order of its own.
+    ///
+    /// # Errors
+    /// Any [`NodeError`] but `UnknownNode`; what went wrong with one process stands in the report.
+    ///
+    /// # Cancel safety
+    /// As [`NodeHandle::command`].
+    pub async fn command_group(&self, command: GroupCommand, patience: Patience) -> Result<GroupReport, NodeError> {
+        let asked = Instant::now();
+        self.ask(patience, |patience, reply| LaneRequest::Group { command, patience, asked, reply }).await
+    }
+
+    /// Has the supervisor read its files; tells how they differ from what runs. Changes nothing.
+    ///
+    /// # Errors
+    /// Any [`NodeError`] but `UnknownNode`.
+    ///
+    /// # Cancel safety
+    /// As [`NodeHandle::read_log`].
+    pub async fn reread(&self, patience: Patience) -> Result<ConfigChanges, NodeError> {
+        self.ask(patience, |patience, reply| LaneRequest::Reread { patience, reply }).await
+    }
+
+    /// Makes the node run what its files say, and waits for it at most so long. Nothing else is done to its processes
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// Any [`NodeError`] but `UnknownNode`; what went wrong with one group stands in the report. An answer that is lost on
+    /// the way ends the update.
+    ///
+    /// # Cancel safety
+    /// As [`NodeHandle::command`].
+    pub async fn update(&self, wait: Duration, patience: Patience) -> Result<UpdateReport, NodeError> {
+        let asked = Instant::now();
+        self.ask(patience, |patience, reply| LaneRequest::Update { wait, patience, asked, reply }).await
+    }
+
+    /// Restarts the supervisor itself. Returned means taken; the node is shutting down until it is observed again.
+    ///
+    /// # Errors
+    /// Any [`NodeError`] but `UnknownNode`; [`NodeError::Lost`] when nobody knows whether it was done.
+    ///
+    /// # Cancel safety
+    /// As [`NodeHandle::act`].
+    pub async fn restart(&self, patience: Patience) -> Result<(), NodeError> {
+        let operation = NodeOperation::Restart;
+        self.ask(patience, |patience, reply| LaneRequest::Supervisor { operation, patience, reply }).await
+    }
+
+    /// Ends the supervisor itself.
+    ///
+    /// # Errors
+    /// As [`NodeHandle::restart`].
+    ///
+    /// # Cancel safety
+    /// As [`NodeHandle::act`].
+    pub async fn shut_down(&self, patience: Patience) -> Result<(), NodeError> {
+        let operation = NodeOperation::Shutdown;
+        self.ask(patience, |patience, reply| LaneRequest::Supervisor { operation, patience, reply }).await
+    }
+
+    /// Reads the end of the supervisor's own log, at most so many bytes.
+    ///
+    /// # Errors
+    /// Any [`NodeError`] but `UnknownNode`.
+    ///
+    /// # Cancel safety
+    /// As [`NodeHandle::read_log`].
+    pub async fn read_node_log(&self, bytes_max: u32, patience: Patience) -> Result<Vec<u8>, NodeError> {
+        self.ask(patience, |patience, reply| LaneRequest::NodeLog { bytes_max, patience, reply }).await
+    }
+
+    /// Asks the owner, and lets it know when whoever asked has left.
+    async fn ask<T>(
+        &self,
+        patience: Patience,
+        request: impl FnOnce(Patience, Reply<T>) -> LaneRequest,
+    ) -> Result<T, NodeError> {
+        let (reply, answer) = oneshot::channel();
+        let patience = Patience { left: patience.left.child_token(), ..patience };
+        let _here = patience.left.clone().drop_guard();
+        self.enqueue(Request::Lane(request(patience, reply)))?;
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
     }
 
     fn enqueue(&self, request: Request) -> Result<(), NodeError> {

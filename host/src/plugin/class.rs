@@ -20,6 +20,9 @@ pub(super) const CLOCK: &str = "omnivisor:host/clock@0.1.0";
 pub(super) const RANDOM: &str = "omnivisor:host/random@0.1.0";
 pub(super) const EXCHANGE: &str = "omnivisor:host/exchange@0.1.0";
 pub(super) const ACCOUNTS: &str = "omnivisor:host/accounts@0.1.0";
+/// Both versions of an adapter's export.
+pub(super) const NODE_V0_1: &str = "omnivisor:adapter/node@0.1.0";
+pub(super) const NODE_V0_2: &str = "omnivisor:adapter/node@0.2.0";
 /// Both versions of a validator's export.
 pub(super) const VALIDATOR_V0_1: &str = "omnivisor:validate/validator@0.1.0";
 pub(super) const VALIDATOR_V0_2: &str = "omnivisor:validate/validator@0.2.0";
@@ -67,7 +70,7 @@ impl PluginClass {
         match self {
             Self::Auth => &["omnivisor:auth/strategy@0.1.0"],
             Self::Validate => &[VALIDATOR_V0_2, VALIDATOR_V0_1],
-            Self::Adapter => &["omnivisor:adapter/node@0.1.0"],
+            Self::Adapter => &[NODE_V0_2, NODE_V0_1],
         }
     }
 

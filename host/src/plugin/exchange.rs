@@ -1,6 +1,6 @@
 //! What a plugin may send to its node, and what of the reply it gets to see.
 
-use crate::plugin::bindings::adapter::omnivisor::host::exchange as wit;
+use crate::plugin::bindings::adapter_v0_1::omnivisor::host::exchange as wit;
 use crate::plugin::text::{MESSAGE_BYTES_MAX, clean};
 use crate::plugin::{ExchangeFailure, ExchangeRequest, ExchangeResponse};
 

@@ -127,9 +127,9 @@ mod tests {
         let both = "exports nothing, `omnivisor:validate/validator@0.2.0` or `omnivisor:validate/validator@0.1.0` was expected";
         let none = check(PluginClass::Validate, "(component)").expect_err("nothing");
         assert!(none.contains(both), "{none}");
-        let newer = r#"(component (instance $i) (export "omnivisor:adapter/node@0.2.0" (instance $i)))"#;
+        let newer = r#"(component (instance $i) (export "omnivisor:adapter/node@0.3.0" (instance $i)))"#;
         let newer = check(PluginClass::Adapter, newer).expect_err("a later contract");
-        assert!(newer.contains("exports `omnivisor:adapter/node@0.2.0`, `omnivisor:adapter/node@0.1.0`"), "{newer}");
+        assert!(newer.contains("exports `omnivisor:adapter/node@0.3.0`, `omnivisor:adapter/node@0.2.0`"), "{newer}");
     }
 
     #[test]

@@ -1,12 +1,11 @@
 use crate::config::{CallLimits, PluginsConfig};
 use crate::model::NodeId;
 use crate::plugin::auth::{AuthStrategy, Linked as LinkedStrategy};
-use crate::plugin::bindings::adapter::NodeAdapterPre;
 use crate::plugin::call::{Callee, Ties};
 use crate::plugin::grant::{Asked, Granted, settle};
 use crate::plugin::inspect::inspect;
 use crate::plugin::kept::digest_of;
-use crate::plugin::node::NodeAdapter;
+use crate::plugin::node::{self, NodeAdapter};
 use crate::plugin::serving::lenient;
 use crate::plugin::state::CallState;
 use crate::plugin::text::clean;
@@ -281,7 +280,7 @@ impl Loader {
                 Ready::Validator(Arc::new(InputValidator::describe(callee).await?))
             }
             PluginClass::Adapter => {
-                let callee = callee.with(NodeAdapterPre::new(linked).map_err(misfit)?);
+                let callee = callee.with(node::Linked::new(linked).map_err(misfit)?);
                 Ready::Adapter(Arc::new(NodeAdapter::describe(callee).await?))
             }
         })

@@ -31,7 +31,6 @@ mod kept;
 mod load;
 mod manifest;
 mod node;
-mod observed;
 mod platform;
 mod record;
 mod report;

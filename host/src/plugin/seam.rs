@@ -1,6 +1,7 @@
 use crate::model::{
-    AdapterFault, AdapterInfo, Credential, LogChannel, LogRange, LogSlice, Observation, Operation, OperationRequest,
-    PeerFacts, Process, ProcessId, Redirection, Secret, StrategyInfo, Verdict, Violation,
+    AdapterFault, AdapterInfo, ConfigChanges, Credential, FaultKind, GroupOperation, LogChannel, LogRange, LogSlice,
+    MemberOutcome, NodeOperation, Observation, Operation, OperationRequest, PeerFacts, Process, ProcessAct, ProcessId,
+    Redirection, Secret, StrategyInfo, Verdict, Violation,
 };
 use crate::plugin::{Toolchain, WebCache};
 use std::collections::{BTreeMap, BTreeSet};
@@ -162,7 +163,7 @@ pub struct Services {
     pub toolchain: Toolchain,
 }
 
-/// How to open a hint stream.
+/// How to open a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamRequest {
     /// Path and query for a `GET`.
@@ -213,6 +214,61 @@ pub trait Adapter: Send + Sync + 'static {
         id: ProcessId,
     ) -> BoxFuture<'_, Result<bool, AdapterError>>;
 
+    /// Does something to one process at once, of which [`Self::info`] lists the ability; the same holds for what follows.
+    /// One that lists none is never asked, and need not say anything.
+    /// `true` if something was sent, `false` if the process was as asked already.
+    fn act(
+        &self,
+        _: Arc<dyn Exchange>,
+        _: Instant,
+        _: ProcessAct,
+        _: ProcessId,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        unasked()
+    }
+
+    /// Gives an order to a whole group, and returns once the supervisor took it, with what it said of each process.
+    fn run_group(
+        &self,
+        _: Arc<dyn Exchange>,
+        _: Instant,
+        _: GroupOperation,
+        _: String,
+    ) -> BoxFuture<'_, Result<Vec<MemberOutcome>, AdapterError>> {
+        unasked()
+    }
+
+    /// Gives an order to the supervisor itself, and returns once it took it.
+    /// `true` if something was sent, `false` if all was as asked already.
+    fn run_node(
+        &self,
+        _: Arc<dyn Exchange>,
+        _: Instant,
+        _: NodeOperation,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        unasked()
+    }
+
+    /// Has the supervisor read its files; tells how they differ from what runs.
+    fn reread(&self, _: Arc<dyn Exchange>, _: Instant) -> BoxFuture<'_, Result<ConfigChanges, AdapterError>> {
+        unasked()
+    }
+
+    /// How to open a live stream of a log; none if this log has none.
+    fn follow_request(
+        &self,
+        _: Instant,
+        _: ProcessId,
+        _: LogChannel,
+    ) -> BoxFuture<'_, Result<Option<StreamRequest>, AdapterError>> {
+        unasked()
+    }
+
+    /// Reads the end of the supervisor's own log.
+    fn read_node_log(&self, _: Arc<dyn Exchange>, _: Instant, _: u32) -> BoxFuture<'_, Result<Vec<u8>, AdapterError>> {
+        unasked()
+    }
+
     /// Reads a piece of a log.
     fn read_log(
         &self,
@@ -233,6 +289,16 @@ pub trait Adapter: Send + Sync + 'static {
         rest: Vec<u8>,
         piece: Vec<u8>,
     ) -> BoxFuture<'_, Result<HintsRead, AdapterError>>;
+}
+
+/// The answer of an adapter to what it did not say it can do.
+fn unasked<'a, T: Send + 'a>() -> BoxFuture<'a, Result<T, AdapterError>> {
+    let fault = AdapterFault {
+        kind: FaultKind::Unsupported,
+        code: "operation.unsupported".to_owned(),
+        message: "the adapter cannot do that".to_owned(),
+    };
+    Box::pin(async { Err(fault.into()) })
 }
 
 /// Why a call of an adapter gave no result.

@@ -2,8 +2,9 @@
 
 use crate::config::{OnFailure, PluginsConfig};
 use crate::model::{
-    AdapterInfo, Credential, LogChannel, LogRange, LogSlice, Observation, Operation, OperationRequest, PeerFacts,
-    Process, ProcessId, Redirection, StrategyInfo, Verdict, Violation,
+    AdapterInfo, ConfigChanges, Credential, GroupOperation, LogChannel, LogRange, LogSlice, MemberOutcome,
+    NodeOperation, Observation, Operation, OperationRequest, PeerFacts, Process, ProcessAct, ProcessId, Redirection,
+    StrategyInfo, Verdict, Violation,
 };
 use crate::plugin::load::Ready;
 use crate::plugin::slot::{Caller, Pinned, Slot};
@@ -210,6 +211,67 @@ impl Adapter for ServingAdapter {
     ) -> BoxFuture<'_, Result<bool, AdapterError>> {
         let caller = about(&link);
         Box::pin(through(&self.slot, caller, move |ready| Some(adapter(ready)?.run(link, deadline, operation, id))))
+    }
+
+    fn act(
+        &self,
+        link: Arc<dyn Exchange>,
+        deadline: Instant,
+        act: ProcessAct,
+        id: ProcessId,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        let caller = about(&link);
+        Box::pin(through(&self.slot, caller, move |ready| Some(adapter(ready)?.act(link, deadline, act, id))))
+    }
+
+    fn run_group(
+        &self,
+        link: Arc<dyn Exchange>,
+        deadline: Instant,
+        operation: GroupOperation,
+        group: String,
+    ) -> BoxFuture<'_, Result<Vec<MemberOutcome>, AdapterError>> {
+        let caller = about(&link);
+        Box::pin(through(&self.slot, caller, move |ready| {
+            Some(adapter(ready)?.run_group(link, deadline, operation, group))
+        }))
+    }
+
+    fn run_node(
+        &self,
+        link: Arc<dyn Exchange>,
+        deadline: Instant,
+        operation: NodeOperation,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        let caller = about(&link);
+        Box::pin(through(&self.slot, caller, move |ready| Some(adapter(ready)?.run_node(link, deadline, operation))))
+    }
+
+    fn reread(&self, link: Arc<dyn Exchange>, deadline: Instant) -> BoxFuture<'_, Result<ConfigChanges, AdapterError>> {
+        let caller = about(&link);
+        Box::pin(through(&self.slot, caller, move |ready| Some(adapter(ready)?.reread(link, deadline))))
+    }
+
+    fn follow_request(
+        &self,
+        deadline: Instant,
+        id: ProcessId,
+        channel: LogChannel,
+    ) -> BoxFuture<'_, Result<Option<StreamRequest>, AdapterError>> {
+        let caller = Caller::anybody("follow-request");
+        Box::pin(through(&self.slot, caller, move |ready| Some(adapter(ready)?.follow_request(deadline, id, channel))))
+    }
+
+    fn read_node_log(
+        &self,
+        link: Arc<dyn Exchange>,
+        deadline: Instant,
+        bytes_max: u32,
+    ) -> BoxFuture<'_, Result<Vec<u8>, AdapterError>> {
+        let caller = about(&link);
+        Box::pin(through(&self.slot, caller, move |ready| {
+            Some(adapter(ready)?.read_node_log(link, deadline, bytes_max))
+        }))
     }
 
     fn read_log(

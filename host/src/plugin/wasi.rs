@@ -1,7 +1,7 @@
 //! WASI 0.2, closed: guests of any toolchain load, and get clocks, random numbers and a way into the plugin's log.
 //! There are no files, no arguments, no variables and no input; of sockets there is not even the interface.
 
-use crate::plugin::bindings::adapter::omnivisor::host::log::Level;
+use crate::plugin::bindings::adapter_v0_1::omnivisor::host::log::Level;
 use crate::plugin::class::{Match, compare};
 use crate::plugin::grant::Granted;
 use crate::plugin::imports::{LINE_BYTES_MAX, charge, write_line};

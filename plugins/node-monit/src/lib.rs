@@ -13,7 +13,7 @@ mod script;
 mod snapshot;
 
 use plugin_sdk::adapter::{
-    AdapterInfo, LogChannel, LogRange, LogSlice, Operation, Outcome, Process, ProcessId, Snapshot,
+    Ability, AdapterInfo, LogChannel, LogRange, LogSlice, Operation, Outcome, Process, ProcessId, Snapshot,
 };
 use plugin_sdk::{Exchange, Fault, NodeAdapter};
 
@@ -25,15 +25,8 @@ impl NodeAdapter for Monit {
     fn describe() -> AdapterInfo {
         AdapterInfo {
             kind: "monit".to_owned(),
-            operations: vec![
-                Operation::Start,
-                Operation::Stop,
-                Operation::Restart,
-                Operation::Monitor,
-                Operation::Unmonitor,
-            ],
+            abilities: vec![Ability::Start, Ability::Stop, Ability::Restart, Ability::Monitor, Ability::Unmonitor],
             log_channels: Vec::new(),
-            has_hints: false,
             extra: Vec::new(),
         }
     }

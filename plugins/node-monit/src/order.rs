@@ -15,9 +15,10 @@ pub(crate) fn run(link: &mut dyn Exchange, operation: &Operation, id: &ProcessId
         Operation::Restart => Pending::Restart,
         Operation::Monitor => Pending::Monitor,
         Operation::Unmonitor => Pending::Unmonitor,
-        Operation::Other(word) => {
-            return Err(Fault::unsupported("operation.unknown", format!("monit is not asked to `{word}`")));
-        }
+        Operation::Signal(_) => return Err(unknown("signal")),
+        Operation::SendInput(_) => return Err(unknown("send-input")),
+        Operation::ClearLogs => return Err(unknown("clear-logs")),
+        Operation::Other(word) => return Err(unknown(word)),
     };
     let report = snapshot::report(link)?;
     let is_meant = |process: &plugin_sdk::adapter::Process| process.id == *id;
@@ -53,6 +54,10 @@ pub(crate) fn run(link: &mut dyn Exchange, operation: &Operation, id: &ProcessId
     }
     link::act(link, action.word(), &spelled(&report, &service.name))?;
     Ok(Outcome::Accepted)
+}
+
+fn unknown(word: &str) -> Fault {
+    Fault::unsupported("operation.unknown", format!("monit is not asked to `{word}`"))
 }
 
 /// A name in the bytes in which monit gave it.

@@ -4,7 +4,9 @@
 //! what belongs together is read at one moment: supervisord works such a request off without serving anything else in
 //! between. It must not know where the node is or how it is entered; that is the host's.
 
+mod daemon;
 mod fault;
+mod group;
 mod hints;
 mod logs;
 mod name;
@@ -17,7 +19,8 @@ mod snapshot;
 mod xml;
 
 use plugin_sdk::adapter::{
-    AdapterInfo, Hints, LogChannel, LogRange, LogSlice, Operation, Outcome, Process, ProcessId, Snapshot, StreamRequest,
+    Ability, AdapterInfo, ConfigurationChanges, GroupOperation, Hints, LogChannel, LogRange, LogSlice, MemberOutcome,
+    NodeOperation, Operation, Outcome, Process, ProcessId, Snapshot, StreamRequest,
 };
 use plugin_sdk::{Exchange, Fault, NodeAdapter};
 
@@ -29,9 +32,24 @@ impl NodeAdapter for Supervisord {
     fn describe() -> AdapterInfo {
         AdapterInfo {
             kind: "supervisord".to_owned(),
-            operations: vec![Operation::Start, Operation::Stop],
+            abilities: vec![
+                Ability::Start,
+                Ability::Stop,
+                Ability::Signal,
+                Ability::SendInput,
+                Ability::ClearLogs,
+                Ability::GroupStart,
+                Ability::GroupStop,
+                Ability::Reread,
+                Ability::AddGroup,
+                Ability::RemoveGroup,
+                Ability::RestartNode,
+                Ability::ShutdownNode,
+                Ability::Hints,
+                Ability::FollowLogs,
+                Ability::NodeLog,
+            ],
             log_channels: vec![LogChannel::Stdout, LogChannel::Stderr],
-            has_hints: true,
             // Its loop reaps and writes its log when anything wakes it, and half a request does.
             extra: vec![("wakes-at-bytes".to_owned(), "true".to_owned())],
         }
@@ -47,6 +65,30 @@ impl NodeAdapter for Supervisord {
 
     fn run(link: &mut dyn Exchange, operation: Operation, id: ProcessId) -> Result<Outcome, Fault> {
         order::run(link, &operation, &id)
+    }
+
+    fn run_group(
+        link: &mut dyn Exchange,
+        operation: GroupOperation,
+        group: String,
+    ) -> Result<Vec<MemberOutcome>, Fault> {
+        group::run(link, &operation, &group)
+    }
+
+    fn run_node(link: &mut dyn Exchange, operation: NodeOperation) -> Result<Outcome, Fault> {
+        daemon::run(link, &operation)
+    }
+
+    fn reread(link: &mut dyn Exchange) -> Result<ConfigurationChanges, Fault> {
+        daemon::reread(link)
+    }
+
+    fn follow_request(id: ProcessId, channel: LogChannel) -> Option<StreamRequest> {
+        logs::follow(&id, &channel)
+    }
+
+    fn read_node_log(link: &mut dyn Exchange, bytes_max: u32) -> Result<Vec<u8>, Fault> {
+        logs::own(link, bytes_max)
     }
 
     fn read_log(

@@ -13,14 +13,27 @@ use plugin_sdk::adapter::ProcessId;
 /// Source: supervisor's `split_namespec`.
 pub(crate) fn literal(id: &ProcessId) -> Result<String, Fault> {
     let is_literal = !id.group.is_empty() && !id.group.contains(':') && !id.name.is_empty() && id.name != "*";
-    // XML has no way to write these, and supervisord answers such a request with 400.
-    let is_unwritable = |c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}');
-    let is_writable = !id.group.chars().chain(id.name.chars()).any(is_unwritable);
-    if is_literal && is_writable {
+    if is_literal && is_writable(&id.group) && is_writable(&id.name) {
         return Ok(format!("{}:{}", id.group, id.name));
     }
     let shown = format!("{}:{}", id.group, id.name);
     Err(Fault::caller("process.not_found", format!("`{}` is not the name of one process", shown.escape_default())))
+}
+
+/// A group's name as supervisord takes it.
+///
+/// # Errors
+/// `group.not_found`: no group can have that name.
+pub(crate) fn group(name: &str) -> Result<String, Fault> {
+    if !name.is_empty() && !name.contains(':') && is_writable(name) {
+        return Ok(name.to_owned());
+    }
+    Err(Fault::caller("group.not_found", format!("`{}` is not the name of a group", name.escape_default())))
+}
+
+/// XML has no way to write some characters, and supervisord answers such a request with 400.
+fn is_writable(name: &str) -> bool {
+    !name.chars().any(|c| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'))
 }
 
 #[cfg(test)]

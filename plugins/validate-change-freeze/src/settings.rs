@@ -6,6 +6,8 @@ use jiff::tz::{TimeZone, TimeZoneDatabase};
 use plugin_sdk::Fault;
 use serde::Deserialize;
 
+/// What stops something that runs.
+const DEFAULT: [&str; 5] = ["process.stop", "process.restart", "node.update", "node.restart", "node.shutdown"];
 const LOCAL: &str = "%Y-%m-%dT%H:%M";
 const CLOCK: &str = "%H:%M";
 const WINDOWS_MAX: usize = 64;
@@ -49,7 +51,7 @@ struct WrittenWindow {
 }
 
 fn operations() -> Vec<String> {
-    vec!["process.stop".to_owned(), "process.restart".to_owned()]
+    DEFAULT.map(str::to_owned).to_vec()
 }
 
 fn override_permission() -> String {
@@ -96,9 +98,11 @@ fn check_operations(written: &Written, faults: &mut Vec<String>) {
         faults.push(format!("`operations`: there are {count}; 1 to {NAMES_MAX} were expected"));
     }
     for (at, operation) in written.operations.iter().enumerate() {
-        if !operation.starts_with("process.") || operation == "process." {
+        let is_known =
+            ["process.", "node."].iter().any(|kind| operation.len() > kind.len() && operation.starts_with(kind));
+        if !is_known {
             faults.push(format!(
-                "`operations[{at}]`: an operation on processes was expected, such as `process.stop`, or `process.*`"
+                "`operations[{at}]`: an operation on processes or nodes was expected, such as `process.stop`, or `process.*`"
             ));
         }
     }

@@ -45,6 +45,16 @@ async fn a_freeze_refuses_in_its_environment_alone_and_beside_what_other_validat
         assert!(message.contains("`production`") && message.contains("window 1 (end of the world)"), "{message}");
         assert!(message.contains("until 2999-12-31T00:00") && message.contains("`override`"), "{message}");
     }
+    // Nor by naming its group, or the supervisor that it would end with.
+    for (path, body) in [
+        ("groups/quiet/stop", json!({})),
+        ("restart", json!({ "confirm": "alpha" })),
+        ("shutdown", json!({ "confirm": "alpha" })),
+        ("update", json!({ "confirm": "alpha" })),
+    ] {
+        let reply = host.admin.post(&format!("/api/v1/nodes/alpha/{path}"), &body).await?;
+        assert_eq!(told(&reply.problem(422, "request.invalid")?), [["/path/node", "change_freeze"]], "{path}");
+    }
     // An invisible character in the process's name: both validators have something to say, and both are heard.
     let problem = host.order("alpha", "quiet:a%E2%80%8Bb", "restart").await?.problem(422, "request.invalid")?;
     assert_eq!(

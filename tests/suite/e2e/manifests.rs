@@ -9,8 +9,8 @@ fn every_plugin_in_the_box_says_who_it_is() -> anyhow::Result<()> {
         ("auth-oidc", "omnivisor:auth/auth-strategy@0.1.0"),
         ("auth-proxy-header", "omnivisor:auth/auth-strategy@0.1.0"),
         ("auth-token", "omnivisor:auth/auth-strategy@0.1.0"),
-        ("node-monit", "omnivisor:adapter/node-adapter@0.1.0"),
-        ("node-supervisord", "omnivisor:adapter/node-adapter@0.1.0"),
+        ("node-monit", "omnivisor:adapter/node-adapter@0.2.0"),
+        ("node-supervisord", "omnivisor:adapter/node-adapter@0.2.0"),
         ("validate-change-freeze", "omnivisor:validate/input-validator@0.2.0"),
         ("validate-strict", "omnivisor:validate/input-validator@0.2.0"),
     ];

@@ -23,6 +23,7 @@ mod secrets;
 mod served;
 mod stops;
 mod strategies;
+mod supervisors;
 #[cfg(feature = "hostile")]
 mod swap;
 #[cfg(feature = "hostile")]

@@ -1,5 +1,6 @@
 //! One file per kind of thing that is asked for.
 
+pub(super) mod acts;
 pub(super) mod api_keys;
 pub(super) mod audit;
 pub(super) mod backup;
@@ -13,7 +14,9 @@ pub(super) mod nodes;
 pub(super) mod orders;
 pub(super) mod plugins;
 pub(super) mod probes;
+mod record;
 pub(super) mod sessions;
+pub(super) mod supervisors;
 
 use crate::api::error::ApiError;
 use crate::api::input::{Asked, Input};

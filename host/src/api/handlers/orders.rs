@@ -1,15 +1,13 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
-use crate::api::error::node_code;
+use crate::api::handlers::record::{Deed, on_record};
 use crate::api::handlers::{checked, process_id};
 use crate::api::input::{Asked, Input, Segments, optional_json};
 use crate::api::view;
 use crate::api::wire::{CommandRequest, CommandResult, Problem};
 use crate::auth::Action;
-use crate::model::{Command, CommandReport, FaultKind, Operation, Outcome, ProcessId};
-use crate::node::{NodeError, Patience};
-use crate::store::AuditOutcome;
-use crate::task::TaskKind;
+use crate::model::{Command, CommandReport, Operation, Outcome, ProcessId};
+use crate::node::Patience;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -23,8 +21,6 @@ use tokio::time::Instant;
 pub(super) const WAIT_DEFAULT: Duration = Duration::from_secs(15);
 /// Bytes of the reason for an override.
 const OVERRIDE_BYTES_MAX: usize = 256;
-/// What the audit calls an override that was asked for and admitted.
-const OVERRIDE: &str = "change.override";
 
 /// What every order is given, in the order in which axum takes it apart.
 type Parts = (State<Arc<Edge>>, Extension<Caller>, Extension<Facts>, Segments<(String, String)>, Uri, HeaderMap);
@@ -91,22 +87,14 @@ async fn carry_out(operation: Operation, asked: Parts, body: Body) -> Result<Res
     let limits = edge.snapshot();
     let server = &limits.config.server;
     let wish: CommandRequest = optional_json(&headers, body, server).await?;
-    let wait_max = limits.config.orders.wait_max;
-    let wait_ms = wish.wait_ms.unwrap_or(millis(WAIT_DEFAULT.min(wait_max)));
-    input.body("wait_ms", &wait_ms.to_string());
-    if wait_ms > millis(wait_max) {
-        let message = format!("a whole number from 0 to {} was expected", millis(wait_max));
-        input.problem("/body/wait_ms", "out_of_range", message);
-    }
-    if let Some(reason) = &wish.r#override {
-        note_override(&mut input, reason);
-    }
+    let wait = note_wait(&mut input, wish.wait_ms, limits.config.orders.wait_max);
+    note_reason(&mut input, wish.r#override.as_deref());
     let (asked, id) = checked(input, id)?;
     let wish = Wish {
         operation,
         node,
         process: id,
-        wait: Duration::from_millis(wait_ms),
+        wait,
         reason: wish.r#override,
         patience: Patience::until(Instant::now() + server.request_timeout),
     };
@@ -144,32 +132,38 @@ pub(super) async fn give(
     wish: Wish,
 ) -> Result<CommandReport, ApiError> {
     let Wish { operation, node, process, wait, reason, patience } = wish;
-    let name = format!("process.{operation}");
-    let target = format!("{node}/{process}");
-    if let Err(error) = edge.admit(caller, Action::ProcessControl, &name, asked).await {
-        edge.record(caller, facts, &name, &target, AuditOutcome::Refused, error.code()).await?;
-        return Err(error);
-    }
-    let handle = edge.pool.node(&node)?;
-    if let Some(reason) = &reason {
-        // Whether it was needed is known to the validators alone; that it was asked for, and why, is on the record.
-        edge.record(caller, facts, OVERRIDE, &target, AuditOutcome::Done, reason).await?;
-    }
-    // The intent is durable before the node hears of it, so that no order goes out that the audit does not know.
-    edge.record(caller, facts, &name, &target, AuditOutcome::Intended, "").await?;
+    let deed = Deed {
+        action: Action::ProcessControl,
+        operation: &format!("process.{operation}"),
+        target: format!("{node}/{process}"),
+        detail: "",
+        reason,
+        node,
+    };
     let command = Command { operation, process, wait, request_id: facts.request_id.clone() };
-    // On a task of its own: when the caller leaves, an order that was sent is still finished, and what became of it is
-    // written down in any case.
-    let _here = patience.left.clone().drop_guard();
-    let (task, caller, facts) = (Arc::clone(edge), caller.clone(), facts.clone());
-    let (done, report) = tokio::sync::oneshot::channel();
-    edge.tasks.group(TaskKind::Request).named("order", async move {
-        let result = handle.command(command, patience).await;
-        let (outcome, reason) = verdict(&result);
-        let audited = task.record(&caller, &facts, &name, &target, outcome, reason).await;
-        drop(done.send(audited.and(result.map_err(ApiError::Node)))); // the caller may have left
-    });
-    report.await.map_err(|_| ApiError::ShuttingDown)?
+    let who = (caller.clone(), facts.clone());
+    on_record(edge, who, asked, deed, patience, move |handle, patience| async move {
+        handle.command(command, patience).await
+    })
+    .await
+}
+
+/// Notes how long an answer may wait, at most `wait_max`.
+pub(super) fn note_wait(input: &mut Input, wait_ms: Option<u64>, wait_max: Duration) -> Duration {
+    let wait_ms = wait_ms.unwrap_or(millis(WAIT_DEFAULT.min(wait_max)));
+    input.body("wait_ms", &wait_ms.to_string());
+    if wait_ms > millis(wait_max) {
+        let message = format!("a whole number from 0 to {} was expected", millis(wait_max));
+        input.problem("/body/wait_ms", "out_of_range", message);
+    }
+    Duration::from_millis(wait_ms)
+}
+
+/// Notes why it has to be done in spite of a validator, if that is said.
+pub(super) fn note_reason(input: &mut Input, reason: Option<&str>) {
+    if let Some(reason) = reason {
+        note_override(input, reason);
+    }
 }
 
 pub(super) fn note_override(input: &mut Input, reason: &str) {
@@ -178,25 +172,4 @@ pub(super) fn note_override(input: &mut Input, reason: &str) {
         let message = format!("a reason of 1 to {OVERRIDE_BYTES_MAX} bytes was expected");
         input.problem("/body/override", "out_of_range", message);
     }
-}
-
-/// How the audit has it. `unknown` is an order whose answer never came: it may have been carried out.
-fn verdict(result: &Result<CommandReport, NodeError>) -> (AuditOutcome, &'static str) {
-    match result {
-        Ok(report) => match report.outcome {
-            Outcome::Done => (AuditOutcome::Done, ""),
-            Outcome::Unchanged => (AuditOutcome::Done, "unchanged"),
-            Outcome::InProgress => (AuditOutcome::Unknown, "in_progress"),
-            Outcome::Failed => (AuditOutcome::Failed, "settled_elsewhere"),
-        },
-        Err(error) if is_lost(error) => (AuditOutcome::Unknown, node_code(error)),
-        Err(error) => (AuditOutcome::Failed, node_code(error)),
-    }
-}
-
-fn is_lost(error: &NodeError) -> bool {
-    matches!(error, NodeError::Gone { .. } | NodeError::Adapter { .. } | NodeError::OutcomeUnknown { .. })
-        || matches!(error, NodeError::Removed { was_sent, .. } | NodeError::Replaced { was_sent, .. }
-            | NodeError::Disabled { was_sent, .. } if *was_sent)
-        || matches!(error, NodeError::Answered { fault, .. } if fault.kind == FaultKind::Timeout)
 }

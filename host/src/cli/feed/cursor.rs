@@ -145,6 +145,7 @@ mod tests {
             node: "n".into(),
             state: None,
             process: None,
+            transition: None,
             id: None,
         }))
     }

@@ -243,6 +243,7 @@ mod tests {
             node: node.into(),
             state: None,
             process,
+            transition: None,
             id: id.map(str::to_owned),
         }))
     }

@@ -61,6 +61,9 @@ pub(crate) struct Event {
     pub(crate) state: Option<NodeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<ProcessView>,
+    /// What happened to the process, with `changed`: `started`, `stopped`, `failed` and the like.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) transition: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
 }

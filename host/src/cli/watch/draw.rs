@@ -176,6 +176,7 @@ mod tests {
                 node: "web-1".into(),
                 state: None,
                 process: Some(samples::process("app:b", "stopping")),
+                transition: None,
                 id: None,
             })),
         );

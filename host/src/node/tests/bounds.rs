@@ -3,7 +3,9 @@
 use super::peer::{Gauge, Mood, Peer, Plain, brisk};
 use super::{command, patience};
 use crate::config::{NodeConfig, PoolConfig};
-use crate::model::{Event, LogChannel, LogRange, Operation, Outcome, ProcessId, ProcessState};
+use crate::model::{
+    Event, GroupCommand, LogChannel, LogRange, Operation, Outcome, ProcessAct, ProcessId, ProcessState, Signal,
+};
 use crate::node::{NodeError, NodeHandle, Patience, Pool, PoolParts, PoolPlaces};
 use crate::plugin::{Adapter, PluginSet};
 use crate::task::{TaskGroup, TaskKind};
@@ -238,6 +240,28 @@ async fn an_order_without_an_answer_is_not_repeated_and_the_process_says_what_be
             false => assert!(matches!(answer, Err(NodeError::OutcomeUnknown { .. })), "{answer:?}"),
         }
         assert_eq!(peer.counts.orders.load(SeqCst), 1, "sent once");
+        rig.end().await;
+    }
+}
+
+/// The same for a whole group; and for a signal, of which no state tells whether it arrived.
+#[tokio::test]
+async fn an_order_to_a_group_or_a_signal_without_an_answer_is_not_repeated() {
+    for obeys in [true, false] {
+        let (rig, peer, node) = Rig::one(AT_ONCE, brisk(), false).await;
+        until("it is seen", || node.status().state.is_live()).await;
+        peer.mood(Mood::DropsOrders { obeys });
+        let command = GroupCommand { group: "g".into(), operation: Operation::Stop, wait: ms(600) };
+        let answer = node.command_group(command, patience()).await;
+        match obeys {
+            true => assert_eq!(answer.expect("the process says so").outcome, Outcome::Done),
+            false => assert!(matches!(answer, Err(NodeError::Lost { .. })), "{answer:?}"),
+        }
+        assert_eq!(peer.counts.orders.load(SeqCst), 1, "sent once");
+        let hup = ProcessAct::Signal(Signal::parse("HUP").expect("known"));
+        let answer = node.act(ProcessId::reported("g", "p"), hup, patience()).await;
+        assert!(matches!(answer, Err(NodeError::Lost { .. })), "{answer:?}");
+        assert_eq!(peer.counts.orders.load(SeqCst), 2, "sent once");
         rig.end().await;
     }
 }

@@ -166,7 +166,7 @@ impl Rig {
         let script = |n| {
             let processes =
                 (0..3).map(|p| Process { pid: Some(n * 10 + p), ..process(&p.to_string(), ProcessState::Running) });
-            Script::new(processes.collect(), &[Operation::Start, Operation::Stop])
+            Script::new(processes.collect(), &[Operation::Start, Operation::Stop], &[])
         };
         let scripts: Vec<Arc<Script>> = (0..SUPERVISORS as u32).map(script).collect();
         let adapters: BTreeMap<String, Arc<dyn Adapter>> =

@@ -82,10 +82,10 @@ impl Adapter for Falling {
 #[tokio::test(start_paused = true)]
 async fn an_owner_that_panics_begins_anew_and_is_counted_and_its_neighbour_goes_on() {
     let falling = Arc::new(Falling {
-        script: Script::new(vec![process("a", ProcessState::Running)], &[Operation::Stop]),
+        script: Script::new(vec![process("a", ProcessState::Running)], &[Operation::Stop], &[]),
         falls: AtomicBool::new(false),
     });
-    let steady = Script::new(vec![process("b", ProcessState::Running)], &[Operation::Stop]);
+    let steady = Script::new(vec![process("b", ProcessState::Running)], &[Operation::Stop], &[]);
     let adapters: BTreeMap<String, Arc<dyn Adapter>> = BTreeMap::from([
         ("falling".to_owned(), Arc::clone(&falling) as Arc<dyn Adapter>),
         ("steady".to_owned(), steady as Arc<dyn Adapter>),

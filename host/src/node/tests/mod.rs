@@ -3,6 +3,7 @@
 mod bounds;
 mod changes;
 mod falls;
+mod lane;
 mod live;
 mod machine;
 mod peer;
@@ -42,7 +43,10 @@ impl Rig {
     }
 
     async fn start_with(processes: Vec<Process>, operations: &[Operation]) -> Self {
-        let script = Script::new(processes, operations);
+        Self::start_script(Script::new(processes, operations, &[])).await
+    }
+
+    async fn start_script(script: Arc<Script>) -> Self {
         let adapters: BTreeMap<String, Arc<dyn Adapter>> =
             BTreeMap::from([("script".to_owned(), Arc::clone(&script) as Arc<dyn Adapter>)]);
         let set = PluginSet { adapters, ..PluginSet::default() };
@@ -278,7 +282,7 @@ async fn each_change_is_told_once_and_nothing_else() {
 /// hold a place for as long as a call may last, again and again, and there are far fewer places than dead nodes.
 #[tokio::test(start_paused = true)]
 async fn p05_a_hundred_dead_nodes_keep_no_live_one_from_being_refreshed() {
-    let (live, dead) = (Script::new(vec![], &[]), Script::new(vec![], &[]));
+    let (live, dead) = (Script::new(vec![], &[], &[]), Script::new(vec![], &[], &[]));
     live.change(|state| state.delay = Duration::from_millis(5));
     dead.change(|state| state.is_silent = true);
     let adapters: BTreeMap<String, Arc<dyn Adapter>> =

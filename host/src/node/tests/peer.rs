@@ -2,12 +2,13 @@
 
 use crate::config::{Endpoint, NodeConfig, PoolConfig};
 use crate::model::{
-    AdapterFault, AdapterInfo, FaultKind, LogChannel, LogRange, LogSlice, NodeId, Observation, Operation, Process,
-    ProcessId, ProcessState,
+    Ability, AdapterFault, AdapterInfo, FaultKind, GroupOperation, LogChannel, LogRange, LogSlice, MemberOutcome,
+    NodeId, Observation, Operation, Process, ProcessAct, ProcessId, ProcessState,
 };
 use crate::plugin::{
     Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, HintsRead, StreamRequest,
 };
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -217,7 +218,13 @@ impl Plain {
         let operations = vec![Operation::Start, Operation::Stop];
         let log_channels = vec!["stdout".to_owned()];
         Arc::new(Self {
-            info: Arc::new(AdapterInfo { kind: "plain".into(), operations, log_channels, wakes_at_bytes: false }),
+            info: Arc::new(AdapterInfo {
+                kind: "plain".into(),
+                operations,
+                abilities: BTreeSet::from([Ability::Signal, Ability::GroupStart, Ability::GroupStop]),
+                log_channels,
+                wakes_at_bytes: false,
+            }),
             has_hints,
         })
     }
@@ -280,6 +287,27 @@ impl Adapter for Plain {
         _: ProcessId,
     ) -> BoxFuture<'_, Result<bool, AdapterError>> {
         Box::pin(async move { ask(link, deadline, format!("/run/{operation}/p")).await.map(|_| true) })
+    }
+
+    fn act(
+        &self,
+        link: Arc<dyn Exchange>,
+        deadline: Instant,
+        _: ProcessAct,
+        _: ProcessId,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        Box::pin(async move { ask(link, deadline, "/run/start/p".into()).await.map(|_| true) })
+    }
+
+    fn run_group(
+        &self,
+        link: Arc<dyn Exchange>,
+        deadline: Instant,
+        operation: GroupOperation,
+        _: String,
+    ) -> BoxFuture<'_, Result<Vec<MemberOutcome>, AdapterError>> {
+        let word = if operation == GroupOperation::Start { "start" } else { "stop" };
+        Box::pin(async move { ask(link, deadline, format!("/run/{word}/p")).await.map(|_| vec![]) })
     }
 
     fn read_log(

@@ -2,8 +2,8 @@
 
 use crate::config::{Endpoint, NodeConfig, PoolConfig};
 use crate::model::{
-    AdapterFault, AdapterInfo, FaultKind, LogChannel, LogRange, LogSlice, NodeId, Observation, Operation, Process,
-    ProcessId, ProcessState,
+    Ability, AdapterFault, AdapterInfo, ConfigChanges, FaultKind, GroupOperation, LogChannel, LogRange, LogSlice,
+    MemberOutcome, NodeId, NodeOperation, Observation, Operation, Process, ProcessAct, ProcessId, ProcessState,
 };
 use crate::plugin::{Adapter, AdapterError, BoxFuture, Exchange, HintsRead, StreamRequest};
 use std::collections::BTreeMap;
@@ -31,14 +31,21 @@ pub(super) struct Scripted {
     pub(super) stop_takes: Duration,
     stopping: BTreeMap<ProcessId, Instant>,
     sent: Vec<(Operation, ProcessState)>,
+    /// Orders beyond those to single processes, in words.
+    told: Vec<String>,
+    /// Which calls find nobody there, over and over; none if it is empty.
+    pub(super) absent: Vec<bool>,
+    /// What its files say.
+    pub(super) files: ConfigChanges,
     runs: u64,
 }
 
 impl Script {
-    pub(super) fn new(processes: Vec<Process>, operations: &[Operation]) -> Arc<Self> {
+    pub(super) fn new(processes: Vec<Process>, operations: &[Operation], abilities: &[Ability]) -> Arc<Self> {
         let info = AdapterInfo {
             kind: "script".into(),
             operations: operations.to_vec(),
+            abilities: abilities.iter().copied().collect(),
             log_channels: vec![],
             wakes_at_bytes: false,
         };
@@ -55,6 +62,9 @@ impl Script {
                 stop_takes: Duration::from_secs(3),
                 stopping: BTreeMap::new(),
                 sent: vec![],
+                told: vec![],
+                absent: vec![],
+                files: ConfigChanges::default(),
                 runs: 100,
             }),
         })
@@ -68,6 +78,10 @@ impl Script {
         self.state.lock().expect("not poisoned").sent.clone()
     }
 
+    pub(super) fn told(&self) -> Vec<String> {
+        self.state.lock().expect("not poisoned").told.clone()
+    }
+
     pub(super) fn is_silent(&self) -> bool {
         self.state.lock().expect("not poisoned").is_silent
     }
@@ -79,6 +93,11 @@ impl Script {
         }
         let (delay, answer) = {
             let mut state = self.state.lock().expect("not poisoned");
+            let at = state.begun % state.absent.len().max(1);
+            if state.absent.get(at) == Some(&true) {
+                let (code, message) = ("node.unreachable".into(), "nobody is there".into());
+                return Err(AdapterFault { kind: FaultKind::Node, code, message }.into());
+            }
             state.settle();
             (state.delay, what(&mut state))
         };
@@ -125,6 +144,45 @@ impl Scripted {
                 process.state = ProcessState::Stopped;
             }
         }
+    }
+
+    /// Tells all processes of a group that are not as asked, and says what became of it for each.
+    fn run_group(&mut self, operation: GroupOperation, group: &str) -> Vec<MemberOutcome> {
+        let is_start = operation == GroupOperation::Start;
+        self.told.push(format!("{} {group}", if is_start { "start" } else { "stop" }));
+        let is_meant = |p: &&Process| p.id.group() == group && p.state.is_stopped() == is_start;
+        let ids: Vec<ProcessId> = self.processes.values().filter(is_meant).map(|p| p.id.clone()).collect();
+        let operation = if is_start { Operation::Start } else { Operation::Stop };
+        let outcome = |id: ProcessId| MemberOutcome { outcome: Ok(self.run(operation, &id)), id };
+        ids.into_iter().map(outcome).collect()
+    }
+
+    fn run_node(&mut self, operation: NodeOperation) -> Result<bool, AdapterError> {
+        self.told.push(match &operation {
+            NodeOperation::AddGroup(group) => format!("add {group}"),
+            NodeOperation::RemoveGroup(group) => format!("remove {group}"),
+            NodeOperation::Restart => "restart".to_owned(),
+            NodeOperation::Shutdown => "shutdown".to_owned(),
+        });
+        match operation {
+            NodeOperation::AddGroup(group) if group == "bad" => {
+                let (code, message) = ("group.not_found".to_owned(), "it is not there".to_owned());
+                return Err(AdapterFault { kind: FaultKind::Caller, code, message }.into());
+            }
+            NodeOperation::AddGroup(group) => {
+                let id = ProcessId::reported(&group, "p");
+                self.processes.insert(id.clone(), Process { id, ..process("p", ProcessState::Running) });
+            }
+            NodeOperation::RemoveGroup(group) => {
+                if self.processes.values().any(|p| p.id.group() == group && !p.state.is_stopped()) {
+                    let code = "group.still_running".to_owned();
+                    return Err(AdapterFault { kind: FaultKind::Caller, code, message: "it runs".to_owned() }.into());
+                }
+                self.processes.retain(|id, _| id.group() != group);
+            }
+            NodeOperation::Restart | NodeOperation::Shutdown => self.is_silent = true,
+        }
+        Ok(true)
     }
 
     fn run(&mut self, operation: Operation, id: &ProcessId) -> bool {
@@ -195,6 +253,42 @@ impl Adapter for Script {
             }
             self.answer(deadline, move |state| state.run(operation, &id)).await
         })
+    }
+
+    fn act(
+        &self,
+        _: Arc<dyn Exchange>,
+        deadline: Instant,
+        act: ProcessAct,
+        id: ProcessId,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        Box::pin(self.answer(deadline, move |state| {
+            state.told.push(format!("{} {id}", act.as_str()));
+            true
+        }))
+    }
+
+    fn run_group(
+        &self,
+        _: Arc<dyn Exchange>,
+        deadline: Instant,
+        operation: GroupOperation,
+        group: String,
+    ) -> BoxFuture<'_, Result<Vec<MemberOutcome>, AdapterError>> {
+        Box::pin(self.answer(deadline, move |state| state.run_group(operation, &group)))
+    }
+
+    fn run_node(
+        &self,
+        _: Arc<dyn Exchange>,
+        deadline: Instant,
+        operation: NodeOperation,
+    ) -> BoxFuture<'_, Result<bool, AdapterError>> {
+        Box::pin(async move { self.answer(deadline, move |state| state.run_node(operation)).await? })
+    }
+
+    fn reread(&self, _: Arc<dyn Exchange>, deadline: Instant) -> BoxFuture<'_, Result<ConfigChanges, AdapterError>> {
+        Box::pin(self.answer(deadline, |state| state.files.clone()))
     }
 
     fn read_log(

@@ -1,6 +1,6 @@
 //! `exchange`: HTTP with the node that the call is about.
 
-use crate::plugin::bindings::adapter::omnivisor::host::exchange::{Failure, Request, Response};
+use crate::plugin::bindings::adapter_v0_1::omnivisor::host::exchange::{Failure, Request, Response};
 use crate::plugin::exchange::{check, reply};
 use crate::plugin::imports::{charge, rearm};
 use crate::plugin::state::CallState;

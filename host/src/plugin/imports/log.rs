@@ -1,6 +1,6 @@
 //! `log`: lines in the host's log, under the plugin's name.
 
-use crate::plugin::bindings::adapter::omnivisor::host::log::Level;
+use crate::plugin::bindings::adapter_v0_1::omnivisor::host::log::Level;
 use crate::plugin::imports::charge;
 use crate::plugin::state::{CallState, LogBook};
 use crate::plugin::text::clean;

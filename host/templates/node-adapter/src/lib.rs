@@ -4,7 +4,7 @@
 //! the host's business. Every call has a fresh instance: nothing in memory lasts from one to the next.
 
 use plugin_sdk::adapter::{
-    AdapterInfo, LogChannel, LogRange, LogSlice, Operation, Outcome, Process, ProcessId, ProcessState, Snapshot,
+    Ability, AdapterInfo, LogChannel, LogRange, LogSlice, Operation, Outcome, Process, ProcessId, ProcessState, Snapshot,
 };
 use plugin_sdk::{Exchange, Fault, NodeAdapter, Request, Response, log};
 use serde::Deserialize;
@@ -31,9 +31,8 @@ impl NodeAdapter for Adapter {
     fn describe() -> AdapterInfo {
         AdapterInfo {
             kind: "toy".to_owned(),
-            operations: vec![Operation::Start, Operation::Stop],
+            abilities: vec![Ability::Start, Ability::Stop],
             log_channels: Vec::new(),
-            has_hints: false,
             extra: Vec::new(),
         }
     }

@@ -164,3 +164,35 @@ fn channels_of_a_later_version_are_not_guessed_at() {
     let other = LogChannel::Other("audit".to_owned());
     assert_eq!(read(&mut link, &id, &other, &LogRange::Tail(1)).expect_err("a fault").code, "log.not_found");
 }
+
+#[test]
+fn the_stream_of_a_log_has_a_path_that_means_this_process_alone() {
+    let path = |group: &str, name: &str, channel| {
+        follow(&ProcessId { group: group.to_owned(), name: name.to_owned() }, &channel).map(|request| request.path)
+    };
+    assert_eq!(path("g", "n", LogChannel::Stdout).as_deref(), Some("/logtail/g%3An/stdout"));
+    let odd = path("a b", "xé?#", LogChannel::Stderr);
+    assert_eq!(odd.as_deref(), Some("/logtail/a%20b%3Ax%C3%A9%3F%23/stderr"));
+    assert_eq!(path("g", "a/b", LogChannel::Stdout), None);
+    assert_eq!(path("g", "*", LogChannel::Stdout), None);
+    assert_eq!(path("g", "n", LogChannel::Other("audit".to_owned())), None);
+}
+
+#[test]
+fn the_nodes_own_log_begins_with_a_whole_character() {
+    let log = "0123€56789".as_bytes();
+    for bytes_max in 4..=20_usize {
+        let mut link = Script::new(|calls: Vec<ReadCall>| {
+            let [(method, parameters)] = calls.as_slice() else { panic!("one call was expected") };
+            assert_eq!((method.as_str(), parameters[1].as_str()), ("supervisor.readLog", "0"));
+            let from = (log.len() as i64 + parameters[0].parse::<i64>().expect("a number")).max(0);
+            let undecodable = "FAILED: <class 'UnicodeDecodeError'>:'utf-8' codec can't decode byte 0x82 in position 0";
+            let said = std::str::from_utf8(&log[from as usize..]).map_or_else(|_| fault(30, undecodable), string);
+            answers(&[said])
+        });
+        let read = own(&mut link, bytes_max as u32).expect("readable");
+        assert!(log.ends_with(&read) && read.len() + 3 > bytes_max.min(log.len()), "{bytes_max}: {read:?}");
+    }
+    let mut link = Script::new(|_: Vec<ReadCall>| answers(&[fault(20, "NO_FILE: /var/log/s.log")]));
+    assert_eq!(own(&mut link, 100).expect_err("none").code, "log.not_found");
+}

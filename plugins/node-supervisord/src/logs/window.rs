@@ -111,7 +111,7 @@ fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(FILE_BYTES_MAX).min(FILE_BYTES_MAX)
 }
 
-fn piece(answer: Answer<'_>) -> Result<Piece, Fault> {
+pub(crate) fn piece(answer: Answer<'_>) -> Result<Piece, Fault> {
     match answer {
         Ok(Value::Text(bytes)) => Ok(Piece::Bytes(bytes.into_owned())),
         Ok(_) => Err(rpc::bad_reply("a piece of a log is no text")),

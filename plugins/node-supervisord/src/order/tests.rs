@@ -65,3 +65,40 @@ fn an_answer_about_a_whole_group_is_never_taken_for_yes() {
     let fault = start("<array><data></data></array>".to_owned(), info("g", "n", 20, "RUNNING")).expect_err("a fault");
     assert_eq!(fault.code, "node.bad_reply");
 }
+
+fn act(operation: Operation, sent: (&str, &[&str]), said: String) -> Result<Outcome, String> {
+    let mut link = Script::new(|calls: Vec<ReadCall>| {
+        let parameters = sent.1.iter().map(|&parameter| parameter.to_owned()).collect();
+        assert_eq!(calls, [(format!("supervisor.{}", sent.0), parameters)]);
+        answers(std::slice::from_ref(&said))
+    });
+    let outcome = run(&mut link, &operation, &ProcessId { group: "g".to_owned(), name: "n".to_owned() });
+    assert_eq!(link.requests, 1, "it is sent once, whatever comes back");
+    outcome.map_err(|fault| fault.code)
+}
+
+#[test]
+fn signals_input_and_clearing_go_to_the_one_process() {
+    let signal = |said| act(Operation::Signal("HUP".to_owned()), ("signalProcess", &["g:n", "HUP"]), said);
+    assert_eq!(signal(yes()), Ok(Outcome::Accepted));
+    assert_eq!(signal(fault(70, "NOT_RUNNING: g:n")), Err("process.not_running".to_owned()));
+    assert_eq!(signal(fault(11, "BAD_SIGNAL: HUP")), Err("process.bad_signal".to_owned()));
+    // "\u{3}é\r\n" in base64: XML could write neither the first nor the last two.
+    let input = |said| act(Operation::SendInput("\u{3}é\r\n".into()), ("sendProcessStdin", &["g:n", "A8OpDQo="]), said);
+    assert_eq!(input(yes()), Ok(Outcome::Accepted));
+    assert_eq!(input(fault(20, "NO_FILE: g:n")), Err("process.no_input".to_owned()));
+    assert_eq!(input(fault(70, "NOT_RUNNING: g:n")), Err("process.not_running".to_owned()));
+    assert_eq!(act(Operation::ClearLogs, ("clearProcessLogs", &["g:n"]), yes()), Ok(Outcome::Accepted));
+    assert_eq!(
+        act(Operation::ClearLogs, ("clearProcessLogs", &["g:n"]), fault(10, "g:n")),
+        Err("process.not_found".to_owned())
+    );
+}
+
+#[test]
+fn input_that_is_no_text_is_not_sent() {
+    let mut link = Script::new(|_: Vec<ReadCall>| panic!("nothing is sent"));
+    let id = ProcessId { group: "g".to_owned(), name: "n".to_owned() };
+    let refused = run(&mut link, &Operation::SendInput(vec![0xff]), &id).expect_err("refused");
+    assert_eq!(refused.code, "process.input_not_text");
+}

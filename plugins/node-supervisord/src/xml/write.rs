@@ -1,3 +1,5 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesEnd, BytesStart, BytesText, Event};
 use std::io;
@@ -15,6 +17,8 @@ pub(crate) struct Call {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Parameter {
     Text(String),
+    /// Sent in base64: the other side makes a text of it.
+    Bytes(Vec<u8>),
     Int(i64),
     Bool(bool),
 }
@@ -80,6 +84,7 @@ impl Request {
     fn parameter(&mut self, parameter: &Parameter) -> io::Result<()> {
         self.within("value", |xml| match parameter {
             Parameter::Text(text) => xml.text("string", text),
+            Parameter::Bytes(bytes) => xml.text("base64", &STANDARD.encode(bytes)),
             Parameter::Int(number) => xml.text("int", &number.to_string()),
             Parameter::Bool(flag) => xml.text("boolean", if *flag { "1" } else { "0" }),
         })

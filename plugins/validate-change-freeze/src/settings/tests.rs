@@ -15,7 +15,7 @@ fn the_settings_of_the_documents_are_read_with_their_defaults() {
         {"environments":["production"],"from":"2026-12-20T00:00","to":"2027-01-04T08:00","time_zone":"Europe/Berlin","reason":"end of the year"},
         {"environments":["*"],"weekly":["fri 16:00","mon 08:00"]}]}"#;
     let settings = Settings::parse(json).expect("it is sound");
-    assert_eq!(settings.operations, ["process.stop", "process.restart"]);
+    assert_eq!(settings.operations, super::DEFAULT);
     assert_eq!(settings.override_permission, "change.override");
     let [first, second] = settings.windows.as_slice() else { panic!("two windows") };
     assert_eq!((first.number, first.reason.as_deref()), (1, Some("end of the year")));

@@ -1,17 +1,19 @@
 //! What an adapter returned, checked and in the model's words. A plugin may lie about every process, so every length
 //! has a bound here; equal names stay, for what they mean is the node room's to decide.
 
+use super::v0_2::wit;
 use crate::model::{
-    AdapterInfo, LogChannel, LogRange, LogSlice, Observation, Operation, Process, ProcessId, ProcessState,
+    Ability, AdapterInfo, ConfigChanges, LogChannel, LogRange, LogSlice, MemberOutcome, Observation, Operation,
+    Process, ProcessId, ProcessState,
 };
-use crate::plugin::bindings::adapter::exports::omnivisor::adapter::node as wit;
+
 use crate::plugin::bindings::types::ProcessState as State;
 use crate::plugin::ending::Refused;
 use crate::plugin::exchange::check_target;
-use crate::plugin::fault::{at_most, nonsense};
+use crate::plugin::fault::{accepted, at_most, nonsense};
 use crate::plugin::text::{MESSAGE_BYTES_MAX, clean, cut};
 use crate::plugin::{HintsRead, StreamRequest};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What an adapter adds to its description when its supervisor wakes at every byte.
@@ -31,19 +33,16 @@ pub(super) fn info(info: wit::AdapterInfo) -> Result<(AdapterInfo, bool), String
     if info.kind.is_empty() || info.kind.len() > KIND_BYTES_MAX || !info.kind.chars().all(is_word) {
         return Err("its kind has to be 1 to 64 characters of `a-z 0-9 -`".to_owned());
     }
-    // An operation or channel of a later version is one that this host cannot ask for.
+    // An ability or channel of a later version is one that this host cannot ask for.
     let mut operations: Vec<Operation> = Vec::new();
-    for operation in info.operations {
-        let known = match operation {
-            wit::Operation::Start => Operation::Start,
-            wit::Operation::Stop => Operation::Stop,
-            wit::Operation::Restart => Operation::Restart,
-            wit::Operation::Monitor => Operation::Monitor,
-            wit::Operation::Unmonitor => Operation::Unmonitor,
-            wit::Operation::Other(_) => continue,
-        };
-        if !operations.contains(&known) {
-            operations.push(known);
+    let mut abilities: BTreeSet<Ability> = BTreeSet::new();
+    let mut has_hints = false;
+    for ability in info.abilities {
+        match told(&ability) {
+            Told::Operation(operation) if !operations.contains(&operation) => operations.push(operation),
+            Told::Operation(_) | Told::Unknown => {}
+            Told::Ability(ability) => drop(abilities.insert(ability)),
+            Told::Hints => has_hints = true,
         }
     }
     let mut log_channels: Vec<String> = Vec::new();
@@ -58,7 +57,80 @@ pub(super) fn info(info: wit::AdapterInfo) -> Result<(AdapterInfo, bool), String
         }
     }
     let wakes_at_bytes = info.extra.iter().any(|(key, value)| key == WAKES_AT_BYTES && value == "true");
-    Ok((AdapterInfo { kind: info.kind, operations, log_channels, wakes_at_bytes }, info.has_hints))
+    Ok((AdapterInfo { kind: info.kind, operations, abilities, log_channels, wakes_at_bytes }, has_hints))
+}
+
+/// What the host makes of an ability.
+enum Told {
+    Operation(Operation),
+    Ability(Ability),
+    Hints,
+    Unknown,
+}
+
+const fn told(ability: &wit::Ability) -> Told {
+    match ability {
+        wit::Ability::Start => Told::Operation(Operation::Start),
+        wit::Ability::Stop => Told::Operation(Operation::Stop),
+        wit::Ability::Restart => Told::Operation(Operation::Restart),
+        wit::Ability::Monitor => Told::Operation(Operation::Monitor),
+        wit::Ability::Unmonitor => Told::Operation(Operation::Unmonitor),
+        wit::Ability::Signal => Told::Ability(Ability::Signal),
+        wit::Ability::SendInput => Told::Ability(Ability::SendInput),
+        wit::Ability::ClearLogs => Told::Ability(Ability::ClearLogs),
+        wit::Ability::GroupStart => Told::Ability(Ability::GroupStart),
+        wit::Ability::GroupStop => Told::Ability(Ability::GroupStop),
+        wit::Ability::Reread => Told::Ability(Ability::Reread),
+        wit::Ability::AddGroup => Told::Ability(Ability::AddGroup),
+        wit::Ability::RemoveGroup => Told::Ability(Ability::RemoveGroup),
+        wit::Ability::RestartNode => Told::Ability(Ability::RestartNode),
+        wit::Ability::ShutdownNode => Told::Ability(Ability::ShutdownNode),
+        wit::Ability::FollowLogs => Told::Ability(Ability::FollowLogs),
+        wit::Ability::NodeLog => Told::Ability(Ability::NodeLog),
+        wit::Ability::Hints => Told::Hints,
+        wit::Ability::Other(_) => Told::Unknown,
+    }
+}
+
+/// True when the supervisor took an order, false when all was as asked already.
+pub(super) const fn is_accepted(outcome: &wit::Outcome) -> bool {
+    match outcome {
+        wit::Outcome::Accepted | wit::Outcome::Other(_) => true,
+        wit::Outcome::Unchanged => false,
+    }
+}
+
+/// What became of an order to a group.
+pub(super) fn members(told: Vec<wit::MemberOutcome>) -> Result<Vec<MemberOutcome>, Refused> {
+    at_most(told.len(), PROCESSES_MAX, "processes of a group")?;
+    let member = |member: wit::MemberOutcome| {
+        let group = cut(member.id.group, ProcessId::BYTES_MAX);
+        let name = cut(member.id.name, ProcessId::BYTES_MAX);
+        let outcome = match member.outcome.map_err(accepted) {
+            Ok(outcome) => Ok(is_accepted(&outcome)),
+            Err(Refused::Fault(fault)) => Err(fault),
+            Err(too_much @ Refused::TooMuch(_)) => return Err(too_much),
+        };
+        Ok(MemberOutcome { id: ProcessId::reported(&group, &name), outcome })
+    };
+    told.into_iter().map(member).collect()
+}
+
+/// How the files of a node differ from what runs. Each name once, in order.
+pub(super) fn changes(told: wit::ConfigurationChanges) -> Result<ConfigChanges, Refused> {
+    at_most(told.added.len() + told.changed.len() + told.removed.len(), NAMES_MAX, "groups")?;
+    let names = |names: Vec<String>| {
+        let names: BTreeSet<String> = names.into_iter().map(|name| cut(name, ProcessId::BYTES_MAX)).collect();
+        names.into_iter().collect()
+    };
+    Ok(ConfigChanges { added: names(told.added), changed: names(told.changed), removed: names(told.removed) })
+}
+
+/// The last so many bytes.
+pub(super) fn end_of(mut bytes: Vec<u8>, bytes_max: u32) -> Vec<u8> {
+    let beyond = bytes.len().saturating_sub(bytes_max as usize);
+    bytes.drain(..beyond);
+    bytes
 }
 
 pub(super) fn observation(snapshot: wit::Snapshot) -> Result<Observation, Refused> {
@@ -136,10 +208,9 @@ pub(super) fn slice(slice: wit::LogSlice, range: LogRange) -> Result<LogSlice, R
     Ok(LogSlice { start, bytes, size, has_gap })
 }
 
-pub(super) fn stream(request: Option<wit::StreamRequest>) -> Result<Option<StreamRequest>, Refused> {
+pub(super) fn stream(request: Option<wit::StreamRequest>, what: &str) -> Result<Option<StreamRequest>, Refused> {
     let Some(wit::StreamRequest { path, headers }) = request else { return Ok(None) };
-    check_target(&path, &headers)
-        .map_err(|rule| nonsense(format!("the hint stream's request is not allowed: {rule}")))?;
+    check_target(&path, &headers).map_err(|rule| nonsense(format!("the request for {what} is not allowed: {rule}")))?;
     Ok(Some(StreamRequest { path, headers }))
 }
 
@@ -217,25 +288,46 @@ mod tests {
     fn an_adapter_describes_itself_in_known_words() {
         let described = |kind: &str| wit::AdapterInfo {
             kind: kind.to_owned(),
-            operations: vec![
-                wit::Operation::Stop,
-                wit::Operation::Stop,
-                wit::Operation::Restart,
-                wit::Operation::Other("sing".to_owned()),
-                wit::Operation::Unmonitor,
-                wit::Operation::Monitor,
+            abilities: vec![
+                wit::Ability::Stop,
+                wit::Ability::Stop,
+                wit::Ability::Signal,
+                wit::Ability::Restart,
+                wit::Ability::Hints,
+                wit::Ability::Other("sing".to_owned()),
+                wit::Ability::Unmonitor,
+                wit::Ability::Monitor,
+                wit::Ability::Signal,
             ],
             log_channels: vec![wit::LogChannel::Stderr, wit::LogChannel::Other("audit".to_owned())],
-            has_hints: true,
             extra: vec![("wakes-at-bytes".to_owned(), "true".to_owned())],
         };
         let (known, has_hints) = info(described("supervisord")).expect("a word");
         assert!(has_hints && known.wakes_at_bytes);
         let expected = vec![Operation::Stop, Operation::Restart, Operation::Unmonitor, Operation::Monitor];
         assert_eq!((known.operations, known.log_channels), (expected, vec!["stderr".to_owned()]));
+        assert_eq!(known.abilities, BTreeSet::from([Ability::Signal]));
         for bad in ["", "Super", "a b", &"x".repeat(65)] {
             assert!(info(described(bad)).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn what_a_node_says_of_groups_keeps_to_its_bounds() {
+        let told = |names: usize| wit::ConfigurationChanges {
+            added: vec![],
+            changed: (0..names).rev().map(|at| format!("g{at}")).collect(),
+            removed: vec!["r".repeat(300), "r".repeat(301)],
+        };
+        let known = changes(told(2)).expect("fits");
+        assert_eq!((known.changed, known.removed), (vec!["g0".to_owned(), "g1".to_owned()], vec!["r".repeat(255)]));
+        assert!(matches!(changes(told(9_999)), Err(Refused::TooMuch(_))));
+        let member = |outcome| wit::MemberOutcome { id: Id { group: "g".to_owned(), name: "p".to_owned() }, outcome };
+        let known = members(vec![member(Ok(wit::Outcome::Accepted)), member(Ok(wit::Outcome::Unchanged))]);
+        let outcomes: Vec<_> = known.expect("fits").into_iter().map(|member| member.outcome).collect();
+        assert_eq!(outcomes, [Ok(true), Ok(false)]);
+        assert!(matches!(members(vec![member(Ok(wit::Outcome::Accepted)); 10_001]), Err(Refused::TooMuch(_))));
+        assert_eq!(end_of(b"abcdef".to_vec(), 4), b"cdef");
     }
 
     #[test]
@@ -245,8 +337,8 @@ mod tests {
         assert_eq!(hints(told(1, 8_192)).expect("fits").names, vec!["n".repeat(255)]);
         assert!(matches!(hints(told(10_001, 0)), Err(Refused::TooMuch(_))));
         assert!(matches!(hints(told(0, 8_193)), Err(Refused::TooMuch(_))));
-        assert_eq!(stream(None), Ok(None));
+        assert_eq!(stream(None, "x"), Ok(None));
         let evil = wit::StreamRequest { path: "/\r\nhost: x".to_owned(), headers: vec![] };
-        assert!(matches!(stream(Some(evil)), Err(Refused::Fault(_))));
+        assert!(matches!(stream(Some(evil), "x"), Err(Refused::Fault(_))));
     }
 }

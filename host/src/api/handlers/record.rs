@@ -1,0 +1,133 @@
+//! What is done to a node on somebody's behalf, on the record.
+
+use crate::api::edge::{Caller, Edge, Facts};
+use crate::api::error::{ApiError, node_code};
+use crate::api::input::Asked;
+use crate::auth::Action;
+use crate::model::{FaultKind, Outcome};
+use crate::node::{NodeError, NodeHandle, Patience};
+use crate::store::AuditOutcome;
+use crate::task::TaskKind;
+use std::sync::Arc;
+
+/// What the audit calls an override that was asked for and admitted.
+const OVERRIDE: &str = "change.override";
+
+/// Something that changes what a node does.
+pub(super) struct Deed<'a> {
+    /// The permission that it needs.
+    pub(super) action: Action,
+    /// What validators and the audit call it.
+    pub(super) operation: &'a str,
+    /// What the audit says it was done to.
+    pub(super) target: String,
+    /// What the audit says of the intent.
+    pub(super) detail: &'a str,
+    /// Why it has to be done in spite of a validator.
+    pub(super) reason: Option<String>,
+    /// The node.
+    pub(super) node: String,
+}
+
+/// How a result stands in the audit.
+pub(super) trait Settled {
+    fn outcome(&self) -> Outcome;
+}
+
+impl Settled for () {
+    fn outcome(&self) -> Outcome {
+        Outcome::Done
+    }
+}
+
+impl Settled for crate::model::CommandReport {
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl Settled for crate::model::GroupReport {
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl Settled for crate::model::UpdateReport {
+    fn outcome(&self) -> Outcome {
+        self.outcome
+    }
+}
+
+impl Settled for crate::model::ConfigChanges {
+    fn outcome(&self) -> Outcome {
+        Outcome::Done
+    }
+}
+
+/// Asks everybody who has a say, does it, and writes down what became of it.
+///
+/// # Cancel safety
+/// Dropped before it was sent, it is not sent. Dropped later, it goes on. Either is on the record.
+pub(super) async fn on_record<T, W, F>(
+    edge: &Arc<Edge>,
+    (caller, facts): (Caller, Facts),
+    asked: Asked,
+    deed: Deed<'_>,
+    patience: Patience,
+    work: W,
+) -> Result<T, ApiError>
+where
+    T: Settled + Send + 'static,
+    W: FnOnce(NodeHandle, Patience) -> F + Send + 'static,
+    F: Future<Output = Result<T, NodeError>> + Send,
+{
+    let Deed { action, operation, target, detail, reason, node } = deed;
+    if let Err(error) = edge.admit(&caller, action, operation, asked).await {
+        edge.record(&caller, &facts, operation, &target, AuditOutcome::Refused, error.code()).await?;
+        return Err(error);
+    }
+    let handle = edge.pool.node(&node)?;
+    if let Some(reason) = &reason {
+        // Whether it was needed is known to the validators alone; that it was asked for, and why, is on the record.
+        edge.record(&caller, &facts, OVERRIDE, &target, AuditOutcome::Done, reason).await?;
+    }
+    // The intent is durable before the node hears of it, so that nothing goes out that the audit does not know.
+    edge.record(&caller, &facts, operation, &target, AuditOutcome::Intended, detail).await?;
+    // On a task of its own: when the caller leaves, what was sent is still finished, and what became of it is written
+    // down in any case.
+    let _here = patience.left.clone().drop_guard();
+    let (task, operation) = (Arc::clone(edge), operation.to_owned());
+    let (done, report) = tokio::sync::oneshot::channel();
+    edge.tasks.group(TaskKind::Request).named("order", async move {
+        let result = work(handle, patience).await;
+        let (outcome, reason) = verdict(&result);
+        let audited = task.record(&caller, &facts, &operation, &target, outcome, reason).await;
+        drop(done.send(audited.and(result.map_err(ApiError::Node)))); // the caller may have left
+    });
+    report.await.map_err(|_| ApiError::ShuttingDown)?
+}
+
+/// How the audit has it. `unknown` is what was sent and has no answer: it may have been carried out.
+fn verdict<T: Settled>(result: &Result<T, NodeError>) -> (AuditOutcome, &'static str) {
+    match result {
+        Ok(report) => match report.outcome() {
+            Outcome::Done => (AuditOutcome::Done, ""),
+            Outcome::Unchanged => (AuditOutcome::Done, "unchanged"),
+            Outcome::InProgress => (AuditOutcome::Unknown, "in_progress"),
+            Outcome::Failed => (AuditOutcome::Failed, "settled_elsewhere"),
+        },
+        Err(error) if is_lost(error) => (AuditOutcome::Unknown, node_code(error)),
+        Err(error) => (AuditOutcome::Failed, node_code(error)),
+    }
+}
+
+fn is_lost(error: &NodeError) -> bool {
+    let is_unanswered = |error: &NodeError| {
+        matches!(error, NodeError::Gone { .. } | NodeError::Adapter { .. })
+            || matches!(error, NodeError::OutcomeUnknown { .. } | NodeError::Lost { .. })
+    };
+    is_unanswered(error)
+        || matches!(error, NodeError::Removed { was_sent, .. } | NodeError::Replaced { was_sent, .. }
+            | NodeError::Disabled { was_sent, .. } if *was_sent)
+        || matches!(error, NodeError::Answered { fault, .. } if fault.kind == FaultKind::Timeout)
+}
