@@ -44,6 +44,7 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
     for (result, count) in [
         ("replay", figures.resumed),
         ("other-epoch", figures.resume_other_epoch),
+        ("changes", figures.resume_changes),
         ("too-old", figures.resume_too_old),
         ("ahead", figures.resume_ahead),
     ] {

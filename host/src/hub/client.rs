@@ -4,7 +4,7 @@ use crate::hub::frame::Frame;
 use crate::hub::handle::{Framing, HubLimits, Slot};
 use crate::hub::inbox::Join;
 use crate::hub::ring::Ring;
-use crate::hub::snapshot::Snapshot;
+use crate::hub::snapshot::{Extent, Snapshot};
 use crate::hub::{Close, Position, Reach, frame, frames};
 use crate::model::Grant;
 use bytes::Bytes;
@@ -51,6 +51,15 @@ pub(super) struct Client {
     /// The timer that is set for it.
     pub(super) armed: Option<Instant>,
     resyncs: VecDeque<Instant>,
+}
+
+/// How somebody who comes back goes on.
+#[derive(Debug, Clone, Copy)]
+enum Resume {
+    /// With the events behind this offset, which are all there.
+    Replay(u64),
+    /// With what became of what changed behind this offset.
+    Changes(u64),
 }
 
 /// The end of a connection that has begun: nothing but what is begun and what is in the outbox is sent.
@@ -162,20 +171,29 @@ impl Client {
 
     /// Begins to read: with what followed `since` if the log still has all of it, with a snapshot otherwise.
     pub(super) fn subscribe(&mut self, filter: &mut Filter, since: Option<Position>) -> Result<(), Close> {
-        if let Some(since) = since
-            && self.can_resume(&since)
-        {
-            self.cursor = since.offset;
-            self.say(&frames::welcome(&self.slot.shared.epoch, since.offset, "replay"));
-            return Ok(());
-        }
-        let snapshot = self.slot.shared.snapshot(filter).ok_or(Close::Full)?;
-        self.say(&frames::welcome(&self.slot.shared.epoch, snapshot.offset, "snapshot"));
+        let shared = self.slot.shared.clone();
+        let snapshot = match since.and_then(|since| self.judge(&since)) {
+            Some(Resume::Replay(offset)) => {
+                self.cursor = offset;
+                self.say(&frames::welcome(&shared.epoch, offset, "replay"));
+                return Ok(());
+            }
+            Some(Resume::Changes(offset)) => {
+                let snapshot = shared.changes(offset, filter).ok_or(Close::Full)?;
+                count(match snapshot.extent {
+                    Extent::Changes => &shared.counters.resume_changes,
+                    Extent::Whole => &shared.counters.resume_too_old,
+                });
+                snapshot
+            }
+            None => shared.snapshot(filter).ok_or(Close::Full)?,
+        };
+        self.say(&frames::welcome(&shared.epoch, snapshot.offset, snapshot.extent.as_str()));
         self.start_over(snapshot);
         Ok(())
     }
 
-    /// It has missed something, or is about to: tells so, and gives the state as it is now.
+    /// It has missed something, or is about to: tells so, and gives the latest state of what changed since it was there.
     pub(super) fn resync(&mut self, filter: &mut Filter, now: Instant) -> Result<(), Close> {
         let limits = &self.slot.shared.limits;
         while self.resyncs.front().is_some_and(|&earlier| now.duration_since(earlier) > limits.resync_window) {
@@ -184,12 +202,12 @@ impl Client {
         if self.resyncs.len() >= limits.resyncs_max {
             return Err(Close::ResyncTooOften);
         }
-        let snapshot = self.slot.shared.snapshot(filter).ok_or(Close::Full)?;
+        let snapshot = self.slot.shared.changes(self.cursor, filter).ok_or(Close::Full)?;
         self.resyncs.push_back(now);
         let counters = &self.slot.shared.counters;
         count(&counters.resyncs);
         counters.skipped.fetch_add(snapshot.offset.saturating_sub(self.cursor), Relaxed);
-        self.say(&frames::resync(self.cursor, snapshot.offset));
+        self.say(&frames::resync(self.cursor, snapshot.offset, snapshot.extent.as_str()));
         self.start_over(snapshot);
         Ok(())
     }
@@ -201,12 +219,13 @@ impl Client {
         self.is_caught_up = false;
     }
 
-    fn can_resume(&self, since: &Position) -> bool {
+    /// How somebody who comes back can go on. `None`: with a whole snapshot.
+    fn judge(&self, since: &Position) -> Option<Resume> {
         let shared = &self.slot.shared;
         let counters = &shared.counters;
         if since.epoch != shared.epoch {
             count(&counters.resume_other_epoch);
-            return false;
+            return None;
         }
         let (head, oldest) = {
             let log = shared.log();
@@ -214,14 +233,13 @@ impl Client {
         };
         if since.offset > head {
             count(&counters.resume_ahead);
-            return false;
+            return None;
         }
         if since.offset + 1 < oldest {
-            count(&counters.resume_too_old);
-            return false;
+            return Some(Resume::Changes(since.offset));
         }
         count(&counters.resumed);
-        true
+        Some(Resume::Replay(since.offset))
     }
 
     /// Puts a frame in front of what is not begun.

@@ -47,7 +47,9 @@ pub struct HubFigures {
     pub resumed: u64,
     /// Clients that came with a position of another log, or with none that can be read.
     pub resume_other_epoch: u64,
-    /// Clients whose position the ring no longer reaches.
+    /// Clients whose position the ring no longer reaches, and who were given what changed since.
+    pub resume_changes: u64,
+    /// Clients whose position the ring no longer reaches, nor the memory of what was removed.
     pub resume_too_old: u64,
     /// Clients whose position lies in the future: this log lost events, or the client is confused.
     pub resume_ahead: u64,
@@ -84,6 +86,7 @@ pub(super) struct Counters {
     pub(super) resyncs: AtomicU64,
     pub(super) resumed: AtomicU64,
     pub(super) resume_other_epoch: AtomicU64,
+    pub(super) resume_changes: AtomicU64,
     pub(super) resume_too_old: AtomicU64,
     pub(super) resume_ahead: AtomicU64,
     pub(super) log_lines_skipped: AtomicU64,

@@ -67,8 +67,15 @@ pub(super) fn bookmark(offset: u64) -> Frame {
     Frame::text(format!(r#"{{"t":"bm","o":{offset}}}"#))
 }
 
-pub(super) fn resync(from: u64, offset: u64) -> Frame {
-    Frame::text(format!(r#"{{"t":"resync","why":"lag","from":{from},"o":{offset}}}"#))
+/// What follows brings the client from where it was to `offset`.
+pub(super) fn resync(from: u64, offset: u64, mode: &str) -> Frame {
+    Frame::text(format!(r#"{{"t":"resync","why":"lag","from":{from},"o":{offset},"mode":"{mode}"}}"#))
+}
+
+/// One that is no more, among the items of those that changed.
+pub(super) fn removal(topic: &str, members: &str) -> String {
+    let comma = if members.is_empty() { "" } else { "," };
+    format!(r#"{{"topic":{},"kind":"removed"{comma}{members}}}"#, quoted(topic))
 }
 
 /// The server is going away. `resume` is missing while the client has no whole state yet.

@@ -5,7 +5,7 @@ use crate::hub::inbox::{Arrival, Inbox, Join, Link};
 use crate::hub::log::{Bounds, Log};
 use crate::hub::logs::{LogLane, LogLimits, LogPublication};
 use crate::hub::shard::{self, Wire};
-use crate::hub::snapshot::{Kept, Snapshot};
+use crate::hub::snapshot::{Extent, Kept, Snapshot};
 use crate::hub::{Close, HubFigures, Publication, Reach};
 use crate::model::Grant;
 use std::collections::BTreeSet;
@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -29,6 +30,8 @@ pub struct HubLimits {
     pub bytes_max: usize,
     /// How long the ring holds an event.
     pub age_max: Duration,
+    /// Removals that are remembered longer than the ring holds their events. Who missed one that is not is given all.
+    pub removals_max: usize,
     /// The lane of logs.
     pub logs: LogLimits,
     /// Bytes of snapshots that are being sent. Beyond it a client that needs one is told to come back.
@@ -60,6 +63,7 @@ impl Default for HubLimits {
             events_max: 65_536,
             bytes_max: 64 * 1024 * 1024,
             age_max: Duration::from_mins(15),
+            removals_max: 16_384,
             logs: LogLimits::default(),
             snapshot_bytes_max: 128 * 1024 * 1024,
             lag_max: Duration::from_secs(30),
@@ -100,9 +104,9 @@ impl Hub {
     pub fn new(limits: HubLimits) -> Self {
         // The standard library seeds this from the system: unlike any earlier log's, which is all an epoch has to be.
         let epoch = format!("{:016x}", RandomState::new().hash_one(0_u8));
-        let HubLimits { events_max, bytes_max, age_max, .. } = limits;
+        let HubLimits { events_max, bytes_max, age_max, removals_max, .. } = limits;
         Self(Arc::new(Shared {
-            log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max })),
+            log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max, removals_max })),
             logs: Arc::new(LogLane::new(limits.logs.clone())),
             limits,
             epoch,
@@ -212,6 +216,7 @@ impl Hub {
             resyncs: get(&counters.resyncs),
             resumed: get(&counters.resumed),
             resume_other_epoch: get(&counters.resume_other_epoch),
+            resume_changes: get(&counters.resume_changes),
             resume_too_old: get(&counters.resume_too_old),
             resume_ahead: get(&counters.resume_ahead),
             log_events: logs.offset,
@@ -242,6 +247,25 @@ impl Shared {
             }
             (offset, log.items(filter))
         };
+        let snapshot = self.encode(Extent::Whole, offset, &items)?;
+        self.kept().keep(filter.key().clone(), snapshot.clone());
+        Some(snapshot)
+    }
+
+    /// What leads from the state at `cursor` to the one now: what changed, if that is known, and all of it otherwise. `None`
+    /// when too many snapshots are being sent already.
+    pub(super) fn changes(&self, cursor: u64, filter: &mut Filter) -> Option<Arc<Snapshot>> {
+        let changes = {
+            let log = self.log();
+            log.changes(cursor, filter).map(|items| (log.head(), items))
+        };
+        match changes {
+            Some((offset, items)) => self.encode(Extent::Changes, offset, &items),
+            None => self.snapshot(filter),
+        }
+    }
+
+    fn encode(&self, extent: Extent, offset: u64, items: &[Utf8Bytes]) -> Option<Arc<Snapshot>> {
         if self.snapshot_bytes.load(Relaxed) > self.limits.snapshot_bytes_max {
             self.kept().clear();
             if self.snapshot_bytes.load(Relaxed) > self.limits.snapshot_bytes_max {
@@ -249,9 +273,7 @@ impl Shared {
             }
         }
         self.counters.snapshots.fetch_add(1, Relaxed);
-        let snapshot = Arc::new(Snapshot::encode(offset, &items, self.snapshot_bytes.clone()));
-        self.kept().keep(filter.key().clone(), snapshot.clone());
-        Some(snapshot)
+        Some(Arc::new(Snapshot::encode(extent, offset, items, self.snapshot_bytes.clone())))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {

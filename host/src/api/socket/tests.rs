@@ -370,7 +370,7 @@ async fn a_client_that_comes_back_is_given_what_it_missed() {
     for (since, mode, first) in [
         (format!("{epoch}:15"), "replay", 16),
         (format!("{epoch}:10"), "replay", 11),
-        (format!("{epoch}:9"), "snapshot", 20),
+        (format!("{epoch}:9"), "changes", 20),
         (format!("{epoch}:21"), "snapshot", 20),
         (format!("{epoch}:{}", u64::MAX), "snapshot", 20),
         ("other:15".to_owned(), "snapshot", 20),
