@@ -48,7 +48,7 @@ impl Feed {
         let end = Instant::now() + WELCOME_WITHIN;
         let welcome = this.next_frame(end).await?.context("closed instead of welcomed")?;
         ensure!(welcome["t"] == "welcome", "not a welcome: {welcome}");
-        let is_snapshot = welcome["mode"] == "snapshot";
+        let is_snapshot = welcome["mode"] != "replay";
         this.offset = welcome["o"].as_u64().context("a welcome without its offset")?;
         this.welcome = welcome;
         if is_snapshot {

@@ -1,9 +1,10 @@
 use crate::hub::filter::{Filter, FilterId};
+use crate::hub::follow::{Following, LogWish};
 use crate::hub::frame::Frame;
 use crate::hub::handle::{Framing, HubLimits, Slot};
 use crate::hub::inbox::Join;
 use crate::hub::ring::Ring;
-use crate::hub::snapshot::Snapshot;
+use crate::hub::snapshot::{Extent, Snapshot};
 use crate::hub::{Close, Position, Reach, frame, frames};
 use crate::model::Grant;
 use bytes::Bytes;
@@ -30,6 +31,8 @@ pub(super) struct Client {
     pub(super) cursor: u64,
     /// A snapshot that is being sent, and its next frame.
     pub(super) snapshot: Option<(Arc<Snapshot>, usize)>,
+    /// The logs that it follows, if any.
+    pub(super) following: Option<Box<Following>>,
     /// What is begun and not done, with what is done of it. Its own handle: the ring may let go of the frame meanwhile.
     pub(super) held: Option<(Bytes, usize)>,
     /// Whole frames that go out behind what is held and in front of everything else.
@@ -48,6 +51,15 @@ pub(super) struct Client {
     /// The timer that is set for it.
     pub(super) armed: Option<Instant>,
     resyncs: VecDeque<Instant>,
+}
+
+/// How somebody who comes back goes on.
+#[derive(Debug, Clone, Copy)]
+enum Resume {
+    /// With the events behind this offset, which are all there.
+    Replay(u64),
+    /// With what became of what changed behind this offset.
+    Changes(u64),
 }
 
 /// The end of a connection that has begun: nothing but what is begun and what is in the outbox is sent.
@@ -73,6 +85,7 @@ impl Client {
             filter: None,
             cursor: 0,
             snapshot: None,
+            following: None,
             held: None,
             outbox: Vec::new(),
             farewell: None,
@@ -96,6 +109,33 @@ impl Client {
         self.held.is_some()
             || !self.outbox.is_empty()
             || self.reads().is_some() && (self.snapshot.is_some() || self.cursor < ring.head())
+    }
+
+    /// Whether there are lines of logs to write. States come first.
+    pub(super) fn has_logs(&self) -> bool {
+        self.reads().is_some() && self.following.as_ref().is_some_and(|following| following.has_more())
+    }
+
+    /// Follows these logs and no others, and says so. Without any, now or before, nothing is said.
+    pub(super) fn follow(&mut self, wishes: Vec<LogWish>) {
+        if wishes.is_empty() && self.following.is_none() {
+            return;
+        }
+        let following = self.following.get_or_insert_default();
+        let denied = following.replace(wishes, &self.slot.shared.logs, |topic| self.reach.allows(topic));
+        let frame = frames::logs(following.places(), &denied);
+        self.say(&frame);
+    }
+
+    /// Takes it ahead in the logs that it is too far behind in, and says so.
+    pub(super) fn skip_logs(&mut self, now: Instant) {
+        let Some(mut following) = self.following.take() else { return };
+        let shared = self.slot.shared.clone();
+        following.catch_up(&shared.logs, now, |skip| {
+            shared.counters.log_lines_skipped.fetch_add(skip.to - skip.from + 1, Relaxed);
+            self.say(&frames::skip(&skip));
+        });
+        self.following = Some(following);
     }
 
     /// The position that it can come back with: none before it has a whole state.
@@ -131,20 +171,29 @@ impl Client {
 
     /// Begins to read: with what followed `since` if the log still has all of it, with a snapshot otherwise.
     pub(super) fn subscribe(&mut self, filter: &mut Filter, since: Option<Position>) -> Result<(), Close> {
-        if let Some(since) = since
-            && self.can_resume(&since)
-        {
-            self.cursor = since.offset;
-            self.say(&frames::welcome(&self.slot.shared.epoch, since.offset, "replay"));
-            return Ok(());
-        }
-        let snapshot = self.slot.shared.snapshot(filter).ok_or(Close::Full)?;
-        self.say(&frames::welcome(&self.slot.shared.epoch, snapshot.offset, "snapshot"));
+        let shared = self.slot.shared.clone();
+        let snapshot = match since.and_then(|since| self.judge(&since)) {
+            Some(Resume::Replay(offset)) => {
+                self.cursor = offset;
+                self.say(&frames::welcome(&shared.epoch, offset, "replay"));
+                return Ok(());
+            }
+            Some(Resume::Changes(offset)) => {
+                let snapshot = shared.changes(offset, filter).ok_or(Close::Full)?;
+                count(match snapshot.extent {
+                    Extent::Changes => &shared.counters.resume_changes,
+                    Extent::Whole => &shared.counters.resume_too_old,
+                });
+                snapshot
+            }
+            None => shared.snapshot(filter).ok_or(Close::Full)?,
+        };
+        self.say(&frames::welcome(&shared.epoch, snapshot.offset, snapshot.extent.as_str()));
         self.start_over(snapshot);
         Ok(())
     }
 
-    /// It has missed something, or is about to: tells so, and gives the state as it is now.
+    /// It has missed something, or is about to: tells so, and gives the latest state of what changed since it was there.
     pub(super) fn resync(&mut self, filter: &mut Filter, now: Instant) -> Result<(), Close> {
         let limits = &self.slot.shared.limits;
         while self.resyncs.front().is_some_and(|&earlier| now.duration_since(earlier) > limits.resync_window) {
@@ -153,12 +202,12 @@ impl Client {
         if self.resyncs.len() >= limits.resyncs_max {
             return Err(Close::ResyncTooOften);
         }
-        let snapshot = self.slot.shared.snapshot(filter).ok_or(Close::Full)?;
+        let snapshot = self.slot.shared.changes(self.cursor, filter).ok_or(Close::Full)?;
         self.resyncs.push_back(now);
         let counters = &self.slot.shared.counters;
         count(&counters.resyncs);
         counters.skipped.fetch_add(snapshot.offset.saturating_sub(self.cursor), Relaxed);
-        self.say(&frames::resync(self.cursor, snapshot.offset));
+        self.say(&frames::resync(self.cursor, snapshot.offset, snapshot.extent.as_str()));
         self.start_over(snapshot);
         Ok(())
     }
@@ -170,12 +219,13 @@ impl Client {
         self.is_caught_up = false;
     }
 
-    fn can_resume(&self, since: &Position) -> bool {
+    /// How somebody who comes back can go on. `None`: with a whole snapshot.
+    fn judge(&self, since: &Position) -> Option<Resume> {
         let shared = &self.slot.shared;
         let counters = &shared.counters;
         if since.epoch != shared.epoch {
             count(&counters.resume_other_epoch);
-            return false;
+            return None;
         }
         let (head, oldest) = {
             let log = shared.log();
@@ -183,14 +233,13 @@ impl Client {
         };
         if since.offset > head {
             count(&counters.resume_ahead);
-            return false;
+            return None;
         }
         if since.offset + 1 < oldest {
-            count(&counters.resume_too_old);
-            return false;
+            return Some(Resume::Changes(since.offset));
         }
         count(&counters.resumed);
-        true
+        Some(Resume::Replay(since.offset))
     }
 
     /// Puts a frame in front of what is not begun.

@@ -3,16 +3,19 @@ use crate::hub::figures::Counters;
 use crate::hub::filter::Filter;
 use crate::hub::inbox::{Arrival, Inbox, Join, Link};
 use crate::hub::log::{Bounds, Log};
+use crate::hub::logs::{LogLane, LogLimits, LogPublication};
 use crate::hub::shard::{self, Wire};
-use crate::hub::snapshot::{Kept, Snapshot};
+use crate::hub::snapshot::{Extent, Kept, Snapshot};
 use crate::hub::{Close, HubFigures, Publication, Reach};
 use crate::model::Grant;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -27,6 +30,10 @@ pub struct HubLimits {
     pub bytes_max: usize,
     /// How long the ring holds an event.
     pub age_max: Duration,
+    /// Removals that are remembered longer than the ring holds their events. Who missed one that is not is given all.
+    pub removals_max: usize,
+    /// The lane of logs.
+    pub logs: LogLimits,
     /// Bytes of snapshots that are being sent. Beyond it a client that needs one is told to come back.
     pub snapshot_bytes_max: usize,
     /// A client that reads and is further behind than this starts over.
@@ -56,6 +63,8 @@ impl Default for HubLimits {
             events_max: 65_536,
             bytes_max: 64 * 1024 * 1024,
             age_max: Duration::from_mins(15),
+            removals_max: 16_384,
+            logs: LogLimits::default(),
             snapshot_bytes_max: 128 * 1024 * 1024,
             lag_max: Duration::from_secs(30),
             progress_max: Duration::from_secs(10),
@@ -83,6 +92,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) head: watch::Sender<u64>,
     pub(super) acks: Acks,
+    pub(super) logs: Arc<LogLane>,
     log: RwLock<Log>,
     kept: Mutex<Kept>,
     snapshot_bytes: Arc<AtomicUsize>,
@@ -96,9 +106,10 @@ impl Hub {
     pub fn new(limits: HubLimits) -> Self {
         // The standard library seeds this from the system: unlike any earlier log's, which is all an epoch has to be.
         let epoch = format!("{:016x}", RandomState::new().hash_one(0_u8));
-        let HubLimits { events_max, bytes_max, age_max, .. } = limits;
+        let HubLimits { events_max, bytes_max, age_max, removals_max, .. } = limits;
         Self(Arc::new(Shared {
-            log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max })),
+            log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max, removals_max })),
+            logs: Arc::new(LogLane::new(limits.logs.clone())),
             clients_max: AtomicUsize::new(limits.clients_max),
             drain_max: Mutex::new(limits.drain_max),
             limits,
@@ -128,6 +139,20 @@ impl Hub {
         let offset = self.0.log.write().unwrap_or_else(PoisonError::into_inner).append(publication, now);
         self.0.head.send_replace(offset);
         offset
+    }
+
+    /// Appends lines to a log. They reach those who follow it, who are told if they are taken past some. Gives their place
+    /// among the lines of all logs.
+    ///
+    /// Never waits for a client.
+    pub fn publish_log(&self, publication: LogPublication) -> u64 {
+        self.0.logs.publish(publication, Instant::now())
+    }
+
+    /// The logs that at least one client follows now, by their topics.
+    #[must_use]
+    pub fn log_demand(&self) -> watch::Receiver<Arc<BTreeSet<Arc<str>>>> {
+        self.0.logs.demand()
     }
 
     /// Tells the shards that grants have ended, at this place among the events: no event behind it reaches a connection
@@ -176,6 +201,7 @@ impl Hub {
             let shards = self.0.shards.read().unwrap_or_else(PoisonError::into_inner);
             (shards.len(), shards.iter().map(|shard| shard.lag_ms.load(Relaxed)).max().unwrap_or(0))
         };
+        let logs = self.0.logs.figures();
         let log = self.0.log();
         let counters = &self.0.counters;
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
@@ -201,8 +227,16 @@ impl Hub {
             resyncs: get(&counters.resyncs),
             resumed: get(&counters.resumed),
             resume_other_epoch: get(&counters.resume_other_epoch),
+            resume_changes: get(&counters.resume_changes),
             resume_too_old: get(&counters.resume_too_old),
             resume_ahead: get(&counters.resume_ahead),
+            log_events: logs.offset,
+            log_lines: logs.lines,
+            log_lines_skipped: get(&counters.log_lines_skipped),
+            log_ring_events: logs.events,
+            log_ring_bytes: logs.bytes,
+            log_ring_age: logs.oldest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+            logs_followed: logs.followed,
             disconnects: counters.disconnects(),
         }
     }
@@ -229,6 +263,25 @@ impl Shared {
             }
             (offset, log.items(filter))
         };
+        let snapshot = self.encode(Extent::Whole, offset, &items)?;
+        self.kept().keep(filter.key().clone(), snapshot.clone());
+        Some(snapshot)
+    }
+
+    /// What leads from the state at `cursor` to the one now: what changed, if that is known, and all of it otherwise. `None`
+    /// when too many snapshots are being sent already.
+    pub(super) fn changes(&self, cursor: u64, filter: &mut Filter) -> Option<Arc<Snapshot>> {
+        let changes = {
+            let log = self.log();
+            log.changes(cursor, filter).map(|items| (log.head(), items))
+        };
+        match changes {
+            Some((offset, items)) => self.encode(Extent::Changes, offset, &items),
+            None => self.snapshot(filter),
+        }
+    }
+
+    fn encode(&self, extent: Extent, offset: u64, items: &[Utf8Bytes]) -> Option<Arc<Snapshot>> {
         if self.snapshot_bytes.load(Relaxed) > self.limits.snapshot_bytes_max {
             self.kept().clear();
             if self.snapshot_bytes.load(Relaxed) > self.limits.snapshot_bytes_max {
@@ -236,9 +289,7 @@ impl Shared {
             }
         }
         self.counters.snapshots.fetch_add(1, Relaxed);
-        let snapshot = Arc::new(Snapshot::encode(offset, &items, self.snapshot_bytes.clone()));
-        self.kept().keep(filter.key().clone(), snapshot.clone());
-        Some(snapshot)
+        Some(Arc::new(Snapshot::encode(extent, offset, items, self.snapshot_bytes.clone())))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {

@@ -2,6 +2,7 @@ use crate::hub::filter::Filter;
 use crate::hub::frame::Frame;
 use crate::hub::frames;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -60,7 +61,14 @@ pub(super) struct Log {
     topics: HashMap<Arc<str>, Topic>,
     /// By number.
     names: Vec<Arc<str>>,
-    state: BTreeMap<String, Item>,
+    state: BTreeMap<Arc<str>, Item>,
+    /// What each entry's latest event was, by its offset: the same keys once more.
+    changed: BTreeMap<u64, Arc<str>>,
+    /// The removals that are remembered, by offset, and their offsets by key.
+    removed: BTreeMap<u64, Removal>,
+    removed_at: HashMap<Arc<str>, u64>,
+    /// Up to this offset removals may be forgotten.
+    forgotten: u64,
 }
 
 /// How much of the past is kept.
@@ -69,6 +77,8 @@ pub(super) struct Bounds {
     pub(super) events_max: usize,
     pub(super) bytes_max: usize,
     pub(super) age_max: Duration,
+    /// Removals that are remembered, for those whom the ring has left behind.
+    pub(super) removals_max: usize,
 }
 
 #[derive(Debug)]
@@ -87,6 +97,16 @@ pub(super) struct Entry {
 
 #[derive(Debug)]
 struct Item {
+    /// Of its latest event.
+    offset: u64,
+    id: TopicId,
+    topic: Arc<str>,
+    json: Utf8Bytes,
+}
+
+#[derive(Debug)]
+struct Removal {
+    key: Arc<str>,
     id: TopicId,
     topic: Arc<str>,
     json: Utf8Bytes,
@@ -103,6 +123,10 @@ impl Log {
             topics: HashMap::new(),
             names: Vec::new(),
             state: BTreeMap::new(),
+            changed: BTreeMap::new(),
+            removed: BTreeMap::new(),
+            removed_at: HashMap::new(),
+            forgotten: 0,
         }
     }
 
@@ -168,14 +192,54 @@ impl Log {
             }
         }
         match publication.change {
-            Change::Put { key, item } => {
-                self.state.insert(key, Item { id, topic, json: item.into() });
-            }
+            Change::Put { key, item } => self.put(key.into(), Item { offset, id, topic, json: item.into() }),
             Change::Remove { key } => {
-                self.state.remove(&key);
+                let json = frames::removal(&publication.topic, &publication.members).into();
+                self.remove(offset, Removal { key: key.into(), id, topic, json });
             }
         }
         offset
+    }
+
+    fn put(&mut self, key: Arc<str>, item: Item) {
+        if let Some(at) = self.removed_at.remove(&key) {
+            self.removed.remove(&at);
+        }
+        self.changed.insert(item.offset, key.clone());
+        if let Some(before) = self.state.insert(key, item) {
+            self.changed.remove(&before.offset);
+        }
+    }
+
+    fn remove(&mut self, offset: u64, removal: Removal) {
+        // One that was removed before is remembered, or nobody is left to be told.
+        let Some(before) = self.state.remove(&removal.key) else { return };
+        self.changed.remove(&before.offset);
+        self.removed_at.insert(removal.key.clone(), offset);
+        self.removed.insert(offset, removal);
+        while self.removed.len() > self.bounds.removals_max {
+            let Some((at, oldest)) = self.removed.pop_first() else { return };
+            self.removed_at.remove(&oldest.key);
+            self.forgotten = at;
+        }
+    }
+
+    /// What the events behind `cursor` have made of what the filter wants: the latest state of each that changed, and each
+    /// that was removed, in the order of their latest events. `None` when that is no longer known.
+    pub(super) fn changes(&self, cursor: u64, filter: &mut Filter) -> Option<Vec<Utf8Bytes>> {
+        if cursor < self.forgotten {
+            return None;
+        }
+        let behind = (Bound::Excluded(cursor), Bound::Unbounded);
+        let changed = self.changed.range(behind).filter_map(|(at, key)| {
+            let item = self.state.get(key)?;
+            filter.wants(item.id, &item.topic).then(|| (*at, item.json.clone()))
+        });
+        let mut found: Vec<(u64, Utf8Bytes)> = changed.collect();
+        let removed = self.removed.range(behind).filter(|(_, removal)| filter.wants(removal.id, &removal.topic));
+        found.extend(removed.map(|(at, removal)| (*at, removal.json.clone())));
+        found.sort_unstable_by_key(|(at, _)| *at);
+        Some(found.into_iter().map(|(_, json)| json).collect())
     }
 
     fn is_over(&self, now: Instant) -> bool {

@@ -11,9 +11,30 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// Snapshots kept for the next client with the same filter.
 const KEPT_MAX: usize = 8;
 
+/// What a snapshot holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// Everything: what is not in it is no more.
+    Whole,
+    /// What became of everything that changed, and what was removed.
+    Changes,
+}
+
+impl Extent {
+    /// The word of `mode`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "snapshot",
+            Self::Changes => "changes",
+        }
+    }
+}
+
 /// The state at one offset, as frames. Shared by all who asked for the same at that offset.
 #[derive(Debug)]
 pub(super) struct Snapshot {
+    /// All of the state, or what changed since some offset.
+    pub(super) extent: Extent,
     pub(super) offset: u64,
     pub(super) frames: Box<[Frame]>,
     bytes: usize,
@@ -21,11 +42,11 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    pub(super) fn encode(offset: u64, items: &[Utf8Bytes], alive_bytes: Arc<AtomicUsize>) -> Self {
+    pub(super) fn encode(extent: Extent, offset: u64, items: &[Utf8Bytes], alive_bytes: Arc<AtomicUsize>) -> Self {
         let frames = frames::snapshot(offset, items, FRAME_BYTES);
         let bytes = frames.iter().map(Frame::len).sum();
         alive_bytes.fetch_add(bytes, Relaxed);
-        Self { offset, frames, bytes, alive_bytes }
+        Self { extent, offset, frames, bytes, alive_bytes }
     }
 }
 

@@ -1,3 +1,4 @@
+mod lines;
 mod model;
 mod reader;
 
@@ -53,6 +54,12 @@ struct Replica {
     has_welcome: bool,
     events: u64,
     resyncs: u64,
+    /// Of those, how many with what changed alone.
+    changes: u64,
+    /// What is being read holds what changed, not everything.
+    has_changes: bool,
+    /// Items of snapshots.
+    items: u64,
     bookmarks: u64,
 }
 
@@ -63,7 +70,8 @@ impl Replica {
         match frame["t"].as_str().expect("every frame has a type") {
             "welcome" => {
                 self.has_welcome = true;
-                self.in_snapshot = frame["mode"] == "snapshot";
+                self.in_snapshot = frame["mode"] != "replay";
+                self.has_changes = frame["mode"] == "changes";
                 self.offset = offset;
             }
             "resync" => {
@@ -71,16 +79,26 @@ impl Replica {
                 assert!(!self.in_snapshot);
                 self.resyncs += 1;
                 self.in_snapshot = true;
+                self.has_changes = frame["mode"] == "changes";
+                self.changes += u64::from(self.has_changes);
                 self.offset = offset;
             }
             "snap" => {
                 assert!(self.in_snapshot && offset == self.offset, "{frame}");
                 if frame["i"] == 0 {
-                    self.state.clear();
                     self.counts.clear();
                 }
+                if frame["i"] == 0 && !self.has_changes {
+                    self.state.clear();
+                }
                 for item in frame["items"].as_array().expect("items") {
-                    self.put(item);
+                    self.items += 1;
+                    if item["kind"] == "removed" {
+                        assert!(self.has_changes, "what is gone is in no whole snapshot");
+                        self.state.remove(item["node"].as_str().expect("a node"));
+                    } else {
+                        self.put(item);
+                    }
                 }
                 self.in_snapshot = frame["last"] != true;
             }
@@ -219,7 +237,14 @@ async fn a_position_is_resumed_exactly_or_answered_with_a_snapshot() {
         let mut reader = client(&hub, ALL, Some(&at(&hub, offset)));
         let welcome = frames(&mut reader).await.remove(0);
         let is_kept = (6..=10).contains(&offset);
-        assert_eq!(welcome["mode"], if is_kept { "replay" } else { "snapshot" }, "since {offset}");
+        let mode = if is_kept {
+            "replay"
+        } else if offset < 6 {
+            "changes"
+        } else {
+            "snapshot"
+        };
+        assert_eq!(welcome["mode"], mode, "since {offset}");
         assert_eq!(welcome["o"], if is_kept { offset } else { 10 }, "since {offset}");
         if is_kept && offset < 10 {
             let offsets: Vec<u64> =
@@ -231,7 +256,8 @@ async fn a_position_is_resumed_exactly_or_answered_with_a_snapshot() {
     assert_eq!(frames(&mut client(&hub, ALL, Some(&other))).await[0]["mode"], "snapshot");
     let figures = hub.figures();
     assert_eq!(figures.resumed, 5);
-    assert_eq!((figures.resume_too_old, figures.resume_ahead, figures.resume_other_epoch), (6, 3, 1));
+    assert_eq!((figures.resume_changes, figures.resume_too_old), (6, 0));
+    assert_eq!((figures.resume_ahead, figures.resume_other_epoch), (3, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,6 +276,45 @@ async fn a_client_that_falls_out_of_the_ring_starts_over_and_is_told() {
     replica.catch_up(&mut reader, 101).await;
     assert_eq!((replica.resyncs, replica.events), (1, 1));
     assert!(replica.state.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_falls_out_of_the_ring_is_given_what_changed_and_no_more() {
+    let hub = Hub::new(HubLimits { events_max: 4, removals_max: 2, ..HubLimits::default() });
+    for node in 0..100 {
+        hub.publish(change(&format!("n{node}"), node));
+    }
+    let mut reader = client(&hub, ALL, None);
+    let mut replica = Replica::default();
+    replica.catch_up(&mut reader, 100).await;
+    let before = replica.items;
+    for value in 0..10 {
+        hub.publish(change("n1", value));
+        hub.publish(change("n2", value));
+    }
+    hub.publish(removal("n2"));
+    hub.publish(removal("n3"));
+    hub.publish(removal("nobody"));
+    for value in 0..10 {
+        hub.publish(change("n4", value));
+    }
+    replica.catch_up(&mut reader, 133).await;
+    assert_eq!((replica.resyncs, replica.changes, replica.items - before), (1, 1, 4), "two changed and two are gone");
+    assert_eq!(replica.state.len(), 98);
+    // A third removal, and the first is forgotten: what it was can only be told by telling everything.
+    hub.publish(removal("n5"));
+    for value in 0..10 {
+        hub.publish(change("n4", value));
+    }
+    replica.catch_up(&mut reader, 144).await;
+    assert_eq!((replica.resyncs, replica.changes), (2, 2), "it knew of the one that is forgotten");
+    hub.publish(removal("n6"));
+    hub.publish(removal("n7"));
+    hub.publish(removal("n8"));
+    hub.publish(change("n4", 1));
+    hub.publish(change("n4", 2));
+    replica.catch_up(&mut reader, 149).await;
+    assert_eq!((replica.resyncs, replica.changes, replica.state.len()), (3, 2, 94));
 }
 
 #[tokio::test(start_paused = true)]
@@ -442,10 +507,10 @@ proptest! {
     /// Whatever the order of publishing, reading and coming back: each client ends with exactly the state that the
     /// events made of its topics, and no promise is broken on the way.
     #[test]
-    fn every_client_ends_with_the_true_state(acts in acts(), events_max in 1..12_usize) {
+    fn every_client_ends_with_the_true_state(acts in acts(), events_max in 1..12_usize, removals_max in 0..6_usize) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let hub = Hub::new(HubLimits { events_max, resyncs_max: usize::MAX, ..HubLimits::default() });
+            let hub = Hub::new(HubLimits { events_max, removals_max, resyncs_max: usize::MAX, ..HubLimits::default() });
             let patterns: [&[&str]; 3] = [ALL, &["node/n1/state", "node/n2/*"], &["node/none/state"]];
             let mut readers: Vec<_> = patterns.iter().map(|patterns| client(&hub, patterns, None)).collect();
             let mut replicas: Vec<Replica> = patterns.iter().map(|_| Replica::default()).collect();
@@ -483,5 +548,62 @@ proptest! {
                 assert_eq!(replica.state, expected);
             }
         });
+    }
+}
+
+proptest! {
+    /// Whoever was at any place in the log, and missed any part of what followed: what they knew, with what they are given,
+    /// is what all events together made; and they are given no more than changed.
+    #[test]
+    fn p02_the_state_after_a_resync_is_what_all_events_made(
+        events in proptest::collection::vec((0..6_u8, any::<bool>()), 1..80),
+        removals_max in 0..8_usize,
+        narrow in any::<bool>(),
+    ) {
+        let hub = Hub::new(HubLimits { events_max: 1, removals_max, ..HubLimits::default() });
+        let patterns: &[&str] = if narrow { &["node/n1/*", "node/n2/*"] } else { ALL };
+        let parsed = Patterns::parse(patterns).unwrap();
+        let mut filters = crate::hub::filter::Filters::default();
+        let reach = crate::hub::Reach::new(&["node"]);
+        let id = filters.enter(crate::hub::filter::FilterKey { patterns: parsed.clone(), reach });
+        let filter = filters.get_mut(id).unwrap();
+        // The state after each offset, as somebody who saw it all knows it.
+        let mut states: Vec<BTreeMap<String, u64>> = vec![BTreeMap::new()];
+        let mut removals = Vec::new();
+        for (node, is_removal) in &events {
+            let (node, head) = (format!("n{node}"), states.len() as u64);
+            let mut state = states.last().unwrap().clone();
+            if *is_removal {
+                hub.publish(removal(&node));
+                if state.remove(&node).is_some() {
+                    removals.push(head);
+                }
+            } else {
+                hub.publish(change(&node, head));
+                state.insert(node, head);
+            }
+            states.push(state);
+        }
+        let is_wanted = |node: &str| parsed.matches(&format!("node/{node}/state"));
+        let head = states.len() - 1;
+        for cursor in 0..=head {
+            let missed: std::collections::BTreeSet<String> =
+                events[cursor..].iter().map(|(node, _)| format!("n{node}")).filter(|node| is_wanted(node)).collect();
+            let Some(items) = hub.shared().log().changes(cursor as u64, filter) else {
+                let behind = removals.iter().filter(|at| **at > cursor as u64).count();
+                prop_assert!(behind > removals_max, "all that was removed since {} could have been known", cursor);
+                continue;
+            };
+            prop_assert!(items.len() <= missed.len(), "{} items for {} that changed", items.len(), missed.len());
+            let mut replica = Replica { has_welcome: true, in_snapshot: true, has_changes: true, ..Replica::default() };
+            replica.state = states[cursor].clone();
+            replica.offset = head as u64;
+            let items: Vec<Value> = items.iter().map(|item| serde_json::from_str(item).unwrap()).collect();
+            replica.take(&serde_json::json!({"t": "snap", "o": head, "i": 0, "last": true, "items": items}));
+            let of = |state: &BTreeMap<String, u64>| -> BTreeMap<String, u64> {
+                state.iter().filter(|(node, _)| is_wanted(node)).map(|(node, value)| (node.clone(), *value)).collect()
+            };
+            prop_assert_eq!(of(&replica.state), of(&states[head]), "from {}", cursor);
+        }
     }
 }

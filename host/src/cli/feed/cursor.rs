@@ -47,8 +47,11 @@ impl Cursor {
     pub(crate) fn advance(&mut self, frame: &Frame) -> Result<(), Broken> {
         match frame {
             Frame::Welcome { epoch, mode, .. } => {
-                let is_replay = mode != "snapshot";
-                if !is_replay || self.epoch.as_ref() != Some(epoch) {
+                let is_replay = mode == "replay";
+                if !is_replay {
+                    self.counts.clear();
+                }
+                if mode == "snapshot" || self.epoch.as_ref() != Some(epoch) {
                     self.counts.clear();
                     self.offset = None;
                 }
@@ -176,10 +179,20 @@ mod tests {
             welcome("e", 5, "snapshot"),
             snap(5, true),
             event(6, 1),
-            Frame::Resync { why: "lag".into() },
+            Frame::Resync { why: "lag".into(), mode: "snapshot".into() },
             snap(90, false),
         ]);
         assert_eq!(cursor.since().as_deref(), Some("e:6"));
+    }
+
+    #[test]
+    fn who_is_given_what_changed_goes_on_from_before_it_until_it_is_whole() {
+        let begun = [welcome("e", 5, "snapshot"), snap(5, true), event(6, 1), welcome("e", 90, "changes")];
+        let mut cursor = after(&begun);
+        assert_eq!(cursor.since().as_deref(), Some("e:6"));
+        cursor.advance(&snap(90, true)).expect("good");
+        assert_eq!(cursor.since().as_deref(), Some("e:90"));
+        cursor.advance(&event(91, 7)).expect("its counts began anew");
     }
 
     #[test]

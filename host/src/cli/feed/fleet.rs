@@ -55,8 +55,9 @@ impl Fleet {
     /// Takes in one frame and tells what it changed. The first snapshot is no change: it is where the story begins.
     pub(crate) fn apply(&mut self, frame: &Frame) -> Vec<Change> {
         match frame {
-            Frame::Welcome { .. } | Frame::Resync { .. } => {
-                self.arriving = None;
+            Frame::Welcome { mode, .. } | Frame::Resync { mode, .. } => {
+                // What changed is put onto what is known.
+                self.arriving = (mode == "changes").then(|| self.nodes.clone());
                 Vec::new()
             }
             Frame::Snap { last, items, .. } => {
@@ -110,6 +111,20 @@ impl Fleet {
     }
 }
 
+/// Takes out what an item says is gone.
+fn take(nodes: &mut Nodes, item: &Item) {
+    let Some(id) = item.process_id() else {
+        nodes.remove(&item.node);
+        return;
+    };
+    if let Some(node) = nodes.get_mut(&item.node) {
+        node.processes.remove(id);
+        if node.view.is_none() && node.processes.is_empty() {
+            nodes.remove(&item.node);
+        }
+    }
+}
+
 impl Node {
     /// How many are running, of how many.
     pub(crate) fn running(&self) -> (usize, usize) {
@@ -119,6 +134,9 @@ impl Node {
 }
 
 fn put(nodes: &mut Nodes, item: &Item) {
+    if item.is_removal() {
+        return take(nodes, item);
+    }
     let node = nodes.entry(item.node.clone()).or_default();
     if let Some(state) = &item.state {
         node.view = Some(state.clone());
@@ -230,7 +248,14 @@ mod tests {
     }
 
     fn process_item(node: &str, process: ProcessView) -> Item {
-        Item { topic: format!("proc/{node}/state"), node: node.into(), state: None, process: Some(process) }
+        Item {
+            topic: format!("proc/{node}/state"),
+            node: node.into(),
+            state: None,
+            process: Some(process),
+            kind: None,
+            id: None,
+        }
     }
 
     fn event(topic: &str, node: &str, process: Option<ProcessView>, id: Option<&str>) -> Frame {
@@ -257,7 +282,7 @@ mod tests {
         assert!(!fleet.is_known() && fleet.nodes().next().is_none());
         assert_eq!(fleet.apply(&snap(vec![b.clone()], true)), [], "where the story begins is no change");
         assert_eq!(fleet.nodes().next().map(|(_, node)| node.running()), Some((1, 2)));
-        fleet.apply(&Frame::Resync { why: "lag".into() });
+        fleet.apply(&Frame::Resync { why: "lag".into(), mode: "snapshot".into() });
         fleet.apply(&snap(vec![b], false));
         assert_eq!(fleet.nodes().next().map(|(_, node)| node.running()), Some((1, 2)));
         // The link breaks here; the half snapshot counts for nothing.
@@ -290,8 +315,14 @@ mod tests {
     #[test]
     fn a_node_takes_its_processes_with_it() {
         let mut fleet = Fleet::default();
-        let node =
-            Item { topic: "node/n/state".into(), node: "n".into(), state: Some(samples::node("n")), process: None };
+        let node = Item {
+            topic: "node/n/state".into(),
+            node: "n".into(),
+            state: Some(samples::node("n")),
+            process: None,
+            kind: None,
+            id: None,
+        };
         fleet.apply(&snap(vec![node, process_item("n", samples::process("g:a", "running"))], true));
         let changes = fleet.apply(&event("node/n/state", "n", None, None));
         assert_eq!(changes.len(), 1);
@@ -349,9 +380,18 @@ mod tests {
             let items: Vec<Item> = told.into_iter().map(|(node, view)| process_item(&node, view)).collect();
             let (first, second) = items.split_at(cut.min(items.len()));
             let before = fleet.clone();
+            fleet.apply(&Frame::Resync { why: "lag".into(), mode: "snapshot".into() });
             fleet.apply(&snap(first.to_vec(), false));
             prop_assert_eq!(fleet.apply(&snap(second.to_vec(), true)), []);
-            prop_assert_eq!(fleet, before);
+            prop_assert_eq!(&fleet, &before);
+            // What changed alone, with what is gone, leaves the rest as it was.
+            let Some(gone) = second.first() else { return Ok(()) };
+            let id = gone.process.as_ref().map(|process| process.id.clone());
+            let item = Item { process: None, kind: Some("removed".into()), id, ..gone.clone() };
+            fleet.apply(&Frame::Resync { why: "lag".into(), mode: "changes".into() });
+            prop_assert_eq!(fleet.apply(&snap(vec![item], true)).len(), 1);
+            let count = |fleet: &Fleet| fleet.nodes().map(|(_, node)| node.processes.len()).sum::<usize>();
+            prop_assert_eq!(count(&fleet) + 1, count(&before));
         }
     }
 }

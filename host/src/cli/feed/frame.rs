@@ -18,7 +18,7 @@ pub(crate) struct Hello {
 pub(crate) enum Frame {
     /// The first frame: what follows is a snapshot or a replay.
     Welcome { epoch: String, o: u64, mode: String },
-    /// A piece of a snapshot.
+    /// A piece of a snapshot, or of what changed.
     Snap {
         o: u64,
         last: bool,
@@ -29,14 +29,18 @@ pub(crate) enum Frame {
     Ev(Box<Event>),
     /// A position without a change.
     Bm { o: u64 },
-    /// Changes were skipped; a snapshot follows.
-    Resync { why: String },
+    /// Changes were skipped; what became of them follows, or, unless `mode` says `changes`, everything.
+    Resync {
+        why: String,
+        #[serde(default)]
+        mode: String,
+    },
     /// A frame of a newer server that this client does not know.
     #[serde(other)]
     Unknown,
 }
 
-/// A node or a process in a snapshot.
+/// A node or a process in a snapshot. Among what changed it may be one that was removed: then only `id` or `node` says which.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Item {
     pub(crate) topic: String,
@@ -45,6 +49,22 @@ pub(crate) struct Item {
     pub(crate) state: Option<NodeView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) process: Option<ProcessView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
+}
+
+impl Item {
+    /// The process's address on its node, if it is about one.
+    pub(crate) fn process_id(&self) -> Option<&str> {
+        self.process.as_ref().map(|process| process.id.as_str()).or(self.id.as_deref())
+    }
+
+    /// True when what it is about is gone.
+    pub(crate) fn is_removal(&self) -> bool {
+        self.kind.as_deref() == Some("removed")
+    }
 }
 
 /// One change. On a node's topic `changed` comes with `state`; on a process's topic `added` and `changed` come with
@@ -98,7 +118,8 @@ mod tests {
         );
         assert_eq!(read(r#"{"t":"snap","o":1,"i":0,"last":true}"#), Frame::Snap { o: 1, last: true, items: vec![] });
         assert_eq!(read(r#"{"t":"bm","o":1300}"#), Frame::Bm { o: 1300 });
-        assert_eq!(read(r#"{"t":"resync","why":"lag","from":1,"o":9}"#), Frame::Resync { why: "lag".into() });
+        let resync = read(r#"{"t":"resync","why":"lag","from":1,"o":9,"mode":"changes"}"#);
+        assert_eq!(resync, Frame::Resync { why: "lag".into(), mode: "changes".into() });
         assert_eq!(read(r#"{"t":"expiring","in":60}"#), Frame::Unknown);
         let removed =
             r#"{"t":"ev","o":5,"s":2,"topic":"proc/n/state","at":"x","kind":"removed","node":"n","id":"a:b"}"#;

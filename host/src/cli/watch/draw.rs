@@ -148,6 +148,8 @@ mod tests {
             node: node.into(),
             state: process.is_none().then(|| samples::node(node)),
             process: process.map(|id| samples::process(id, "running")),
+            kind: None,
+            id: None,
         }
     }
 

@@ -59,8 +59,9 @@ fn text_frame(console: &mut Console, fleet: &mut Fleet, frame: &Frame, selectors
         console.line(&format!("{} {} {words}", escape::line(&at), escape::line(&address)))?;
     }
     match frame {
-        Frame::Resync { why } => {
-            console.remark(&format!("--- changes were skipped ({}); the picture is read anew ---", escape::line(why)));
+        Frame::Resync { why, .. } => {
+            console
+                .remark(&format!("--- changes were skipped ({}); what became of them follows ---", escape::line(why)));
         }
         Frame::Snap { last: true, .. } if !was_known => {
             let (nodes, running, count) = fleet.nodes().fold((0, 0, 0), |(nodes, running, count), (_, node)| {
@@ -100,7 +101,7 @@ fn json_frame(console: &mut Console, frame: &Frame, selectors: &[Selector]) -> R
         }
         Frame::Snap { o, last, items } => {
             let is_meant = |id: Option<&str>, node: &str| covers(selectors, node, id);
-            for item in items.iter().filter(|i| is_meant(i.process.as_ref().map(|p| p.id.as_str()), &i.node)) {
+            for item in items.iter().filter(|item| is_meant(item.process_id(), &item.node)) {
                 console.json(&tagged("item", *o, item)?)?;
             }
             if *last { console.json(&json!({ "t": "ready", "o": o })) } else { Ok(()) }
@@ -108,7 +109,7 @@ fn json_frame(console: &mut Console, frame: &Frame, selectors: &[Selector]) -> R
         Frame::Ev(event) if covers(selectors, &event.node, event.process_id()) => {
             console.json(&tagged("ev", event.o, event)?)
         }
-        Frame::Resync { why } => console.json(&json!({ "t": "resync", "why": why })),
+        Frame::Resync { why, mode } => console.json(&json!({ "t": "resync", "why": why, "mode": mode })),
         Frame::Ev(_) | Frame::Bm { .. } | Frame::Unknown => Ok(()),
     }
 }

@@ -121,7 +121,7 @@ impl Screen {
 
     fn frame(&mut self, frame: &Frame) {
         match frame {
-            Frame::Welcome { mode, .. } if mode != "snapshot" => self.connection = Connection::Live,
+            Frame::Welcome { mode, .. } if mode == "replay" => self.connection = Connection::Live,
             Frame::Snap { last: true, .. } | Frame::Ev(_) | Frame::Bm { .. } => self.connection = Connection::Live,
             Frame::Welcome { .. } | Frame::Resync { .. } | Frame::Snap { .. } => self.connection = Connection::Reading,
             Frame::Unknown => {}
