@@ -3,8 +3,8 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::api::handlers::{
-    acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, sessions,
-    supervisors,
+    acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes,
+    sessions, supervisors,
 };
 use crate::api::{feed, request};
 use axum::Router;

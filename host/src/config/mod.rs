@@ -25,8 +25,7 @@ pub use load::{CONFIG_BYTES_MAX, LoadError, check_file_text, load, read};
 pub use managed::{MANAGED_NODES_MAX, ManagedNode, PASSWORD_DIRECTORY, PASSWORD_ENV_BEGINNING, taken, with_managed};
 pub use schema::{
     AuditConfig, CallLimits, Config, Endpoint, LimitOverrides, LogConfig, LogFormat, NodeConfig, NodeLogin, OnFailure,
-    OrdersConfig,
-    PluginConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+    OrdersConfig, PluginConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
 };
 pub use secret::{MachineSecrets, SECRET_BYTES_MAX, SecretError, SecretSource};
 pub use snapshot::Snapshot;
