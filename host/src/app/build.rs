@@ -225,8 +225,7 @@ impl Running {
         let relay = tasks.group(TaskKind::Relay);
         relay.named("events", relay::run(relayed, swapped, hub.clone()));
         relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
-        let (batches, connections) =
-            (Places::new(config.orders.batches_max), Places::new(config.server.connections_max));
+        let (batches, connections) = places(&config);
         let parts = HostParts {
             platform: platform.clone(),
             pool: pool.clone(),
@@ -266,9 +265,8 @@ impl Running {
             offer_setup(&listener, &token);
         }
         tracing::info!(nodes = config.nodes.len(), "serving");
-        let close = CancellationToken::new();
         look_after(&edge, &stop);
-        open(Arc::clone(&edge), listener, connections.clone(), close.clone());
+        let close = open(Arc::clone(&edge), listener, connections.clone());
         Ok(Self { close, hub, reloader, edge, connections })
     }
 
@@ -288,13 +286,21 @@ impl Running {
     }
 }
 
-/// Has requests taken until `close`.
-fn open(edge: Arc<Edge>, listener: TcpListener, places: Places, close: CancellationToken) {
+/// Has requests taken until what this gives is cancelled.
+fn open(edge: Arc<Edge>, listener: TcpListener, places: Places) -> CancellationToken {
+    let close = CancellationToken::new();
+    let closed = close.clone();
     let tasks = edge.tasks.clone();
     let (snapshots, router, connections) =
         (edge.reloader.snapshots(), api::router(edge), tasks.group(TaskKind::Connection));
-    let serving = async move { api::serve(listener, router, snapshots, places, &connections, close).await };
+    let serving = async move { api::serve(listener, router, snapshots, places, &connections, closed).await };
     tasks.group(TaskKind::Listener).spawn(serving);
+    close
+}
+
+/// Places of batches of orders, and of connections.
+fn places(config: &Config) -> (Places, Places) {
+    (Places::new(config.orders.batches_max), Places::new(config.server.connections_max))
 }
 
 /// Who decides who comes in, and what it lends to the plugins that it asks.

@@ -1,6 +1,9 @@
 use crate::resilience::CallOutcome;
 use tokio::time::Instant;
 
+/// So many callers may be excused together.
+const EXCUSED_MAX: usize = 2;
+
 /// How much may go wrong before something new is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Budget {
@@ -26,8 +29,9 @@ pub enum Standing {
 /// Watches something new for a while.
 ///
 /// A caller is a number that the owner makes of whoever asks, or none where it cannot tell. Failures of one caller alone
-/// say more about what that caller sends than about what is new: they do not count while another was served. The first
-/// failure of a second caller makes a row of failures count whoever they are of.
+/// say more about what that caller sends than about what is new: they do not count while another was served. Neither do
+/// those of two alone while two others were served. The first failure of one caller more makes a row of failures count
+/// whoever they are of.
 #[derive(Debug, Clone)]
 pub struct Probation {
     budget: Budget,
@@ -45,29 +49,28 @@ pub struct Probation {
 }
 
 /// As much as has to be remembered of a set of callers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Callers {
-    Nobody,
-    One(u64),
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Callers {
+    known: Vec<u64>,
     /// Or some of whom it is not known who they are.
-    Several,
+    has_more: bool,
 }
 
 impl Callers {
-    fn with(self, caller: Option<u64>) -> Self {
-        match (self, caller) {
-            (Self::Nobody, Some(caller)) => Self::One(caller),
-            (Self::One(one), Some(caller)) if one == caller => self,
-            (Self::Nobody | Self::One(_) | Self::Several, _) => Self::Several,
+    /// As many as can make a difference: those who are excused, and as many others.
+    const KNOWN_MAX: usize = 2 * EXCUSED_MAX;
+
+    fn note(&mut self, caller: Option<u64>) {
+        match caller {
+            Some(caller) if self.known.contains(&caller) => {}
+            Some(caller) if self.known.len() < Self::KNOWN_MAX => self.known.push(caller),
+            Some(_) | None => self.has_more = true,
         }
     }
 
-    fn has_other_than(self, caller: u64) -> bool {
-        match self {
-            Self::Nobody => false,
-            Self::One(one) => one != caller,
-            Self::Several => true,
-        }
+    /// Whether there are at least as many others as these.
+    fn outnumber(&self, culprits: &[u64]) -> bool {
+        self.known.iter().filter(|caller| !culprits.contains(caller)).count() >= culprits.len()
     }
 }
 
@@ -85,8 +88,8 @@ impl Probation {
             failures: 0,
             culprits: Vec::new(),
             in_a_row: 0,
-            row: Callers::Nobody,
-            served: Callers::Nobody,
+            row: Callers { known: Vec::new(), has_more: false },
+            served: Callers { known: Vec::new(), has_more: false },
             standing: Standing::OnTrial,
         }
     }
@@ -116,14 +119,15 @@ impl Probation {
         self.calls = self.calls.saturating_add(1);
         match outcome {
             CallOutcome::Success => {
-                (self.in_a_row, self.row) = (0, Callers::Nobody);
+                (self.in_a_row, self.row) = (0, Callers::default());
                 if caller.is_some() {
-                    self.served = self.served.with(caller);
+                    self.served.note(caller);
                 }
             }
             CallOutcome::Failure => {
                 self.failures = self.failures.saturating_add(1);
-                (self.in_a_row, self.row) = (self.in_a_row.saturating_add(1), self.row.with(caller));
+                self.in_a_row = self.in_a_row.saturating_add(1);
+                self.row.note(caller);
                 self.hold_against(caller);
             }
         }
@@ -146,18 +150,25 @@ impl Probation {
         if self.in_a_row < self.budget.failures_in_a_row_max.max(1) {
             return false;
         }
-        match self.row {
-            Callers::Nobody | Callers::Several => true,
-            Callers::One(culprit) => !self.served.has_other_than(culprit),
-        }
+        let Callers { known: culprits, has_more } = &self.row;
+        *has_more || culprits.len() > EXCUSED_MAX || !self.served.outnumber(culprits)
     }
 
     fn has_failed_too_often(&self) -> bool {
         let Budget { calls_min, permille_max, .. } = self.budget;
-        let excusable = self.culprits.iter().filter(|(culprit, _)| self.served.has_other_than(*culprit));
-        let excused = excusable.map(|(_, failures)| *failures).max().unwrap_or(0);
         let share_max = self.calls.saturating_mul(permille_max) / 1_000;
-        self.calls >= calls_min && self.failures.saturating_sub(excused) > share_max
+        // What is excused is worked out only where it could matter.
+        self.calls >= calls_min && self.failures > share_max && self.failures.saturating_sub(self.excused()) > share_max
+    }
+
+    /// The most failures that one caller, or two, have to answer for alone.
+    fn excused(&self) -> u64 {
+        let pairs = self.culprits.iter().enumerate().flat_map(|(at, one)| {
+            self.culprits.iter().skip(at + 1).map(|other| (vec![one.0, other.0], one.1.saturating_add(other.1)))
+        });
+        let alone = self.culprits.iter().map(|(culprit, failures)| (vec![*culprit], *failures));
+        let excusable = alone.chain(pairs).filter(|(culprits, _)| self.served.outnumber(culprits));
+        excusable.map(|(_, failures)| failures).max().unwrap_or(0)
     }
 }
 
@@ -166,7 +177,10 @@ mod tests {
     use super::*;
     use CallOutcome::{Failure, Success};
     use proptest::prelude::*;
+    use std::collections::BTreeSet;
     use std::time::Duration;
+
+    const CALLERS: u64 = 6;
 
     const BUDGET: Budget = Budget { failures_in_a_row_max: 3, calls_min: 500, permille_max: 10 };
 
@@ -176,6 +190,23 @@ mod tests {
 
     const ANN: Option<u64> = Some(1);
     const BOB: Option<u64> = Some(2);
+
+    /// Two who ask from two addresses cannot have what serves two others given up, neither by a row nor by their share.
+    #[test]
+    fn two_alone_give_up_nothing_that_serves_two_others() {
+        let now = Instant::now();
+        let mut trial = probation(now);
+        trial.record(Success, Some(3), now);
+        let mut with_one_other = trial.clone();
+        let standings = [ANN, BOB, ANN].map(|who| with_one_other.record(Failure, who, now));
+        assert_eq!(standings, [Standing::OnTrial, Standing::OnTrial, Standing::Failed], "one is not as many as two");
+        trial.record(Success, Some(4), now);
+        for _ in 0..1_000 {
+            assert_eq!(trial.record(Failure, ANN, now), Standing::OnTrial);
+            assert_eq!(trial.record(Failure, BOB, now), Standing::OnTrial);
+        }
+        assert_eq!(trial.record(Failure, Some(3), now), Standing::Failed, "a third in one row");
+    }
 
     #[test]
     fn three_failures_in_a_row_are_too_many_and_two_are_not() {
@@ -243,14 +274,15 @@ mod tests {
 
     /// What the rules say of these calls, counted anew: whose each was, and whether it failed.
     fn has_failed(seen: &[(Option<u64>, bool)]) -> bool {
-        let is_served_beside = |culprit: u64| {
-            seen.iter().any(|(caller, is_failure)| !is_failure && caller.is_some_and(|caller| caller != culprit))
-        };
+        let served: BTreeSet<u64> = seen.iter().filter(|call| !call.1).filter_map(|call| call.0).collect();
+        let is_excusable =
+            |culprits: &BTreeSet<u64>| culprits.len() <= 2 && served.difference(culprits).count() >= culprits.len();
         let row: Vec<_> = seen.iter().rev().take_while(|(_, is_failure)| *is_failure).collect();
-        let is_of_one = row.iter().all(|(caller, _)| caller.is_some() && *caller == row[0].0);
-        let is_excused = is_of_one && row.first().and_then(|(caller, _)| *caller).is_some_and(is_served_beside);
+        let is_excused = row.iter().all(|(caller, _)| caller.is_some())
+            && is_excusable(&row.iter().filter_map(|(caller, _)| *caller).collect());
         let of = |culprit: u64| seen.iter().filter(|call| **call == (Some(culprit), true)).count();
-        let excused = (0..4).filter(|culprit| is_served_beside(*culprit)).map(of).max().unwrap_or(0);
+        let pairs = (0..CALLERS).flat_map(|one| (0..CALLERS).map(move |other| BTreeSet::from([one, other])));
+        let excused = pairs.filter(is_excusable).map(|pair| pair.into_iter().map(of).sum()).max().unwrap_or(0);
         let failures = seen.iter().filter(|(_, is_failure)| *is_failure).count() - excused;
         (row.len() >= 3 && !is_excused) || (seen.len() >= 500 && failures * 100 > seen.len())
     }
@@ -258,14 +290,15 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_naive_twin(
-            seen in proptest::collection::vec((prop::option::weighted(0.97, 0..4_u64), prop::bool::weighted(0.03)), 0..600),
-            bad in 0..5_u64,
+            seen in proptest::collection::vec((prop::option::weighted(0.97, 0..CALLERS), prop::bool::weighted(0.03)), 0..600),
+            bad in prop::collection::btree_set(0..=CALLERS, 0..3),
         ) {
             let now = Instant::now();
             let mut trial = probation(now);
             let mut failed = false;
-            // One of them, if it is there, fails with every call.
-            let seen: Vec<_> = seen.into_iter().map(|(who, failed)| (who, failed || who == Some(bad))).collect();
+            // One or two of them, if they are there, fail with every call.
+            let is_bad = |who: Option<u64>| who.is_some_and(|who| bad.contains(&who));
+            let seen: Vec<_> = seen.into_iter().map(|(who, failed)| (who, failed || is_bad(who))).collect();
             for (at, (caller, is_failure)) in seen.iter().enumerate() {
                 // Nothing else can make a difference.
                 if *is_failure || at >= 499 {
