@@ -304,8 +304,8 @@ impl NodeHandle {
     /// meanwhile.
     ///
     /// # Errors
-    /// Any [`NodeError`] but `UnknownNode`; what went wrong with one group stands in the report. A failure to reach the
-    /// node on the way ends the update.
+    /// Any [`NodeError`] but `UnknownNode`; what went wrong with one group stands in the report. An answer that is lost on
+    /// the way ends the update.
     ///
     /// # Cancel safety
     /// As [`NodeHandle::command`].

@@ -46,9 +46,12 @@ impl UpdateWork {
     }
 }
 
-/// Nothing is known of what was sent, or the node cannot be asked for more.
+/// Nothing is known of what was sent, or the node is no longer ours.
 const fn is_lost(error: &NodeError) -> bool {
-    !matches!(error, NodeError::Answered { .. })
+    matches!(
+        error,
+        NodeError::Lost { .. } | NodeError::Gone { .. } | NodeError::Removed { .. } | NodeError::Replaced { .. }
+    )
 }
 
 impl Owner {

@@ -76,7 +76,8 @@ async fn orders_that_would_cross_are_refused_and_others_are_not() {
     let up = ProcessState::Running;
     let rig = rig(vec![member("g", "p", up), member("other", "p", up)]).await;
     let (slow, node) = (rig.node.clone(), rig.node.clone());
-    let stopping = tokio::spawn(async move { slow.command_group(group("g", Operation::Stop, LONG), patience()).await });
+    let stopping =
+        rig.tracker.spawn(async move { slow.command_group(group("g", Operation::Stop, LONG), patience()).await });
     sleep(Duration::from_millis(500)).await;
     let inside = rig.order(Operation::Start, LONG).await;
     assert!(matches!(inside, Err(NodeError::NodeBusy { .. })), "{inside:?}");
@@ -92,7 +93,7 @@ async fn orders_that_would_cross_are_refused_and_others_are_not() {
     assert_eq!(rig.order(Operation::Start, LONG).await.expect("free again").outcome, Outcome::Done);
 
     let busy = rig.node.clone();
-    let starting = tokio::spawn(async move { busy.command(command(Operation::Stop, LONG), patience()).await });
+    let starting = rig.tracker.spawn(async move { busy.command(command(Operation::Stop, LONG), patience()).await });
     sleep(Duration::from_millis(500)).await;
     let crossing = node.command_group(group("g", Operation::Start, LONG), patience()).await;
     assert!(matches!(crossing, Err(NodeError::ProcessBusy { .. })), "{crossing:?}");
@@ -118,6 +119,12 @@ async fn an_update_stops_before_it_removes_and_does_one_group_after_the_other() 
     assert_eq!(rig.script.told(), told);
     let listed: Vec<_> = rig.node.status().processes.iter().map(|p| p.process.id.to_string()).collect();
     assert_eq!(listed, ["more:p", "new:p", "same:p"], "the answer comes when the list is as it tells");
+    let files = ConfigChanges { added: vec!["bad".into(), "good".into()], ..ConfigChanges::default() };
+    rig.script.change(|script| script.files = files);
+    let report = rig.node.update(LONG, patience()).await.expect("as far as it goes");
+    let groups: Vec<_> = report.groups.iter().map(|g| (g.group.as_str(), g.outcome)).collect();
+    assert_eq!(groups, [("bad", Outcome::Failed), ("good", Outcome::Done)], "the next one is begun all the same");
+    assert!(report.outcome == Outcome::Failed && report.groups[0].message.contains("it is not there"));
     rig.script.change(|script| script.files = ConfigChanges::default());
     let report = rig.node.update(LONG, patience()).await.expect("nothing to do");
     assert_eq!((report.outcome, report.groups.len()), (Outcome::Unchanged, 0));

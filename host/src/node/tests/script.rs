@@ -162,6 +162,10 @@ impl Scripted {
             NodeOperation::Shutdown => "shutdown".to_owned(),
         });
         match operation {
+            NodeOperation::AddGroup(group) if group == "bad" => {
+                let (code, message) = ("group.not_found".to_owned(), "it is not there".to_owned());
+                return Err(AdapterFault { kind: FaultKind::Caller, code, message }.into());
+            }
             NodeOperation::AddGroup(group) => {
                 let id = ProcessId::reported(&group, "p");
                 self.processes.insert(id.clone(), Process { id, ..process("p", ProcessState::Running) });

@@ -9,7 +9,7 @@ mod v0_1;
 mod v0_2;
 
 use crate::model::{
-    AdapterInfo, ConfigChanges, GroupOperation, LogChannel, LogRange, LogSlice, MemberOutcome, NodeOperation,
+    Ability, AdapterInfo, ConfigChanges, GroupOperation, LogChannel, LogRange, LogSlice, MemberOutcome, NodeOperation,
     Observation, Operation, Process, ProcessAct, ProcessId,
 };
 use crate::plugin::bindings::types::ProcessId as Id;
@@ -226,6 +226,9 @@ impl Adapter for NodeAdapter {
         id: ProcessId,
         channel: LogChannel,
     ) -> BoxFuture<'_, Result<Option<StreamRequest>, AdapterError>> {
+        if !self.info.abilities.contains(&Ability::FollowLogs) {
+            return Box::pin(async { Ok(None) });
+        }
         let call = self.callee.call(
             without_node(deadline),
             move |linked, store| {
