@@ -6,7 +6,7 @@ use crate::api::input::{Asked, Input};
 use crate::api::socket::{self, FeedContext, FeedRefusal};
 use crate::api::wire::Problem;
 use crate::auth::{Action, Auth};
-use crate::hub::{Framing, Link, Patterns, Position, Reach};
+use crate::hub::{Framing, Hello, Link, Patterns, Position, Reach};
 use crate::model::Principal;
 use crate::task::TaskKind;
 use axum::body::Body;
@@ -16,13 +16,18 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, DuplexStream};
 
 /// What a topic's first segment stands for, and who may see it. A class that is not here is seen by nobody.
-pub(super) const CLASSES: [(&str, Action); 3] =
-    [("node", Action::NodeRead), ("proc", Action::ProcessRead), ("plugin", Action::PluginRead)];
+pub(super) const CLASSES: [(&str, Action); 4] = [
+    ("node", Action::NodeRead),
+    ("proc", Action::ProcessRead),
+    ("plugin", Action::PluginRead),
+    ("log", Action::LogRead),
+];
 
 /// Bytes that wait between the hub and the body of an event stream.
 const STREAM_BYTES_MAX: usize = 16 * 1024;
@@ -60,6 +65,7 @@ pub(super) async fn open(
 /// The same events to the same rules, for `curl` and simple programs. `Last-Event-ID` is the position to go on from.
 #[utoipa::path(get, path = "/api/v1/feed/events", tag = "feed",
     params(("sub" = Option<String>, Query, description = "Patterns of topics, separated by commas; all by default"),
+        ("log" = Option<String>, Query, description = "A log to follow, `log/NODE/GROUP:NAME/stdout`; up to 64 times"),
         ("since" = Option<String>, Query, description = "The position to go on from, `EPOCH:OFFSET`, where the header `Last-Event-ID` is missing")),
     responses((status = 200, body = String, content_type = "text/event-stream"),
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
@@ -77,9 +83,15 @@ pub(super) async fn events(
     if let Err(error) = &patterns {
         input.problem("/query/sub", "invalid", error.to_string());
     }
+    let log: Vec<String> = std::iter::from_fn(|| input.text("log")).collect();
+    let logs = socket::wishes(&log, &BTreeMap::new());
+    if let Err(why) = &logs {
+        input.problem("/query/log", "invalid", why.clone());
+    }
     let since = input.text("since");
     edge.admit(&caller, Action::FeedRead, "feed.open", input.finish()?).await?;
     let patterns = patterns.map_err(|error| ApiError::Malformed(error.to_string()))?;
+    let logs = logs.map_err(ApiError::Malformed)?;
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
     if edge.stop.is_cancelled() {
         return Err(FeedRefusal::ShuttingDown.into());
@@ -91,7 +103,8 @@ pub(super) async fn events(
         slot.join(Box::new(ours), Framing::EventStream, watch.grant.clone(), reach(&edge.auth, caller.principal()));
     // The stream ends by itself when the hub lets its end go, so nobody has to be told.
     let (link, _) = joined.ok_or(FeedRefusal::ShuttingDown)?;
-    link.subscribe(patterns, last.or(since).map(|text| Position::parse_or_unknown(&text)));
+    let since = last.or(since).map(|text| Position::parse_or_unknown(&text));
+    link.subscribe(Hello { patterns, since, logs });
     let mut response = Response::new(body(theirs, link, watch));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -39,6 +39,7 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
     registry.register("feed_resyncs", "Clients that had to start over", ConstCounter::new(figures.resyncs));
     let help = "Offsets that clients were taken past when they started over";
     registry.register("feed_skipped_offsets", help, ConstCounter::new(figures.skipped));
+    register_logs(registry, figures);
     let resumes = Family::<ResultLabel, Counter>::default();
     for (result, count) in [
         ("replay", figures.resumed),
@@ -60,4 +61,17 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
     registry.register("feed_revoke_seconds", "Time from the call to the last shard, in all", time);
     let longest = ConstGauge::new(figures.revoke_max.as_secs_f64());
     registry.register("feed_revoke_seconds_max", "The longest of them", longest);
+}
+
+fn register_logs(registry: &mut Registry, figures: &HubFigures) {
+    let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    registry.register("feed_logs_followed", "Logs that somebody follows", gauge(figures.logs_followed));
+    registry.register("feed_log_ring_bytes", "Bytes of lines kept for late clients", gauge(figures.log_ring_bytes));
+    registry.register("feed_log_ring_events", "Frames of lines kept for late clients", gauge(figures.log_ring_events));
+    let oldest = ConstGauge::new(figures.log_ring_age.as_secs_f64());
+    registry.register("feed_log_ring_oldest_age_seconds", "Age of the oldest lines kept", oldest);
+    registry.register("feed_log_events", "Frames of lines published", ConstCounter::new(figures.log_events));
+    registry.register("feed_log_lines", "Lines published", ConstCounter::new(figures.log_lines));
+    let help = "Lines that clients were taken past, and told so";
+    registry.register("feed_skipped_log_lines", help, ConstCounter::new(figures.log_lines_skipped));
 }

@@ -405,7 +405,7 @@ pub struct FieldProblem {
     pub message: String,
 }
 
-/// What a client of the feed says: a hello, once, within 5 seconds.
+/// What a client of the feed says: a hello, once, within 5 seconds, and then which logs it follows, as often as it likes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "lowercase", deny_unknown_fields)]
 pub enum FeedRequest {
@@ -413,8 +413,19 @@ pub enum FeedRequest {
     Hello {
         /// Patterns of topics: `node/*/state`, `proc/web-*/state`. 1 to 256.
         sub: Vec<String>,
+        /// The logs that it follows: `log/NODE/GROUP:NAME/stdout`, without wildcards. At most 64.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        log: Vec<String>,
+        /// For logs named in `log`: the number of the line to go on from, in the epoch of `since`.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        log_from: BTreeMap<String, u64>,
         /// The position it has reached, `EPOCH:OFFSET`, to be given what it missed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<String>,
+    },
+    /// The logs that it follows from now on, and no others.
+    Logs {
+        /// As in the hello.
+        log: Vec<String>,
     },
 }

@@ -1,4 +1,5 @@
 use crate::hub::filter::{Filter, FilterId};
+use crate::hub::follow::{Following, LogWish};
 use crate::hub::frame::Frame;
 use crate::hub::handle::{Framing, HubLimits, Slot};
 use crate::hub::inbox::Join;
@@ -30,6 +31,8 @@ pub(super) struct Client {
     pub(super) cursor: u64,
     /// A snapshot that is being sent, and its next frame.
     pub(super) snapshot: Option<(Arc<Snapshot>, usize)>,
+    /// The logs that it follows, if any.
+    pub(super) following: Option<Box<Following>>,
     /// What is begun and not done, with what is done of it. Its own handle: the ring may let go of the frame meanwhile.
     pub(super) held: Option<(Bytes, usize)>,
     /// Whole frames that go out behind what is held and in front of everything else.
@@ -73,6 +76,7 @@ impl Client {
             filter: None,
             cursor: 0,
             snapshot: None,
+            following: None,
             held: None,
             outbox: Vec::new(),
             farewell: None,
@@ -96,6 +100,33 @@ impl Client {
         self.held.is_some()
             || !self.outbox.is_empty()
             || self.reads().is_some() && (self.snapshot.is_some() || self.cursor < ring.head())
+    }
+
+    /// Whether there are lines of logs to write. States come first.
+    pub(super) fn has_logs(&self) -> bool {
+        self.reads().is_some() && self.following.as_ref().is_some_and(|following| following.has_more())
+    }
+
+    /// Follows these logs and no others, and says so. Without any, now or before, nothing is said.
+    pub(super) fn follow(&mut self, wishes: Vec<LogWish>) {
+        if wishes.is_empty() && self.following.is_none() {
+            return;
+        }
+        let following = self.following.get_or_insert_default();
+        let denied = following.replace(wishes, &self.slot.shared.logs, |topic| self.reach.allows(topic));
+        let frame = frames::logs(following.places(), &denied);
+        self.say(&frame);
+    }
+
+    /// Takes it ahead in the logs that it is too far behind in, and says so.
+    pub(super) fn skip_logs(&mut self, now: Instant) {
+        let Some(mut following) = self.following.take() else { return };
+        let shared = self.slot.shared.clone();
+        following.catch_up(&shared.logs, now, |skip| {
+            shared.counters.log_lines_skipped.fetch_add(skip.to - skip.from + 1, Relaxed);
+            self.say(&frames::skip(&skip));
+        });
+        self.following = Some(following);
     }
 
     /// The position that it can come back with: none before it has a whole state.

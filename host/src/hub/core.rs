@@ -1,13 +1,14 @@
 use crate::hub::client::{Client, event};
 use crate::hub::filter::{Filter, FilterKey, Filters};
+use crate::hub::follow::{Followers, LogWish, Staged};
 use crate::hub::handle::{Framing, Shared};
-use crate::hub::inbox::{Join, Note};
+use crate::hub::inbox::{Hello, Join, Note};
 use crate::hub::ring::{Found, Ring};
 use crate::hub::slots::Key;
-use crate::hub::{Close, Patterns, Position, frames};
+use crate::hub::{Close, frames};
 use crate::model::GrantEnd;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -31,6 +32,17 @@ enum Source {
     Outbox,
     Snapshot(usize),
     Event(u64),
+    /// The number of what is staged.
+    Log(usize),
+}
+
+/// What a write may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lanes {
+    /// States alone.
+    States,
+    /// Behind them, lines of logs.
+    All,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +61,15 @@ pub(super) struct Core {
     clients: Vec<Option<(Key, Client)>>,
     count: usize,
     filters: Filters,
+    followers: Followers,
     timers: BinaryHeap<Reverse<(Instant, Key)>>,
     /// The last word of the log that was applied.
     controls: u64,
     is_draining: bool,
     /// The write that is being put together.
     pieces: Vec<Piece>,
+    /// Frames of logs that are part of it.
+    staged: Vec<Staged>,
     /// Where the cursor stands when all of it is done.
     reached: u64,
 }
@@ -76,10 +91,12 @@ impl Core {
             clients: Vec::new(),
             count: 0,
             filters: Filters::default(),
+            followers: Followers::default(),
             timers: BinaryHeap::new(),
             controls: 0,
             is_draining: false,
             pieces: Vec::with_capacity(PIECES_MAX),
+            staged: Vec::new(),
             reached: 0,
         }
     }
@@ -152,7 +169,12 @@ impl Core {
     }
 
     /// A client says what it asks for. Only the first time counts.
-    pub(super) fn subscribe(&mut self, key: Key, patterns: Patterns, since: Option<Position>, now: Instant) {
+    pub(super) fn subscribe(&mut self, key: Key, hello: impl Into<Hello>, now: Instant) {
+        let Hello { patterns, since, mut logs } = hello.into();
+        if since.as_ref().is_none_or(|since| since.epoch != self.shared.epoch) {
+            // The lines of another hub have other numbers.
+            logs.iter_mut().for_each(|log| log.from = None);
+        }
         let Some(client) = self.client_mut(key).filter(|c| c.filter.is_none() && c.farewell.is_none()) else { return };
         let id = {
             let reach = client.reach.clone();
@@ -165,7 +187,37 @@ impl Core {
         if let Some(Err(close)) = begun {
             self.end(key, close, "too many snapshots are being sent; come back in a few seconds", now);
         }
+        self.follow(key, logs);
         self.arm(key);
+    }
+
+    /// A client says which logs it follows from now on. Nothing before its hello or behind our close.
+    pub(super) fn follow(&mut self, key: Key, wishes: Vec<LogWish>) {
+        let Some((_, client)) = self.clients.get_mut(key.slot).and_then(Option::as_mut).filter(|(k, _)| *k == key)
+        else {
+            return;
+        };
+        if client.reads().is_none() {
+            return;
+        }
+        if let Some(following) = &client.following {
+            self.followers.leave(key, following);
+        }
+        client.follow(wishes);
+        if let Some(following) = &client.following {
+            self.followers.enter(key, following);
+        }
+    }
+
+    fn unfollow(&mut self, key: Key) {
+        if let Some(following) = self.client_mut(key).and_then(|client| client.following.take()) {
+            self.followers.leave(key, &following);
+        }
+    }
+
+    /// Who follows a log that has new lines since this was asked last.
+    pub(super) fn log_news(&mut self) -> BTreeSet<Key> {
+        self.followers.news()
     }
 
     /// Whole control frames for a client. None behind our close.
@@ -182,6 +234,7 @@ impl Core {
             return None;
         }
         let ended = if close.is_by_right() && client.is_blocked { Ended::Cut } else { Ended::Told };
+        self.unfollow(key);
         self.arm(key);
         Some(ended)
     }
@@ -209,6 +262,11 @@ impl Core {
         self.client(key).is_some_and(|client| !client.is_blocked && client.has_more(&self.ring))
     }
 
+    /// Whether a write with lines of logs is worth trying.
+    pub(super) fn is_log_ready(&self, key: Key) -> bool {
+        self.client(key).is_some_and(|client| !client.is_blocked && client.has_logs())
+    }
+
     /// True once a client that ends has been given all that it still gets.
     pub(super) fn is_told(&self, key: Key) -> bool {
         let is_told = |c: &Client| c.farewell.is_some() && c.held.is_none() && c.outbox.is_empty();
@@ -219,6 +277,7 @@ impl Core {
     pub(super) fn remove(&mut self, key: Key) -> Option<bool> {
         let is_told = self.is_told(key);
         self.client(key)?;
+        self.unfollow(key);
         let (_, client) = self.clients.get_mut(key.slot)?.take()?;
         self.count -= 1;
         if let Some(id) = client.filter {
@@ -237,9 +296,11 @@ impl Core {
     }
 
     /// Puts together what is to be written to a client next. Gives the number of pieces.
-    pub(super) fn plan(&mut self, key: Key, now: Instant) -> usize {
+    pub(super) fn plan(&mut self, key: Key, lanes: Lanes, now: Instant) -> usize {
         self.pieces.clear();
+        self.staged.clear();
         self.catch_up(key, now);
+        self.skip_logs(key, lanes, now);
         let Some((_, client)) = self.clients.get_mut(key.slot).and_then(Option::as_mut) else { return 0 };
         self.reached = client.cursor;
         let filter = client.reads().and_then(|id| self.filters.get_mut(id));
@@ -248,7 +309,7 @@ impl Core {
             && client.outbox.is_empty()
             && let Some(filter) = filter
         {
-            encode(client, &self.ring, filter, &self.shared, now);
+            encode(client, &self.ring, filter, (lanes, &mut self.staged), now);
             self.reached = client.cursor;
             self.pieces.extend(client.held.as_ref().map(|(bytes, _)| Piece { source: Source::Held, len: bytes.len() }));
             return self.pieces.len();
@@ -260,11 +321,26 @@ impl Core {
         }
         let id = client.reads().filter(|_| client.framing == Framing::WebSocket);
         if let Some(filter) = id.and_then(|id| self.filters.get_mut(id)) {
-            let room = Room { frames: BATCH_FRAMES_MAX, bytes: BATCH_BYTES_MAX };
+            let mut room = Room { frames: BATCH_FRAMES_MAX, bytes: BATCH_BYTES_MAX };
             let pieces = &mut self.pieces;
-            self.reached = gather(client, &self.ring, filter, room, |source, len| pieces.push(Piece { source, len }));
+            let hand_over = |source, len| pieces.push(Piece { source, len });
+            self.reached = gather(client, &self.ring, filter, &mut room, hand_over);
+            if lanes == Lanes::All {
+                stage(client, self.reached >= self.ring.head(), &mut room, &mut self.staged);
+                let log = |(at, staged): (usize, &Staged)| Piece { source: Source::Log(at), len: staged.frame.len() };
+                self.pieces.extend(self.staged.iter().enumerate().map(log));
+            }
         }
         self.pieces.len()
+    }
+
+    /// Takes a client ahead that is too far behind in its logs. Not while something waits to be told already, so that it
+    /// does not pile up.
+    fn skip_logs(&mut self, key: Key, lanes: Lanes, now: Instant) {
+        let Some(client) = self.client_mut(key).filter(|_| lanes == Lanes::All) else { return };
+        if client.outbox.is_empty() && client.has_logs() {
+            client.skip_logs(now);
+        }
     }
 
     /// A client that the log has left behind, or that is too far behind, starts over.
@@ -309,6 +385,7 @@ impl Core {
                 client.snapshot.as_ref().and_then(|(snapshot, _)| snapshot.frames.get(index)).map(|f| &f.bytes()[..])
             }
             Source::Event(offset) => self.ring.frame(offset).map(|frame| &frame.bytes()[..]),
+            Source::Log(at) => self.staged.get(at).map(|staged| &staged.frame.bytes()[..]),
         };
         found.unwrap_or_default()
     }
@@ -322,7 +399,7 @@ impl Core {
         };
         let mut left = taken;
         let mut is_whole = true;
-        let mut delivered = 0;
+        let (mut delivered, mut lines) = (0, 0);
         for piece in &self.pieces {
             if left == 0 {
                 is_whole = false;
@@ -333,7 +410,8 @@ impl Core {
             let rest = (done < piece.len).then_some(done);
             is_whole = rest.is_none();
             delivered += u64::from(matches!(piece.source, Source::Snapshot(_) | Source::Event(_)));
-            advance(client, &self.ring, piece.source, rest, now);
+            lines += u64::from(matches!(piece.source, Source::Log(_)));
+            advance(client, (&self.ring, &self.staged), piece.source, rest, now);
         }
         if is_whole {
             client.cursor = client.cursor.max(self.reached);
@@ -343,7 +421,7 @@ impl Core {
             let counters = &self.shared.counters;
             counters.bytes.fetch_add(taken as u64, Relaxed);
             counters.writes.fetch_add(1, Relaxed);
-            counters.deliveries.fetch_add(delivered, Relaxed);
+            counters.deliveries.fetch_add(delivered + lines, Relaxed);
         }
         if delivered > 0 {
             client.quiet_until = now + self.shared.limits.bookmark_after;
@@ -352,6 +430,7 @@ impl Core {
             client.is_caught_up = true;
         }
         self.pieces.clear();
+        self.staged.clear();
     }
 
     /// When [`Core::tick`] has something to do next.
@@ -445,8 +524,13 @@ impl Core {
     pub(super) fn take(&mut self, note: Note, now: Instant) -> Option<(Key, Ended)> {
         match note {
             Note::Subscribe(key, asked) => {
-                let (patterns, since) = *asked;
-                self.subscribe(key, patterns, since, now);
+                self.subscribe(key, *asked, now);
+                None
+            }
+            Note::Logs(key, wishes) => {
+                if let Some(wishes) = wishes.take() {
+                    self.follow(key, wishes);
+                }
                 None
             }
             Note::Control(key, frames) => {
@@ -465,6 +549,11 @@ impl Core {
     #[cfg(test)]
     pub(super) fn filters(&self) -> usize {
         self.filters.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn followers(&self) -> usize {
+        self.followers.len()
     }
 }
 
@@ -491,7 +580,7 @@ fn gather(
     client: &Client,
     ring: &Ring,
     filter: &mut Filter,
-    mut room: Room,
+    room: &mut Room,
     mut hand_over: impl FnMut(Source, usize),
 ) -> u64 {
     if let Some((snapshot, next)) = &client.snapshot {
@@ -515,8 +604,16 @@ fn gather(
     })
 }
 
+/// Collects lines of logs behind the states, once those are all there: `is_at_head`.
+fn stage(client: &Client, is_at_head: bool, room: &mut Room, staged: &mut Vec<Staged>) {
+    let has_snapshot = client.snapshot.as_ref().is_some_and(|(snapshot, next)| *next < snapshot.frames.len());
+    if let Some(following) = client.following.as_ref().filter(|_| is_at_head && !has_snapshot) {
+        following.stage(staged, |len| room.take(len));
+    }
+}
+
 /// A piece has been begun; `rest` says how much of it is done if not all.
-fn advance(client: &mut Client, ring: &Ring, source: Source, rest: Option<usize>, now: Instant) {
+fn advance(client: &mut Client, (ring, staged): (&Ring, &[Staged]), source: Source, rest: Option<usize>, now: Instant) {
     let begun = match source {
         Source::Held => {
             match (rest, &mut client.held) {
@@ -545,6 +642,13 @@ fn advance(client: &mut Client, ring: &Ring, source: Source, rest: Option<usize>
             client.cursor = offset;
             rest.and_then(|_| ring.frame(offset)).map(|frame| frame.bytes().clone())
         }
+        Source::Log(at) => {
+            let Some(staged) = staged.get(at) else { return };
+            if let Some(following) = &mut client.following {
+                following.advance(staged);
+            }
+            rest.map(|_| staged.frame.bytes().clone())
+        }
     };
     if let (Some(bytes), Some(done)) = (begun, rest) {
         client.held = Some((bytes, done));
@@ -553,11 +657,23 @@ fn advance(client: &mut Client, ring: &Ring, source: Source, rest: Option<usize>
 }
 
 /// The same for a client of server-sent events: its frames are put into one text, which it holds from the start.
-fn encode(client: &mut Client, ring: &Ring, filter: &mut Filter, shared: &Shared, now: Instant) {
+fn encode(
+    client: &mut Client,
+    ring: &Ring,
+    filter: &mut Filter,
+    (lanes, staged): (Lanes, &mut Vec<Staged>),
+    now: Instant,
+) {
+    let shared = client.slot.shared.clone();
     let mut found = Vec::new();
-    let room = Room { frames: BATCH_FRAMES_MAX, bytes: BATCH_BYTES_MAX };
-    let reached = gather(client, ring, filter, room, |source, _| found.push(source));
+    let mut room = Room { frames: BATCH_FRAMES_MAX, bytes: BATCH_BYTES_MAX };
+    let reached = gather(client, ring, filter, &mut room, |source, _| found.push(source));
+    if lanes == Lanes::All {
+        stage(client, reached >= ring.head(), &mut room, staged);
+        found.extend((0..staged.len()).map(Source::Log));
+    }
     let mut text = Vec::new();
+    let mut is_state = false;
     for source in found {
         match source {
             Source::Snapshot(index) => {
@@ -566,20 +682,29 @@ fn encode(client: &mut Client, ring: &Ring, filter: &mut Filter, shared: &Shared
                 if let Some(frame) = snapshot.frames.get(index) {
                     event(&mut text, is_last.then_some((&shared.epoch, snapshot.offset)), frame);
                 }
+                is_state = true;
             }
             Source::Event(offset) => {
                 if let Some(frame) = ring.frame(offset) {
                     event(&mut text, Some((&shared.epoch, offset)), frame);
                 }
+                is_state = true;
+            }
+            Source::Log(at) => {
+                if let Some(staged) = staged.get(at) {
+                    event(&mut text, None, &staged.frame);
+                }
             }
             Source::Held | Source::Outbox => {}
         }
         shared.counters.deliveries.fetch_add(1, Relaxed);
-        advance(client, ring, source, None, now);
+        advance(client, (ring, staged), source, None, now);
     }
     client.cursor = client.cursor.max(reached);
-    if !text.is_empty() {
+    if is_state {
         client.quiet_until = now + shared.limits.bookmark_after;
+    }
+    if !text.is_empty() {
         client.held = Some((text.into(), 0));
         client.held_since = Some(now);
     }

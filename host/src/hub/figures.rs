@@ -51,6 +51,20 @@ pub struct HubFigures {
     pub resume_too_old: u64,
     /// Clients whose position lies in the future: this log lost events, or the client is confused.
     pub resume_ahead: u64,
+    /// Frames of logs published.
+    pub log_events: u64,
+    /// Lines of logs published.
+    pub log_lines: u64,
+    /// Lines that clients were taken past, and told so.
+    pub log_lines_skipped: u64,
+    /// Frames that the logs' rings hold now.
+    pub log_ring_events: usize,
+    /// Bytes that the logs' rings hold now.
+    pub log_ring_bytes: usize,
+    /// How long ago the oldest of them was published.
+    pub log_ring_age: Duration,
+    /// Logs that somebody follows now.
+    pub logs_followed: usize,
     /// Connections that ended, by reason.
     pub disconnects: Vec<(Close, u64)>,
 }
@@ -72,6 +86,7 @@ pub(super) struct Counters {
     pub(super) resume_other_epoch: AtomicU64,
     pub(super) resume_too_old: AtomicU64,
     pub(super) resume_ahead: AtomicU64,
+    pub(super) log_lines_skipped: AtomicU64,
     disconnects: [AtomicU64; Close::ALL.len()],
 }
 

@@ -18,7 +18,7 @@ impl Reach {
         Self(classes.into())
     }
 
-    fn allows(&self, topic: &str) -> bool {
+    pub(super) fn allows(&self, topic: &str) -> bool {
         let class = topic.split('/').next().unwrap_or_default();
         self.0.iter().any(|allowed| **allowed == *class)
     }

@@ -1,7 +1,9 @@
 use crate::hub::Position;
+use crate::hub::follow::{Denied, Skip};
 use crate::hub::frame::Frame;
 use crate::hub::log::Publication;
 use std::fmt::Write;
+use std::sync::Arc;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 // The frames of the feed as `docs/api.md` describes them. Written by hand, because the members inside are JSON already.
@@ -19,6 +21,39 @@ pub(super) fn event(offset: u64, count: u64, publication: &Publication) -> Frame
     if !members.is_empty() {
         frame.push(',');
         frame.push_str(members);
+    }
+    frame.push('}');
+    Frame::text(frame)
+}
+
+/// Lines of a log: `from` is the number of the first of them.
+pub(super) fn log(offset: u64, topic: &str, from: u64, lines: u64, members: &str) -> Frame {
+    let topic = quoted(topic);
+    let mut frame = String::with_capacity(members.len() + topic.len() + 64);
+    let _ = write!(frame, r#"{{"t":"log","o":{offset},"topic":{topic},"n":{from},"lines":{lines}"#);
+    if !members.is_empty() {
+        frame.push(',');
+        frame.push_str(members);
+    }
+    frame.push('}');
+    Frame::text(frame)
+}
+
+/// Lines of a log that the client is not given, both ends included.
+pub(super) fn skip(skip: &Skip) -> Frame {
+    let Skip { topic, from, to } = skip;
+    let n = to - from + 1;
+    Frame::text(format!(r#"{{"t":"skip","stream":{},"from":{from},"to":{to},"n":{n}}}"#, quoted(topic)))
+}
+
+/// The logs that the client follows from now on, with the number of the line that comes next, and those denied.
+pub(super) fn logs<'a>(places: impl Iterator<Item = (&'a Arc<str>, u64)>, denied: &[(Arc<str>, Denied)]) -> Frame {
+    let places: Vec<String> = places.map(|(topic, n)| format!(r#"{{"topic":{},"n":{n}}}"#, quoted(topic))).collect();
+    let mut frame = format!(r#"{{"t":"logs","log":[{}]"#, places.join(","));
+    if !denied.is_empty() {
+        let why =
+            |(topic, why): &(Arc<str>, Denied)| format!(r#"{{"topic":{},"why":"{}"}}"#, quoted(topic), why.as_str());
+        let _ = write!(frame, r#","denied":[{}]"#, denied.iter().map(why).collect::<Vec<_>>().join(","));
     }
     frame.push('}');
     Frame::text(frame)

@@ -3,10 +3,12 @@ use crate::hub::figures::Counters;
 use crate::hub::filter::Filter;
 use crate::hub::inbox::{Arrival, Inbox, Join, Link};
 use crate::hub::log::{Bounds, Log};
+use crate::hub::logs::{LogLane, LogLimits, LogPublication};
 use crate::hub::shard::{self, Wire};
 use crate::hub::snapshot::{Kept, Snapshot};
 use crate::hub::{Close, HubFigures, Publication, Reach};
 use crate::model::Grant;
+use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
@@ -27,6 +29,8 @@ pub struct HubLimits {
     pub bytes_max: usize,
     /// How long the ring holds an event.
     pub age_max: Duration,
+    /// The lane of logs.
+    pub logs: LogLimits,
     /// Bytes of snapshots that are being sent. Beyond it a client that needs one is told to come back.
     pub snapshot_bytes_max: usize,
     /// A client that reads and is further behind than this starts over.
@@ -56,6 +60,7 @@ impl Default for HubLimits {
             events_max: 65_536,
             bytes_max: 64 * 1024 * 1024,
             age_max: Duration::from_mins(15),
+            logs: LogLimits::default(),
             snapshot_bytes_max: 128 * 1024 * 1024,
             lag_max: Duration::from_secs(30),
             progress_max: Duration::from_secs(10),
@@ -81,6 +86,7 @@ pub(super) struct Shared {
     pub(super) counters: Counters,
     pub(super) head: watch::Sender<u64>,
     pub(super) acks: Acks,
+    pub(super) logs: Arc<LogLane>,
     log: RwLock<Log>,
     kept: Mutex<Kept>,
     snapshot_bytes: Arc<AtomicUsize>,
@@ -97,6 +103,7 @@ impl Hub {
         let HubLimits { events_max, bytes_max, age_max, .. } = limits;
         Self(Arc::new(Shared {
             log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max })),
+            logs: Arc::new(LogLane::new(limits.logs.clone())),
             limits,
             epoch,
             counters: Counters::default(),
@@ -124,6 +131,20 @@ impl Hub {
         let offset = self.0.log.write().unwrap_or_else(PoisonError::into_inner).append(publication, now);
         self.0.head.send_replace(offset);
         offset
+    }
+
+    /// Appends lines to a log. They reach those who follow it, who are told if they are taken past some. Gives their place
+    /// among the lines of all logs.
+    ///
+    /// Never waits for a client.
+    pub fn publish_log(&self, publication: LogPublication) -> u64 {
+        self.0.logs.publish(publication, Instant::now())
+    }
+
+    /// The logs that at least one client follows now, by their topics.
+    #[must_use]
+    pub fn log_demand(&self) -> watch::Receiver<Arc<BTreeSet<Arc<str>>>> {
+        self.0.logs.demand()
     }
 
     /// Tells the shards that grants have ended, at this place among the events: no event behind it reaches a connection
@@ -165,6 +186,7 @@ impl Hub {
             let shards = self.0.shards.read().unwrap_or_else(PoisonError::into_inner);
             (shards.len(), shards.iter().map(|shard| shard.lag_ms.load(Relaxed)).max().unwrap_or(0))
         };
+        let logs = self.0.logs.figures();
         let log = self.0.log();
         let counters = &self.0.counters;
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Relaxed);
@@ -192,6 +214,13 @@ impl Hub {
             resume_other_epoch: get(&counters.resume_other_epoch),
             resume_too_old: get(&counters.resume_too_old),
             resume_ahead: get(&counters.resume_ahead),
+            log_events: logs.offset,
+            log_lines: logs.lines,
+            log_lines_skipped: get(&counters.log_lines_skipped),
+            log_ring_events: logs.events,
+            log_ring_bytes: logs.bytes,
+            log_ring_age: logs.oldest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
+            logs_followed: logs.followed,
             disconnects: counters.disconnects(),
         }
     }

@@ -1,3 +1,4 @@
+use crate::hub::follow::LogWish;
 use crate::hub::handle::{Framing, Slot};
 use crate::hub::shard::Wire;
 use crate::hub::slots::{Key, Slots};
@@ -7,7 +8,7 @@ use bytes::Bytes;
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
 use tokio::sync::{Notify, oneshot};
 
@@ -34,7 +35,9 @@ pub(super) struct Arrival {
 /// What a shard is told of one of its clients.
 pub(super) enum Note {
     Join(Key, Box<Arrival>),
-    Subscribe(Key, Box<(Patterns, Option<Position>)>),
+    Subscribe(Key, Box<Hello>),
+    /// It follows other logs from now on: those that it asked for last.
+    Logs(Key, Arc<Wishes>),
     /// Whole control frames, to go out in front of what is not begun.
     Control(Key, Bytes),
     End(Key, Close, Cow<'static, str>),
@@ -44,8 +47,45 @@ pub(super) enum Note {
     Gone(Key),
 }
 
+/// What a client asks for first.
+#[derive(Debug, Clone)]
+pub struct Hello {
+    /// The topics of states.
+    pub patterns: Patterns,
+    /// Where it goes on from: what followed, if the log still has all of it, a snapshot otherwise.
+    pub since: Option<Position>,
+    /// The logs that it follows, at most [`crate::hub::LOGS_MAX`].
+    pub logs: Vec<LogWish>,
+}
+
+impl From<(Patterns, Option<Position>)> for Hello {
+    /// States alone.
+    fn from((patterns, since): (Patterns, Option<Position>)) -> Self {
+        Self { patterns, since, logs: Vec::new() }
+    }
+}
+
+/// The logs that a client asked for last, until its shard has taken them.
+#[derive(Debug, Default)]
+pub(super) struct Wishes(Mutex<Option<Vec<LogWish>>>);
+
+impl Wishes {
+    /// True if the shard has to be told: it is not about to take what was there before.
+    fn put(&self, wishes: Vec<LogWish>) -> bool {
+        self.lock().replace(wishes).is_none()
+    }
+
+    pub(super) fn take(&self) -> Option<Vec<LogWish>> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<LogWish>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Where a shard is told of its clients. What waits is bounded by them: each comes, asks, ends and goes once, has one
-/// waker, and its control frames have an allowance.
+/// waker and one set of logs that it wants, and its control frames have an allowance.
 pub(super) struct Inbox {
     state: Mutex<State>,
     pub(super) news: Notify,
@@ -157,6 +197,7 @@ pub struct Link {
     inbox: Arc<Inbox>,
     key: Key,
     pending: Arc<AtomicUsize>,
+    wishes: OnceLock<Arc<Wishes>>,
 }
 
 /// More control frames wait for a client than are allowed: it asks for answers and does not take them.
@@ -168,13 +209,21 @@ impl Link {
     pub(super) fn new(inbox: Arc<Inbox>, arrival: Arrival) -> Option<Self> {
         let pending = arrival.join.pending.clone();
         let key = inbox.join(arrival)?;
-        Some(Self { inbox, key, pending })
+        Some(Self { inbox, key, pending, wishes: OnceLock::new() })
     }
 
-    /// Says what the client asks for: what followed `since` if the log still has all of it, a snapshot otherwise, and then
-    /// everything that happens. Only the first time counts.
-    pub fn subscribe(&self, patterns: Patterns, since: Option<Position>) {
-        self.inbox.post(Note::Subscribe(self.key, Box::new((patterns, since))));
+    /// Says what the client asks for: what it missed, and then everything that happens. Only the first time counts.
+    pub fn subscribe(&self, hello: impl Into<Hello>) {
+        self.inbox.post(Note::Subscribe(self.key, Box::new(hello.into())));
+    }
+
+    /// Says which logs the client follows from now on, at most [`crate::hub::LOGS_MAX`]. It is told which it got. Of several
+    /// sets that come in a row the last one counts.
+    pub fn follow(&self, logs: Vec<LogWish>) {
+        let wishes = self.wishes.get_or_init(Arc::default);
+        if wishes.put(logs) {
+            self.inbox.post(Note::Logs(self.key, wishes.clone()));
+        }
     }
 
     /// Sends whole control frames between two frames of data.

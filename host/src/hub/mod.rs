@@ -1,11 +1,11 @@
 //! The shared event log behind the feed, and the shards that read it to their clients.
 //!
 //! One task publishes, which never waits. Each shard has a copy of the log's handles and many clients, each with a cursor of
-//! its own: there is no queue per client, and one that does not read holds nobody up. `core` is the pure half, which is
+//! its own: there is no queue per client, and one that does not read holds nobody up. `logs` is a second lane beside it, for
+//! the lines of logs, which may be skipped and are told to be. `core` is the pure half, which is
 //! told what happens and says which bytes go where; `shard` is the half that has connections. Knows nothing of HTTP, of
-//! nodes or of accounts: it is handed encoded members, connections, and grants that may end. A second lane, for what may be
-//! skipped, would be a second ring beside the one in `core`. Entry points: [`Hub::publish`], [`Hub::reserve`],
-//! [`Hub::serve`], [`Hub::revoke`].
+//! nodes or of accounts: it is handed encoded members, connections, and grants that may end. Entry points:
+//! [`Hub::publish`], [`Hub::publish_log`], [`Hub::log_demand`], [`Hub::reserve`], [`Hub::serve`], [`Hub::revoke`].
 
 mod acks;
 mod client;
@@ -13,11 +13,13 @@ mod close;
 mod core;
 mod figures;
 mod filter;
+mod follow;
 mod frame;
 mod frames;
 mod handle;
 mod inbox;
 mod log;
+mod logs;
 mod position;
 mod ring;
 mod shard;
@@ -30,9 +32,11 @@ mod topics;
 pub use close::Close;
 pub use figures::HubFigures;
 pub use filter::Reach;
+pub use follow::LogWish;
 pub use handle::{Framing, Hub, HubLimits, Slot};
-pub use inbox::{Link, OutboxFull};
+pub use inbox::{Hello, Link, OutboxFull};
 pub use log::{Change, Publication};
+pub use logs::{LOGS_MAX, LogLimits, LogPublication};
 pub use position::{Position, PositionError};
 pub use shard::Wire;
 pub use topics::{PATTERN_BYTES_MAX, PATTERNS_MAX, PatternError, Patterns, WILDCARDS_MAX};

@@ -1,4 +1,4 @@
-use crate::hub::core::{Core, Ended, PIECES_MAX};
+use crate::hub::core::{Core, Ended, Lanes, PIECES_MAX};
 use crate::hub::handle::Shared;
 use crate::hub::inbox::{Arrival, ClientWaker, Inbox, Note};
 use crate::hub::slots::Key;
@@ -57,6 +57,7 @@ struct Io {
     wire: Box<dyn Wire>,
     waker: Waker,
     is_queued: bool,
+    is_log_queued: bool,
     is_shut: bool,
     /// Dropped with this, which tells the client's reader.
     _open: oneshot::Sender<()>,
@@ -71,6 +72,13 @@ struct Shard {
     ios: Vec<Option<Io>>,
     /// Clients that a write is worth trying for, in turn.
     ready: VecDeque<Key>,
+    /// Clients that only lines of logs wait for. They come behind all others.
+    log_ready: VecDeque<Key>,
+    /// When logs are looked at next, if there are new lines; and when they were last.
+    logs_at: Option<Instant>,
+    logs_seen: Option<Instant>,
+    /// The last place in the lane of logs that was heard of.
+    lines_head: u64,
     figures_at: Instant,
 }
 
@@ -92,16 +100,30 @@ impl Drop for Shard {
 impl Shard {
     fn new(shared: Arc<Shared>, inbox: Arc<Inbox>) -> Self {
         let core = Core::new(shared.clone());
-        Self { core, inbox, shared, ios: Vec::new(), ready: VecDeque::new(), figures_at: Instant::now() }
+        Self {
+            core,
+            inbox,
+            shared,
+            ios: Vec::new(),
+            ready: VecDeque::new(),
+            log_ready: VecDeque::new(),
+            logs_at: None,
+            logs_seen: None,
+            lines_head: 0,
+            figures_at: Instant::now(),
+        }
     }
 
     async fn serve(&mut self, stop: &CancellationToken) {
         let mut head = self.shared.head.subscribe();
+        let mut lines = self.shared.logs.news.subscribe();
         let mut is_draining = false;
         loop {
             // Marked as seen before the log is read, so an event in between wakes us again.
             head.borrow_and_update();
             let now = Instant::now();
+            let lines_head = *lines.borrow_and_update();
+            self.note_lines(lines_head, now);
             if !is_draining && stop.is_cancelled() {
                 is_draining = true;
                 for key in self.core.drain(now) {
@@ -122,6 +144,8 @@ impl Shard {
                 () = stop.cancelled(), if !is_draining => {}
                 () = self.inbox.news.notified() => {}
                 _ = head.changed() => {}
+                // While a look at the logs is due nothing more has to be known of them.
+                _ = lines.changed(), if self.logs_at.is_none() => {}
                 () = tokio::time::sleep_until(due) => {}
             }
         }
@@ -130,8 +154,17 @@ impl Shard {
     fn due(&self, now: Instant) -> Instant {
         // Without clients there is nothing to be on time for.
         let far = now + Duration::from_hours(1);
-        let due = self.core.due().unwrap_or(far);
+        let due = self.core.due().unwrap_or(far).min(self.logs_at.unwrap_or(far));
         if self.core.len() > 0 { due.min(self.figures_at) } else { due }
+    }
+
+    /// There are new lines if the lane's head is another one: they are looked at now, or as long after the last look as the
+    /// lane's tick is.
+    fn note_lines(&mut self, head: u64, now: Instant) {
+        if std::mem::replace(&mut self.lines_head, head) != head {
+            let tick = self.shared.limits.logs.tick;
+            self.logs_at.get_or_insert_with(|| self.logs_seen.map_or(now, |seen| now.max(seen + tick)));
+        }
     }
 
     /// Takes in all that was told, then writes to some of those that are ready. True if there are more.
@@ -150,17 +183,36 @@ impl Shard {
             let lag = u64::try_from(self.core.lag(now).as_millis()).unwrap_or(u64::MAX);
             self.inbox.lag_ms.store(lag, Relaxed);
         }
+        if self.logs_at.is_some_and(|at| at <= now) {
+            self.logs_at = None;
+            self.logs_seen = Some(now);
+            self.core.log_news().into_iter().for_each(|key| self.queue(key));
+        }
         for served in 1..=TURN_CLIENTS_MAX {
-            let Some(key) = self.ready.pop_front() else { return is_more_told };
-            if let Some(io) = self.io(key) {
-                io.is_queued = false;
-                self.write(key, now);
-            }
+            let Some((key, lanes)) = self.next_ready() else { return is_more_told };
+            self.write(key, lanes, now);
             if served % CLOCK_EVERY == 0 && now.elapsed() > TURN_MAX {
                 break;
             }
         }
-        is_more_told || !self.ready.is_empty()
+        is_more_told || !self.ready.is_empty() || !self.log_ready.is_empty()
+    }
+
+    /// Who is written to next: states come first, whoever they are for.
+    fn next_ready(&mut self) -> Option<(Key, Lanes)> {
+        while let Some(key) = self.ready.pop_front() {
+            if let Some(io) = self.io(key) {
+                io.is_queued = false;
+                return Some((key, Lanes::States));
+            }
+        }
+        while let Some(key) = self.log_ready.pop_front() {
+            if let Some(io) = self.io(key) {
+                io.is_log_queued = false;
+                return Some((key, Lanes::All));
+            }
+        }
+        None
     }
 
     fn sync(&mut self, now: Instant) {
@@ -183,6 +235,7 @@ impl Shard {
         let key = match &note {
             Note::Join(key, _)
             | Note::Subscribe(key, _)
+            | Note::Logs(key, _)
             | Note::Control(key, _)
             | Note::End(key, ..)
             | Note::Writable(key)
@@ -193,11 +246,11 @@ impl Shard {
             Note::Gone(key) => {
                 // One that says goodbye and hangs up its own half still reads our answer.
                 if self.core.is_ready(key) {
-                    self.write(key, now);
+                    self.write(key, Lanes::States, now);
                 }
                 self.remove(key);
             }
-            note @ (Note::Subscribe(..) | Note::Control(..) | Note::End(..) | Note::Writable(_)) => {
+            note @ (Note::Subscribe(..) | Note::Logs(..) | Note::Control(..) | Note::End(..) | Note::Writable(_)) => {
                 if let Some((key, end)) = self.core.take(note, now) {
                     self.finish(key, end);
                 }
@@ -213,7 +266,7 @@ impl Shard {
             self.ios.resize_with(key.slot + 1, || None);
         }
         if let Some(place) = self.ios.get_mut(key.slot) {
-            *place = Some(Io { key, wire, waker, is_queued: false, is_shut: false, _open: open });
+            *place = Some(Io { key, wire, waker, is_queued: false, is_log_queued: false, is_shut: false, _open: open });
         }
         self.core.join(key, join, now);
     }
@@ -233,13 +286,19 @@ impl Shard {
     /// Gives a client its turn, if there is something to write and its connection takes it.
     fn queue(&mut self, key: Key) {
         let is_ready = self.core.is_ready(key) || self.core.is_told(key);
-        let Some(io) = self.io(key).filter(|io| is_ready && !io.is_queued && !io.is_shut) else { return };
-        io.is_queued = true;
-        self.ready.push_back(key);
+        let is_log_ready = !is_ready && self.core.is_log_ready(key);
+        let Some(io) = self.io(key).filter(|io| !io.is_shut) else { return };
+        if is_ready && !io.is_queued {
+            io.is_queued = true;
+            self.ready.push_back(key);
+        } else if is_log_ready && !io.is_log_queued {
+            io.is_log_queued = true;
+            self.log_ready.push_back(key);
+        }
     }
 
-    fn write(&mut self, key: Key, now: Instant) {
-        if self.core.plan(key, now) == 0 {
+    fn write(&mut self, key: Key, lanes: Lanes, now: Instant) {
+        if self.core.plan(key, lanes, now) == 0 {
             self.core.commit(key, 0, now);
         } else {
             match self.try_write(key) {
@@ -283,7 +342,7 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::hub::handle::Framing;
-    use crate::hub::{Change, Close, Hub, HubLimits, Link, Patterns, Publication, Reach};
+    use crate::hub::{Change, Close, Hub, HubLimits, Link, LogPublication, LogWish, Patterns, Publication, Reach};
     use crate::model::Grant;
     use tokio::io::AsyncReadExt;
 
@@ -295,9 +354,9 @@ mod tests {
         for _ in 0..clients {
             let (ours, theirs) = tokio::io::duplex(4_096);
             let slot = hub.reserve().unwrap();
-            let joined = slot.join(Box::new(ours), Framing::WebSocket, Grant::default(), Reach::new(&["node"]));
+            let joined = slot.join(Box::new(ours), Framing::WebSocket, Grant::default(), Reach::new(&["node", "log"]));
             let (link, _) = joined.unwrap();
-            link.subscribe(Patterns::parse(&["*/*"]).unwrap(), None);
+            link.subscribe((Patterns::parse(&["*/*"]).unwrap(), None));
             ends.push((link, theirs));
         }
         while shard.turn(Instant::now()) {}
@@ -345,6 +404,43 @@ mod tests {
         let without = turns(3_000, 0).await;
         let with = turns(3_000, 2_900).await;
         assert_eq!((without, with), (1, 1), "it is among the first of its turn, whoever else is leaving");
+    }
+
+    /// Lines for everybody wait, and a state comes: whoever has it, has it before anybody has a line.
+    #[tokio::test(start_paused = true)]
+    async fn p02_a_state_goes_to_everybody_before_a_flood_of_lines_goes_to_anybody() {
+        tokio::task::coop::unconstrained(async {
+            let hub = Hub::new(HubLimits::default());
+            let topic: Arc<str> = "log/a/g:p/stdout".into();
+            let (mut shard, mut ends) = shard_of(&hub, 300);
+            for (link, _) in &ends {
+                link.follow(vec![LogWish { topic: topic.clone(), from: None }]);
+            }
+            while shard.turn(Instant::now()) {}
+            let mut seen = vec![0; 4_096];
+            for (_, theirs) in &mut ends {
+                while tokio::time::timeout(Duration::from_millis(1), theirs.read(&mut seen)).await.is_ok() {}
+            }
+            for _ in 0..20 {
+                hub.publish_log(LogPublication { topic: topic.clone(), lines: 1, members: String::new() });
+            }
+            let head = hub.figures().log_events;
+            shard.note_lines(head, Instant::now());
+            // The lines are found, and wait for their turn.
+            assert!(shard.turn(Instant::now()));
+            publish(&hub);
+            let mut behind_lines = 0;
+            while shard.turn(Instant::now()) {}
+            for (_, theirs) in &mut ends {
+                let count = theirs.read(&mut seen).await.unwrap();
+                let text = String::from_utf8_lossy(&seen[..count]).into_owned();
+                let state = text.find(r#""t":"ev""#).expect("the state is there");
+                behind_lines += usize::from(text.find(r#""t":"log""#).is_some_and(|line| line < state));
+            }
+            assert!(behind_lines <= TURN_CLIENTS_MAX, "only those served before it was told: {behind_lines}");
+            assert_eq!(hub.figures().log_lines_skipped, 0);
+        })
+        .await;
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ mod glob;
 mod grant;
 mod ids;
 mod log;
+mod log_topic;
 mod node;
 mod principal;
 mod process;
@@ -25,6 +26,7 @@ pub use glob::Glob;
 pub use grant::{Grant, GrantEnd};
 pub use ids::{NameError, NodeId, ProcessId};
 pub use log::{LogChannel, LogRange, LogSlice};
+pub use log_topic::{LogTopic, LogTopicError};
 pub use node::{AdapterInfo, NodeState, NodeStatus, Observation, ObservedProcess};
 pub use principal::{
     Credential, Identity, IdentitySource, PeerFacts, Principal, Redirection, Role, StrategyInfo, Verdict,

@@ -1,9 +1,11 @@
 use crate::api::socket::adapter::{Adapter, Flood};
 use crate::api::socket::allowance::Allowance;
 use crate::api::wire::FeedRequest;
-use crate::hub::{Close, OutboxFull, Patterns, Position};
+use crate::hub::{Close, Hello, LOGS_MAX, LogWish, OutboxFull, Patterns, Position};
+use crate::model::LogTopic;
 use futures_util::{SinkExt, StreamExt};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::oneshot;
@@ -74,7 +76,7 @@ where
 {
     let mut allowance = Allowance::new(MESSAGES_PER_SECOND, MESSAGES_BURST);
     match greet(socket, &mut allowance).await {
-        Ok((patterns, since)) => socket.get_ref().link.subscribe(patterns, since),
+        Ok(hello) => socket.get_ref().link.subscribe(hello),
         Err(end) => return end,
     }
     loop {
@@ -83,13 +85,16 @@ where
         };
         match judge(message, &mut allowance) {
             Ok(None) => {}
-            Ok(Some(_)) => return End::misuse("nothing is expected behind the hello"),
+            Ok(Some(text)) => match request(&text).and_then(logs_of) {
+                Ok(logs) => socket.get_ref().link.follow(logs),
+                Err(end) => return end,
+            },
             Err(end) => return end,
         }
     }
 }
 
-async fn greet<R>(socket: &mut Socket<R>, allowance: &mut Allowance) -> Result<(Patterns, Option<Position>), End>
+async fn greet<R>(socket: &mut Socket<R>, allowance: &mut Allowance) -> Result<Hello, End>
 where
     R: AsyncRead + Unpin,
 {
@@ -103,10 +108,43 @@ where
     let text = tokio::time::timeout(HELLO_TIMEOUT, hello)
         .await
         .unwrap_or_else(|_| Err(End::misuse("no hello came within 5 seconds")))?;
-    let FeedRequest::Hello { sub, since } =
-        serde_json::from_str(&text).map_err(|error| End::misuse(format!("the hello cannot be read: {error}")))?;
-    let patterns = Patterns::parse(&sub).map_err(|error| End::misuse(format!("the hello is refused: {error}")))?;
-    Ok((patterns, since.map(|text| Position::parse_or_unknown(&text))))
+    match request(&text)? {
+        FeedRequest::Hello { sub, log, log_from, since } => {
+            let refused = |why: String| End::misuse(format!("the hello is refused: {why}"));
+            let patterns = Patterns::parse(&sub).map_err(|error| refused(error.to_string()))?;
+            let logs = wishes(&log, &log_from).map_err(refused)?;
+            Ok(Hello { patterns, since: since.map(|text| Position::parse_or_unknown(&text)), logs })
+        }
+        FeedRequest::Logs { .. } => Err(End::misuse("the first message has to be the hello")),
+    }
+}
+
+fn request(text: &str) -> Result<FeedRequest, End> {
+    serde_json::from_str(text).map_err(|error| End::misuse(format!("the message cannot be read: {error}")))
+}
+
+/// The logs of a message behind the hello.
+fn logs_of(request: FeedRequest) -> Result<Vec<LogWish>, End> {
+    match request {
+        FeedRequest::Logs { log } => wishes(&log, &BTreeMap::new()).map_err(End::misuse),
+        FeedRequest::Hello { .. } => Err(End::misuse("there was a hello before")),
+    }
+}
+
+/// Reads the names of logs, each with the line to go on from where one is given. The error is for the client.
+pub(in crate::api) fn wishes(log: &[String], from: &BTreeMap<String, u64>) -> Result<Vec<LogWish>, String> {
+    if log.len() > LOGS_MAX {
+        return Err(format!("{} logs are asked for, at most {LOGS_MAX} are allowed", log.len()));
+    }
+    let read = |text: &str| text.parse::<LogTopic>().map_err(|error| format!("log `{text}`: {error}"));
+    let wish = |text: &String| {
+        let topic = read(text)?.to_string().into();
+        Ok(LogWish { topic, from: from.get(text).copied() })
+    };
+    if let Some(stray) = from.keys().find(|topic| !log.contains(topic)) {
+        return Err(format!("`log_from` names `{stray}`, which is not in `log`"));
+    }
+    log.iter().map(wish).collect()
 }
 
 /// A text, `None` for what needs no answer of ours, or the reason to stop. The library answers pings by itself.

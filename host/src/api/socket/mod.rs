@@ -12,6 +12,7 @@ mod origin;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::api) use client::wishes;
 pub use handshake::{FeedRefusal, bearer_from, upgrade};
 
 use crate::hub::{Hub, Reach};

@@ -2,7 +2,7 @@ mod endings;
 
 use crate::api::socket::handshake::serve;
 use crate::api::socket::{FeedContext, FeedRefusal, bearer_from, upgrade};
-use crate::hub::{Change, Close, Hub, HubLimits, Publication, Reach};
+use crate::hub::{Change, Close, Hub, HubLimits, LogPublication, Publication, Reach};
 use crate::model::{Grant, GrantEnd};
 use axum::body::Body;
 use futures_util::{SinkExt, StreamExt};
@@ -37,7 +37,7 @@ fn context(limits: HubLimits) -> FeedContext {
         tracker,
         stop,
         grant: Grant::default(),
-        reach: Reach::new(&["node"]),
+        reach: Reach::new(&["node", "log"]),
         hold: Arc::new(()),
         allowed_origins: Arc::from(["https://console.example".to_owned()]),
     }
@@ -436,6 +436,61 @@ async fn what_is_no_hello_is_misuse() {
     let mut socket = greeted(address).await;
     socket.send(Message::text(HELLO)).await.unwrap();
     assert_eq!(close_code(&mut socket).await, 4502, "a second hello");
+}
+
+/// Traps M-08 and M-25: what is followed is what was asked for last, on the open connection and after it came back.
+#[tokio::test]
+async fn the_logs_followed_are_those_asked_for_last_and_each_is_told() {
+    let context = context(HubLimits::default());
+    let address = server(&context).await;
+    let (hub, demand) = (&context.hub, context.hub.log_demand());
+    let followed = || demand.borrow().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let tell = |topic: &str| {
+        hub.publish_log(LogPublication { topic: topic.into(), lines: 2, members: r#""text":"x""#.to_owned() })
+    };
+    let hello = r#"{"t":"hello","sub":["*/*/state"],"log":["log/a/g%3Ap/stdout","log/b/g:p/stdout"]}"#;
+    let mut socket = connect(address).await;
+    socket.send(Message::text(hello)).await.unwrap();
+    while frame(&mut socket).await["t"] != "logs" {}
+    assert_eq!(followed(), ["log/a/g:p/stdout", "log/b/g:p/stdout"]);
+    while frame(&mut socket).await["t"] != "snap" {}
+    tell("log/a/g:p/stdout");
+    let line = frame(&mut socket).await;
+    assert_eq!(
+        (line["topic"].as_str().unwrap(), &line["n"], &line["lines"], &line["text"]),
+        ("log/a/g:p/stdout", &1.into(), &2.into(), &"x".into())
+    );
+    socket.send(Message::text(r#"{"t":"logs","log":["log/b/g:p/stdout","log/c/g:p/stderr"]}"#)).await.unwrap();
+    assert_eq!(frame(&mut socket).await["log"].as_array().unwrap().len(), 2);
+    assert_eq!(followed(), ["log/b/g:p/stdout", "log/c/g:p/stderr"]);
+    // It comes back with what it was told, while lines went by.
+    let since = format!("{}:0", hub.epoch());
+    drop(socket);
+    until("the demand ends with the client", || followed().is_empty()).await;
+    tell("log/a/g:p/stdout");
+    let mut socket = connect(address).await;
+    let hello = format!(
+        r#"{{"t":"hello","sub":["*/*/state"],"log":["log/a/g:p/stdout"],"log_from":{{"log/a/g:p/stdout":3}},"since":"{since}"}}"#
+    );
+    socket.send(Message::text(hello)).await.unwrap();
+    let mut line = frame(&mut socket).await;
+    while line["t"] != "log" {
+        line = frame(&mut socket).await;
+    }
+    assert_eq!(line["n"], 3, "what went by meanwhile");
+    assert_eq!(followed(), ["log/a/g:p/stdout"], "and nothing is remembered from before");
+    for misuse in [
+        r#"{"t":"logs","log":["log/a/*:p/stdout"]}"#.to_owned(),
+        r#"{"t":"hello","sub":["*/*/state"]}"#.to_owned(),
+        format!(r#"{{"t":"logs","log":{:?}}}"#, vec!["log/a/g:p/stdout"; 65]),
+    ] {
+        let mut socket = greeted(address).await;
+        socket.send(Message::text(misuse.clone())).await.unwrap();
+        assert_eq!(close_code(&mut socket).await, 4502, "{misuse}");
+    }
+    let mut first = connect(address).await;
+    first.send(Message::text(r#"{"t":"logs","log":[]}"#)).await.unwrap();
+    assert_eq!(close_code(&mut first).await, 4502, "the hello comes first");
 }
 
 #[tokio::test]

@@ -242,7 +242,7 @@ impl World {
         let peer = &mut self.peers[index];
         peer.has_asked = true;
         let (core, key) = (&mut self.cores[peer.shard].0, peer.key);
-        core.subscribe(key, Patterns::parse(patterns).unwrap(), since, now);
+        core.subscribe(key, (Patterns::parse(patterns).unwrap(), since), now);
     }
 
     fn publish(&mut self, node: u8, is_removal: bool, pad: usize) {
@@ -311,7 +311,7 @@ impl World {
         core.unblock(peer.key);
         core.block(peer.key, now);
         core.control(peer.key, &[0x8a, 0]);
-        core.subscribe(peer.key, Patterns::parse(ALL).unwrap(), None, now);
+        core.subscribe(peer.key, (Patterns::parse(ALL).unwrap(), None), now);
         assert_eq!(core.end(peer.key, Close::Misuse, "late", now), None);
         assert_eq!(planned(core, peer.key, now), b"");
         core.commit(peer.key, 5, now);

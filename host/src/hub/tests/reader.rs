@@ -1,4 +1,4 @@
-use crate::hub::core::{Core, PIECES_MAX};
+use crate::hub::core::{Core, Lanes, PIECES_MAX};
 use crate::hub::handle::Framing;
 use crate::hub::inbox::Join;
 use crate::hub::slots::{Key, Slots};
@@ -69,7 +69,12 @@ impl Decoder {
 
 /// The bytes of the next write to a client.
 pub(super) fn planned(core: &mut Core, key: Key, now: Instant) -> Vec<u8> {
-    core.plan(key, now);
+    plan_of(core, key, Lanes::All, now)
+}
+
+/// The same, of some lanes.
+pub(super) fn plan_of(core: &mut Core, key: Key, lanes: Lanes, now: Instant) -> Vec<u8> {
+    core.plan(key, lanes, now);
     let mut slices = [IoSlice::new(&[]); PIECES_MAX];
     let count = core.slices(key, &mut slices);
     slices[..count].iter().flat_map(|slice| slice.to_vec()).collect()
@@ -94,7 +99,7 @@ pub(super) fn client(hub: &Hub, patterns: &[&str], since: Option<&Position>) -> 
     let key = Slots::default().take();
     let (slot, now) = (hub.reserve().expect("a slot"), Instant::now());
     core.join(key, join(slot, Framing::WebSocket, Grant::default(), &["node"]), now);
-    core.subscribe(key, Patterns::parse(patterns).expect("legal"), since.cloned(), now);
+    core.subscribe(key, (Patterns::parse(patterns).expect("legal"), since.cloned()), now);
     core.sync(now, |_, _| {});
     let head = hub.shared().head.subscribe();
     Reader { core, key, head, decoder: Decoder::default(), due: VecDeque::new() }
