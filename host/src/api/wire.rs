@@ -5,6 +5,7 @@
 pub mod bulk;
 pub mod config;
 pub mod health;
+pub mod log;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

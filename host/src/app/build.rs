@@ -2,8 +2,8 @@ use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
 use crate::app::parts::HostParts;
-use crate::app::relay;
 use crate::app::shutdown::{Ended, Shutdown};
+use crate::app::{logs, relay};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
@@ -212,6 +212,8 @@ impl Running {
         let pool = start_pool(&config, plugins.clone(), events, &owners, stop_owners.clone());
         let relay = tasks.group(TaskKind::Relay);
         relay.named("events", relay::run(relayed, swapped, hub.clone()));
+        let followers = tasks.group(TaskKind::Follower);
+        relay.named("logs", logs::run(pool.clone(), hub.clone(), followers, stop_owners.clone()));
         relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
         let parts = HostParts { platform: platform.clone(), pool: pool.clone(), roles_max };
         let (worker, reloader) = Worker::new(WorkerParts {

@@ -165,7 +165,7 @@ impl Owner {
         }
     }
 
-    fn breaker_open(&self, retry_after: Duration) -> NodeError {
+    pub(super) fn breaker_open(&self, retry_after: Duration) -> NodeError {
         NodeError::BreakerOpen { node: self.node.name.clone(), retry_after }
     }
 

@@ -5,6 +5,7 @@ use crate::model::{
     Command, CommandReport, EventBody, LogChannel, LogRange, LogSlice, NodeId, NodeStatus, ObservedProcess, ProcessId,
 };
 use crate::node::error::NodeError;
+use crate::node::follow::Rope;
 use crate::node::health::Health;
 use crate::node::leash::{Leash, Pull};
 use crate::node::link::{Link, NodeStream};
@@ -35,6 +36,13 @@ pub(super) enum Request {
         range: LogRange,
         patience: Patience,
         reply: oneshot::Sender<Result<LogSlice, NodeError>>,
+    },
+    /// How to be told that a log grows.
+    Rope {
+        process: ProcessId,
+        channel: LogChannel,
+        patience: Patience,
+        reply: oneshot::Sender<Result<Rope, NodeError>>,
     },
 }
 
@@ -223,6 +231,10 @@ impl Owner {
             Request::ReadLog { process, channel, range, patience, reply } => {
                 let slice = self.read_log(process, channel, range, &patience).await;
                 drop(reply.send(slice)); // the reader may have left
+            }
+            Request::Rope { process, channel, patience, reply } => {
+                let rope = self.rope(process, channel, &patience).await;
+                drop(reply.send(rope)); // the follower may have left
             }
         }
     }

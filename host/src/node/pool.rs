@@ -1,8 +1,10 @@
 use crate::config::{NodeConfig, PoolConfig};
 use crate::model::{
-    Command, CommandReport, Event, LogChannel, LogRange, LogSlice, NodeId, NodeState, NodeStatus, ProcessId,
+    Command, CommandReport, Event, LogChannel, LogNews, LogRange, LogSlice, LogTopic, NodeId, NodeState, NodeStatus,
+    ProcessId,
 };
 use crate::node::error::NodeError;
+use crate::node::follow::{Follower, Rope};
 use crate::node::keeper::{CHANGES_MAX, Keeper, PoolChange, Reconfigure};
 use crate::node::owner::Request;
 use crate::node::patience::Patience;
@@ -17,11 +19,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Hint streams open at once. The other nodes are polled.
 const HINT_STREAMS_MAX: usize = 1_024;
+/// Streams open at once that tell of followed logs. The other logs are read at intervals.
+const FOLLOW_STREAMS_MAX: usize = 1_024;
 /// One in so many calls of adapters is kept for reading hints, so that neither waits for the other.
 const HINT_READS_SHARE: usize = 8;
 
@@ -71,6 +75,8 @@ pub(super) struct PoolContext {
     pub(super) hint_reads: Arc<Semaphore>,
     /// Places of open hint streams.
     pub(super) hint_streams: Arc<Semaphore>,
+    /// Places of open streams of followed logs.
+    pub(super) follow_streams: Arc<Semaphore>,
     pub(super) metrics: Arc<PoolMetrics>,
     pub(super) stop: CancellationToken,
     seed: u64,
@@ -130,6 +136,7 @@ impl Pool {
             suspects: places(calls.div_ceil(2)),
             hint_reads: places(hint_reads),
             hint_streams: places(HINT_STREAMS_MAX),
+            follow_streams: places(FOLLOW_STREAMS_MAX),
             metrics: Arc::clone(&metrics),
             stop,
             seed,
@@ -181,6 +188,19 @@ impl Pool {
         self.nodes.load().values().cloned().collect()
     }
 
+    /// Follows a log until `stop`: what is added to it from now on is told in the order of the file, none of it twice, and
+    /// a gap where some may be missing. While it cannot be read it is tried again, with a word about why. A node that is
+    /// not configured, or not any more, is waited for like one that does not answer.
+    ///
+    /// There is one stream to the node for it, however many read the news, and at most one read at a time. A full channel
+    /// makes the reading wait; what is missed meanwhile is read afterwards as long as the file holds it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it, and closes its stream.
+    pub async fn follow(&self, log: LogTopic, news: mpsc::Sender<LogNews>, stop: CancellationToken) {
+        Follower::new(self.clone(), log, news).run(stop).await;
+    }
+
     /// Calls of adapters under way now, reading hints aside.
     #[must_use]
     pub fn calls_under_way(&self) -> usize {
@@ -202,6 +222,8 @@ struct Door {
     id: NodeId,
     requests: mpsc::Sender<Request>,
     status: watch::Receiver<Arc<NodeStatus>>,
+    /// The turn of those who follow its logs: one of them asks at a time, so that they never fill its queue.
+    log_turn: Semaphore,
     stop: CancellationToken,
 }
 
@@ -212,7 +234,7 @@ impl NodeHandle {
         status: watch::Receiver<Arc<NodeStatus>>,
         stop: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Door { id, requests, status, stop }))
+        Self(Arc::new(Door { id, requests, status, log_turn: Semaphore::new(1), stop }))
     }
 
     /// Its name.
@@ -261,6 +283,37 @@ impl NodeHandle {
         let _here = patience.left.clone().drop_guard();
         self.enqueue(Request::ReadLog { process, channel, range, patience, reply })?;
         slice.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// The same for who follows a log, which waits for its turn first.
+    pub(super) async fn follow_log(
+        &self,
+        process: ProcessId,
+        channel: LogChannel,
+        range: LogRange,
+        patience: Patience,
+    ) -> Result<LogSlice, NodeError> {
+        let late = || NodeError::NotBegun { node: self.0.id.clone() };
+        let turn = timeout_at(patience.until, self.0.log_turn.acquire()).await;
+        let _turn = turn.map_err(|_| late())?.map_err(|_| late())?;
+        self.read_log(process, channel, range, patience).await
+    }
+
+    /// How to be told that a log grows.
+    pub(super) async fn rope(
+        &self,
+        process: ProcessId,
+        channel: LogChannel,
+        patience: Patience,
+    ) -> Result<Rope, NodeError> {
+        let (reply, rope) = oneshot::channel();
+        self.enqueue(Request::Rope { process, channel, patience, reply })?;
+        rope.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Its status as it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<NodeStatus>> {
+        self.0.status.clone()
     }
 
     fn enqueue(&self, request: Request) -> Result<(), NodeError> {

@@ -4,7 +4,7 @@ mod bounds;
 mod changes;
 mod falls;
 mod peer;
-mod script;
+pub(super) mod script;
 
 use crate::model::{
     Command, CommandReport, Event, EventBody, LogChannel, LogRange, NodeState, Operation, Outcome, Process, ProcessId,
