@@ -15,6 +15,7 @@ mod error;
 mod escape;
 pub mod exit;
 mod feed;
+mod follow;
 mod http;
 mod node;
 mod order;
@@ -105,7 +106,7 @@ async fn dispatch(
         ClientCommand::Plugin(command) => plugin::run(&api, console, command).await,
         ClientCommand::Config(command) => config::run(&api, console, command).await,
         ClientCommand::Node(command) => node::run(&api, console, command).await,
-        ClientCommand::Tail(args) => tail::run(&api, console, args).await,
+        ClientCommand::Tail(args) => tail::run(&api, token, console, args).await,
         ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,
     };
     api.close().await;

@@ -84,7 +84,8 @@ impl Cursor {
                     }
                 }
             }
-            Frame::Unknown => self.welcomed(),
+            // A lane of their own.
+            Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => self.welcomed(),
         }
     }
 

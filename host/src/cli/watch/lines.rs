@@ -68,7 +68,14 @@ fn text_frame(console: &mut Console, fleet: &mut Fleet, frame: &Frame, selectors
             });
             console.remark(&format!("--- watching {nodes} nodes, {running} of {count} processes running ---"));
         }
-        Frame::Welcome { .. } | Frame::Snap { .. } | Frame::Ev(_) | Frame::Bm { .. } | Frame::Unknown => {}
+        Frame::Welcome { .. }
+        | Frame::Snap { .. }
+        | Frame::Ev(_)
+        | Frame::Bm { .. }
+        | Frame::Logs { .. }
+        | Frame::Log(_)
+        | Frame::Skip { .. }
+        | Frame::Unknown => {}
     }
     Ok(())
 }
@@ -109,7 +116,9 @@ fn json_frame(console: &mut Console, frame: &Frame, selectors: &[Selector]) -> R
             console.json(&tagged("ev", event.o, event)?)
         }
         Frame::Resync { why } => console.json(&json!({ "t": "resync", "why": why })),
-        Frame::Ev(_) | Frame::Bm { .. } | Frame::Unknown => Ok(()),
+        Frame::Ev(_) | Frame::Bm { .. } | Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => {
+            Ok(())
+        }
     }
 }
 
