@@ -264,7 +264,7 @@ impl Reader {
         while !text.ends_with(end) {
             match self.next().await {
                 LogNewsBody::Piece(piece) => text.push_str(&String::from_utf8(piece.bytes).expect("text")),
-                other => panic!("{other:?} after {text:?}"),
+                other @ (LogNewsBody::Gap(_) | LogNewsBody::Follow(_)) => panic!("{other:?} after {text:?}"),
             }
         }
         text
