@@ -101,6 +101,20 @@ impl Feed {
         }
     }
 
+    /// Waits for a frame about followed logs, past all others: `logs`, `log` or `skip`.
+    ///
+    /// # Errors
+    /// None came within `limit`, or the server closed.
+    pub async fn log_frame(&mut self, limit: Duration) -> anyhow::Result<Value> {
+        let end = Instant::now() + limit;
+        loop {
+            let frame = self.next_frame(end).await?.context("the feed was closed")?;
+            if matches!(frame["t"].as_str(), Some("logs" | "log" | "skip")) {
+                return Ok(frame);
+            }
+        }
+    }
+
     /// Waits for an event in which a process has this state.
     ///
     /// # Errors

@@ -60,6 +60,14 @@ impl Settings {
         self.node_with_password(node, node.password())
     }
 
+    /// With a node that is reached at another address than its own.
+    ///
+    /// # Errors
+    /// The secret's file cannot be written.
+    pub fn node_behind(self, node: &Supervisord, address: SocketAddr) -> anyhow::Result<Self> {
+        self.entry(node.name(), address, Node::USERNAME, node.password(), "")
+    }
+
     /// With a node at this address that lets everybody in.
     ///
     /// # Errors

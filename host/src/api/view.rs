@@ -1,17 +1,20 @@
 //! From what the host knows to what the API says.
 
 use crate::api::wire::audit::{AuditRecordView, AuditVerdictView};
+use crate::api::wire::log::LogEvent;
 use crate::api::wire::order::{GroupResult, GroupUpdateView, UpdateResult};
 use crate::api::wire::{
     ApiKeyView, CommandResult, FieldProblem, GenerationView, LogView, NodeView, PluginCountersView, PluginFailureView,
     PluginView, PrincipalView, ProcessView,
 };
 use crate::model::{
-    Ability, CommandReport, GroupReport, LogChannel, LogSlice, NodeId, NodeStatus, ObservedProcess, Operation,
-    Principal, ProcessId, ProcessState, UpdateReport, Violation,
+    Ability, CommandReport, FollowState, GroupReport, LogChannel, LogNews, LogNewsBody, LogSlice, LogTopic, NodeId,
+    NodeStatus, ObservedProcess, Operation, Principal, ProcessId, ProcessState, UpdateReport, Violation,
 };
 use crate::plugin::{FailureNote, GenerationReport, PluginReport};
 use crate::store::{AuditEntry, AuditRecord, AuditVerdict, IssuedKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use std::time::{Duration, SystemTime};
 
 /// RFC 3339 in UTC with milliseconds.
@@ -141,6 +144,44 @@ pub fn log(node: &NodeId, process: &ProcessId, channel: LogChannel, slice: &LogS
         size: slice.size,
         has_gap: slice.has_gap,
         text: String::from_utf8_lossy(&slice.bytes).into_owned(),
+    }
+}
+
+/// What became of a followed log, as the feed says it.
+#[must_use]
+pub fn log_event(log: &LogTopic, news: &LogNews) -> LogEvent {
+    let event = LogEvent {
+        node: log.node.to_string(),
+        process: log.process.to_string(),
+        channel: log.channel.as_str().to_owned(),
+        at: timestamp(news.at),
+        ..LogEvent::default()
+    };
+    match &news.body {
+        LogNewsBody::Piece(piece) => {
+            let (text, base64) = match std::str::from_utf8(&piece.bytes) {
+                Ok(text) => (Some(text.to_owned()), None),
+                Err(_) => (None, Some(BASE64.encode(&piece.bytes))),
+            };
+            let next = piece.start + piece.bytes.len() as u64;
+            let continued = piece.is_continued;
+            LogEvent { start: Some(piece.start), next: Some(next), text, base64, continued, ..event }
+        }
+        LogNewsBody::Gap(gap) => {
+            LogEvent { gap: Some(gap.why.as_str().to_owned()), lost: gap.bytes, next: Some(gap.next), ..event }
+        }
+        LogNewsBody::Follow(state) => {
+            let follow = Some(state.as_str().to_owned());
+            match state {
+                FollowState::Following { next, is_told } => {
+                    let by = if *is_told { "stream" } else { "poll" };
+                    LogEvent { follow, next: Some(*next), by: Some(by.to_owned()), ..event }
+                }
+                FollowState::Waiting { why } | FollowState::Refused { why } => {
+                    LogEvent { follow, why: Some(why.clone()), ..event }
+                }
+            }
+        }
     }
 }
 

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod bulk;
 pub mod config;
 pub mod health;
+pub mod log;
 pub mod order;
 
 use serde::{Deserialize, Serialize};

@@ -6,6 +6,7 @@ use crate::app::parts::HostParts;
 use crate::app::relay;
 use crate::app::retention;
 use crate::app::shutdown::{Ended, Shutdown};
+use crate::app::{logs, relay};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
@@ -224,6 +225,8 @@ impl Running {
         let pool = start_pool(&config, plugins.clone(), events, &owners, stop_owners.clone());
         let relay = tasks.group(TaskKind::Relay);
         relay.named("events", relay::run(relayed, swapped, hub.clone()));
+        let followers = tasks.group(TaskKind::Follower);
+        relay.named("logs", logs::run(pool.clone(), hub.clone(), followers, stop_owners.clone()));
         relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
         let (batches, connections) = places(&config);
         let parts = HostParts {
@@ -271,7 +274,7 @@ impl Running {
     }
 
     /// What is taken of everything that bounds how many do something at once.
-    fn taken(&self) -> [(&'static str, usize); 8] {
+    fn taken(&self) -> [(&'static str, usize); 9] {
         let nodes = self.edge.pool.taken();
         [
             ("connections", self.connections.taken()),
@@ -282,6 +285,7 @@ impl Running {
             ("calls of silent nodes", nodes.suspects),
             ("reading hints", nodes.hint_reads),
             ("hint streams", nodes.hint_streams),
+            ("streams of logs", nodes.follow_streams),
         ]
     }
 }

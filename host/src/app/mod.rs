@@ -10,6 +10,7 @@ mod exit;
 mod generations;
 mod lines;
 mod logging;
+mod logs;
 mod parts;
 mod paths;
 mod relay;

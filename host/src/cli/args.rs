@@ -256,10 +256,13 @@ pub enum ClientCommand {
     /// Start, stop or restart whole groups
     #[command(subcommand)]
     Group(GroupCommand),
-    /// Print the end of a process's log
+    /// Print the end of a process's log, and what is added to it
     #[command(
+        visible_alias = "logs",
         after_help = "On a terminal, control characters are shown escaped unless --raw is given. In a pipe the bytes are unchanged. \
-        Lost bytes (rotated, cleared) are marked on standard error.\n\nExamples:\n  omnivisor tail web-1/app:web_00\n  \
+        Lost bytes (rotated, cleared) are marked on standard error.\n\n\
+        What is added comes over the feed as it is written. After a break, and where the feed left something out, the bytes in between are read first; \
+        Ctrl-C ends it.\n\nExamples:\n  omnivisor tail web-1/app:web_00\n  \
         omnivisor tail -f --stderr web-1/app:web_00 | grep ERROR"
     )]
     Tail(TailArgs),

@@ -19,6 +19,7 @@ mod error;
 mod escape;
 pub mod exit;
 mod feed;
+mod follow;
 mod http;
 mod node;
 mod order;
@@ -119,7 +120,7 @@ async fn dispatch(
         ClientCommand::Audit(command) => audit::run(&api, console, command).await,
         ClientCommand::Backup { file } => backup::run(&api, console, file).await,
         ClientCommand::Node(command) => node::run(&api, console, command).await,
-        ClientCommand::Tail(args) => tail::run(&api, console, args).await,
+        ClientCommand::Tail(args) => tail::run(&api, token, console, args).await,
         ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,
     };
     api.close().await;

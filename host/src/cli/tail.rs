@@ -5,6 +5,7 @@ use super::args::TailArgs;
 use super::console::Console;
 use super::error::CliError;
 use super::escape;
+use super::follow::{Ended, Follow};
 use super::selector::Selector;
 use crate::model::LogChannel;
 use std::time::Duration;
@@ -14,14 +15,19 @@ const POLL_INTERVAL: Duration = Duration::from_millis(500);
 /// The longest wait between two questions that fail.
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-pub(crate) async fn run(api: &Api, console: &mut Console, args: &TailArgs) -> Result<(), CliError> {
+pub(crate) async fn run(
+    api: &Api,
+    token: Option<&str>,
+    console: &mut Console,
+    args: &TailArgs,
+) -> Result<(), CliError> {
     let log = address(args)?;
     let mut page = Page::new(args.raw || !console.is_terminal);
     // Ctrl-C is the way to end a followed log, so it ends well.
     let ended = tokio::select! {
         biased;
         _ = tokio::signal::ctrl_c() => if args.follow { Ok(()) } else { Err(CliError::Interrupted) },
-        ended = follow(api, console, &log, args, &mut page) => ended,
+        ended = print(api, token, console, &log, args, &mut page) => ended,
     };
     let rest = page.finish();
     if !rest.is_empty() {
@@ -42,18 +48,41 @@ fn address(args: &TailArgs) -> Result<LogAddress, CliError> {
     Ok(LogAddress { node: node.to_owned(), process, channel })
 }
 
-async fn follow(
+async fn print(
     api: &Api,
+    token: Option<&str>,
     console: &mut Console,
     log: &LogAddress,
     args: &TailArgs,
     page: &mut Page,
 ) -> Result<(), CliError> {
-    let mut at = read(api, console, log, LogPart::Tail(args.bytes), page).await?;
-    let mut retry = Retry::default();
     if !args.follow {
-        return Ok(());
+        return read(api, console, log, LogPart::Tail(args.bytes), page).await.map(drop);
     }
+    let mut follow = Follow::new(api, token, &mut *console, log, args.bytes, &mut *page);
+    let Ended::Denied(why) = follow.run().await?;
+    let next = follow.next;
+    if why == "forbidden" {
+        // The reading says so with the server's own words.
+        return read(api, console, log, LogPart::Tail(args.bytes), page).await.map(drop);
+    }
+    console.remark(&format!("--- the server does not follow this log ({why}); it is asked twice a second ---"));
+    let at = match next {
+        Some(next) => Position { next, has_more: true },
+        None => read(api, console, log, LogPart::Tail(args.bytes), page).await?,
+    };
+    poll(api, console, log, at, page).await
+}
+
+/// Asks for what is added, again and again.
+async fn poll(
+    api: &Api,
+    console: &mut Console,
+    log: &LogAddress,
+    mut at: Position,
+    page: &mut Page,
+) -> Result<(), CliError> {
+    let mut retry = Retry::default();
     loop {
         if !at.has_more {
             tokio::time::sleep(POLL_INTERVAL).await;
@@ -102,15 +131,12 @@ async fn read(
     if let Some(marker) = gap_marker(&piece, part) {
         console.remark(&marker);
     }
-    match page {
-        Page::Unchanged => console.bytes(&piece.bytes)?,
-        Page::Escaped(stream) => console.bytes(stream.push(&piece.bytes).as_bytes())?,
-    }
+    page.print(console, &piece.bytes)?;
     Ok(Position { next: piece.next, has_more: piece.next < piece.size })
 }
 
 /// What is said about bytes that cannot be had any more. Asking for the end loses nothing that was asked for.
-fn gap_marker(piece: &LogBytes, part: LogPart) -> Option<String> {
+pub(super) fn gap_marker(piece: &LogBytes, part: LogPart) -> Option<String> {
     let LogPart::From(asked) = part else { return None };
     if !piece.has_gap {
         return None;
@@ -122,7 +148,7 @@ fn gap_marker(piece: &LogBytes, part: LogPart) -> Option<String> {
 }
 
 /// True for a failure that a followed log outlives: the node or the server may come back.
-fn is_passing(error: &CliError) -> bool {
+pub(super) fn is_passing(error: &CliError) -> bool {
     match error {
         CliError::Unreachable { .. } | CliError::TimedOut { .. } | CliError::Broken { .. } => true,
         CliError::Refused { problem, .. } => matches!(problem.status, 408 | 429 | 500..=599),
@@ -161,7 +187,7 @@ impl Retry {
 }
 
 /// How bytes reach standard output.
-enum Page {
+pub(super) enum Page {
     /// As they are.
     Unchanged,
     /// So that a terminal shows and does not obey them.
@@ -169,8 +195,15 @@ enum Page {
 }
 
 impl Page {
-    fn new(is_unchanged: bool) -> Self {
+    pub(super) fn new(is_unchanged: bool) -> Self {
         if is_unchanged { Self::Unchanged } else { Self::Escaped(escape::Stream::default()) }
+    }
+
+    pub(super) fn print(&mut self, console: &mut Console, bytes: &[u8]) -> Result<(), CliError> {
+        match self {
+            Self::Unchanged => console.bytes(bytes),
+            Self::Escaped(stream) => console.bytes(stream.push(bytes).as_bytes()),
+        }
     }
 
     fn finish(&mut self) -> String {

@@ -1,14 +1,17 @@
 //! The commands against a real peer on loopback.
 
+use super::api::LogAddress;
 use super::args::{LoginArgs, OrderArgs, SetupArgs, StatusArgs, TailArgs, WatchArgs};
 use super::console::captured::{Written, console};
 use super::error::CliError;
+use super::feed::frame::Frame;
+use super::follow::Follow;
 use super::peer::{Answer, FeedPeer, Peer, json, listen, problem};
 use super::rows::samples;
 use super::session::SessionFile;
 use super::{PasswordArgs, account, order, status, tail, watch};
 use crate::api::wire::{CommandResult, NodeList, NodeView};
-use crate::model::Operation;
+use crate::model::{LogChannel, Operation};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response};
 use http_body_util::Full;
@@ -253,28 +256,30 @@ fn tail_args(follow: bool) -> TailArgs {
 }
 
 #[tokio::test]
-async fn a_followed_log_goes_on_by_offset_marks_gaps_and_outlives_a_busy_node() {
+async fn without_the_feed_a_followed_log_goes_on_by_offset_marks_gaps_and_outlives_a_busy_node() {
     let calls = Arc::new(AtomicUsize::new(0));
     let peer = Peer::start(move |_| match calls.fetch_add(1, Ordering::SeqCst) {
-        0 => log(10, false, 20, b"one\x1b[0m\n\xff"),
-        1 => log(19, false, 20, b"2"),
-        2 => problem(503, "node.breaker_open", "not called for a while"),
-        3 => log(120, true, 124, b"late"),
-        4 => log(0, true, 3, b"new"),
+        0 => problem(503, "feed.full", "no more clients"),
+        1 => log(10, false, 20, b"one\x1b[0m\n\xff"),
+        2 => log(19, false, 20, b"2"),
+        3 => problem(503, "node.breaker_open", "not called for a while"),
+        4 => log(120, true, 124, b"late"),
+        5 => log(0, true, 3, b"new"),
         _ => problem(404, "process.not_found", "gone"),
     })
     .await;
     let (mut console, out, err) = console(false);
-    let ended = tail::run(&peer.api(), &mut console, &tail_args(true)).await;
+    let ended = tail::run(&peer.api(), Some("TOKEN"), &mut console, &tail_args(true)).await;
     assert_eq!(ended.expect_err("a process that is gone ends it").exit_code(), 66);
     assert_eq!(out.text(), "one\x1b[0m\n\u{fffd}2latenew", "a pipe gets the bytes as they are");
     let err = err.text();
     assert!(err.contains("--- 100 bytes lost ---") && err.contains("rotated or cleared"), "{err}");
     assert!(err.contains("not called for a while") && err.contains("the log goes on"), "{err}");
     let seen = peer.seen();
-    assert_eq!(seen[0], "GET /api/v1/nodes/n/processes/a%20b:x/logs/stderr?tail=100 ");
-    assert!(seen[1].contains("offset=19&") && seen[2].contains("offset=20&") && seen[3].contains("offset=20&"));
-    assert!(seen[4].contains("offset=124&") && seen[5].contains("offset=3&"), "{seen:?}");
+    assert_eq!(seen[0], "GET /api/v1/feed ");
+    assert_eq!(seen[1], "GET /api/v1/nodes/n/processes/a%20b:x/logs/stderr?tail=100 ");
+    assert!(seen[2].contains("offset=19&") && seen[3].contains("offset=20&") && seen[4].contains("offset=20&"));
+    assert!(seen[5].contains("offset=124&") && seen[6].contains("offset=3&"), "{seen:?}");
 }
 
 #[tokio::test]
@@ -282,10 +287,10 @@ async fn a_terminal_is_shown_control_characters_and_does_not_obey_them() {
     let peer = Peer::start(|_| log(0, false, 8, b"a\x1b[2J\n\xc3")).await;
     let (mut console, out, _) = console(false);
     console.is_terminal = true;
-    tail::run(&peer.api(), &mut console, &tail_args(false)).await.expect("read");
+    tail::run(&peer.api(), Some("TOKEN"), &mut console, &tail_args(false)).await.expect("read");
     assert_eq!(out.text(), "a\\x1b[2J\n\\xc3");
     let args = TailArgs { process: "n/a:*".into(), ..tail_args(false) };
-    assert_eq!(tail::run(&peer.api(), &mut console, &args).await.expect_err("not one").exit_code(), 64);
+    assert_eq!(tail::run(&peer.api(), Some("TOKEN"), &mut console, &args).await.expect_err("not one").exit_code(), 64);
 }
 
 fn snap(o: u64) -> serde_json::Value {
@@ -369,4 +374,52 @@ async fn a_feed_that_never_opens_ends_at_once_with_the_reason() {
     drop(listener);
     let error = watch::run(&url, None, &mut console, &args).await.expect_err("nobody is there");
     assert_eq!(error.exit_code(), 69);
+}
+
+fn told(members: serde_json::Value) -> Frame {
+    let mut frame = serde_json::json!({ "t": "log", "o": 1, "topic": "log/n/a:b/stdout", "n": 1, "lines": 1,
+        "node": "n", "process": "a:b", "channel": "stdout", "at": "x" });
+    frame.as_object_mut().expect("an object").extend(members.as_object().expect("an object").clone());
+    serde_json::from_value(frame).expect("a frame")
+}
+
+fn piece(start: u64, text: &str) -> Frame {
+    told(serde_json::json!({ "start": start, "next": start + text.len() as u64, "text": text }))
+}
+
+/// Whatever the feed says twice, leaves out or says of a file that is gone: each byte is printed once, in its order.
+#[tokio::test]
+async fn what_the_feed_tells_is_joined_to_what_was_read_without_a_seam() {
+    // The file: ten bytes are there at first, twenty when the hole is read; then it is rotated and has three.
+    let peer = Peer::start(|request| match request.uri().query().unwrap_or_default() {
+        "tail=4" => log(6, false, 10, b"6789"),
+        query if query.starts_with("offset=10&") => log(10, false, 12, b"ab"),
+        query if query.starts_with("offset=12&") => log(12, false, 20, b"cdefghij"),
+        query if query.starts_with("offset=21&") => log(0, true, 3, b"new"),
+        query => panic!("nobody asks for {query}"),
+    })
+    .await;
+    let (api, (mut console, out, err)) = (peer.api(), console(false));
+    let log = LogAddress { node: "n".into(), process: "a:b".into(), channel: LogChannel::Stdout };
+    let mut page = tail::Page::new(true);
+    let mut follow = Follow::new(&api, None, &mut console, &log, 4, &mut page);
+    for frame in [
+        serde_json::from_value(serde_json::json!({ "t": "logs", "log": [] })).expect("a frame"),
+        piece(4, "456789"),
+        piece(8, "89ab"),
+        piece(16, "ghij"),
+        told(serde_json::json!({ "start": 20, "next": 21, "base64": "/w==" })),
+        // What the feed read of the old file, after the new one was seen here.
+        piece(30, "old"),
+        told(serde_json::json!({ "gap": "rotated", "next": 0 })),
+        piece(0, "new\n"),
+        told(serde_json::json!({ "gap": "unreadable", "lost": 2, "next": 6 })),
+        piece(6, "end\n"),
+    ] {
+        assert!(follow.frame(frame, "log/n/a:b/stdout").await.expect("printed").is_none());
+    }
+    assert_eq!(out.text(), "6789abcdefghij\u{fffd}new\nend\n");
+    let err = err.text();
+    assert!(err.contains("rotated or cleared") && err.contains("2 bytes that cannot be read"), "{err}");
+    assert_eq!(err.matches("rotated").count(), 1, "one rotation is told once: {err}");
 }

@@ -7,6 +7,7 @@ mod act;
 mod command;
 mod event;
 mod fault;
+mod follow;
 mod glob;
 mod grant;
 mod ids;
@@ -26,6 +27,7 @@ pub use act::{
 pub use command::{Command, CommandReport, Operation, Outcome};
 pub use event::{Event, EventBody};
 pub use fault::{AdapterFault, Fault, FaultKind};
+pub use follow::{FollowState, GapReason, LogGap, LogNews, LogNewsBody, LogPiece};
 pub use glob::Glob;
 pub use grant::{Grant, GrantEnd};
 pub use ids::{NameError, NodeId, ProcessId};

@@ -172,7 +172,7 @@ impl Owner {
         NodeError::Disabled { node: self.node.name.clone(), was_sent }
     }
 
-    fn breaker_open(&self, retry_after: Duration) -> NodeError {
+    pub(super) fn breaker_open(&self, retry_after: Duration) -> NodeError {
         NodeError::BreakerOpen { node: self.node.name.clone(), retry_after }
     }
 

@@ -5,6 +5,7 @@
 
 mod call;
 mod error;
+mod follow;
 mod group;
 mod health;
 mod inbox;

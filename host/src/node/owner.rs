@@ -5,6 +5,7 @@ use crate::model::{
     Command, CommandReport, EventBody, LogChannel, LogRange, LogSlice, NodeStatus, ObservedProcess, ProcessId,
 };
 use crate::node::error::NodeError;
+use crate::node::follow::Rope;
 use crate::node::health::Health;
 use crate::node::inbox::Inbox;
 use crate::node::lane::{Lane, LaneRequest};
@@ -39,6 +40,13 @@ pub(super) enum Request {
         reply: oneshot::Sender<Result<LogSlice, NodeError>>,
     },
     Lane(LaneRequest),
+    /// How to be told that a log grows.
+    Rope {
+        process: ProcessId,
+        channel: LogChannel,
+        patience: Patience,
+        reply: oneshot::Sender<Result<Rope, NodeError>>,
+    },
 }
 
 /// Everything about one node that changes.
@@ -285,6 +293,10 @@ impl Owner {
                 drop(reply.send(slice)); // the reader may have left
             }
             Request::Lane(request) => self.handle_lane(request).await,
+            Request::Rope { process, channel, patience, reply } => {
+                let rope = self.rope(process, channel, &patience).await;
+                drop(reply.send(rope)); // the follower may have left
+            }
         }
     }
 

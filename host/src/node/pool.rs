@@ -1,9 +1,10 @@
 use crate::config::{NodeConfig, PoolConfig};
 use crate::model::{
-    Command, CommandReport, ConfigChanges, Event, GroupCommand, GroupReport, LogChannel, LogRange, LogSlice, NodeId,
-    NodeOperation, NodeState, NodeStatus, ProcessAct, ProcessId, UpdateReport,
+    Command, CommandReport, ConfigChanges, Event, GroupCommand, GroupReport, LogChannel, LogNews, LogRange, LogSlice,
+    LogTopic, NodeId, NodeOperation, NodeState, NodeStatus, ProcessAct, ProcessId, UpdateReport,
 };
 use crate::node::error::NodeError;
+use crate::node::follow::{Follower, Rope};
 use crate::node::inbox::{Letterbox, NotTaken};
 use crate::node::keeper::{CHANGES_MAX, Keeper, PoolChange, Reconfigure};
 use crate::node::lane::{LaneRequest, Reply};
@@ -19,11 +20,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 /// Hint streams open at once. The other nodes are polled.
 const HINT_STREAMS_MAX: usize = 1_024;
+/// Streams open at once that tell of followed logs. The other logs are read at intervals.
+const FOLLOW_STREAMS_MAX: usize = 1_024;
 /// One in so many calls of adapters is kept for reading hints, so that neither waits for the other.
 const HINT_READS_SHARE: usize = 8;
 
@@ -51,6 +54,8 @@ pub(super) struct Bounds {
     pub(super) hint_reads: Places,
     /// Places of open hint streams.
     pub(super) hint_streams: Arc<Semaphore>,
+    /// Places of open streams that tell of followed logs.
+    pub(super) follow_streams: Arc<Semaphore>,
 }
 
 /// What a pool is made of.
@@ -96,6 +101,8 @@ pub struct PoolPlaces {
     pub hint_reads: usize,
     /// Hint streams open.
     pub hint_streams: usize,
+    /// Streams open that tell of followed logs.
+    pub follow_streams: usize,
 }
 
 /// How many of the calls of adapters may be which: to nodes, of these to nodes that are not known to answer, and reading
@@ -165,6 +172,7 @@ impl Pool {
             suspects: Places::new(suspects),
             hint_reads: Places::new(hint_reads),
             hint_streams: Arc::new(Semaphore::new(HINT_STREAMS_MAX)),
+            follow_streams: Arc::new(Semaphore::new(FOLLOW_STREAMS_MAX)),
         });
         let context = Arc::new(PoolContext {
             settings: seen,
@@ -231,6 +239,19 @@ impl Pool {
         self.nodes.load().values().cloned().collect()
     }
 
+    /// Follows a log until `stop`: what is added to it from now on is told in the order of the file, none of it twice, and
+    /// a gap where some may be missing. While it cannot be read it is tried again, with a word about why. A node that is
+    /// not configured, or not any more, is waited for like one that does not answer.
+    ///
+    /// There is one stream to the node for it, however many read the news, and at most one read at a time. A full channel
+    /// makes the reading wait; what is missed meanwhile is read afterwards as long as the file holds it.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it, and closes its stream.
+    pub async fn follow(&self, log: LogTopic, news: mpsc::Sender<LogNews>, stop: CancellationToken) {
+        Follower::new(self.clone(), log, news).run(stop).await;
+    }
+
     /// Calls of adapters under way now, reading hints aside.
     #[must_use]
     pub fn calls_under_way(&self) -> usize {
@@ -240,12 +261,13 @@ impl Pool {
     /// What is taken of everything that this pool bounds.
     #[must_use]
     pub fn taken(&self) -> PoolPlaces {
-        let Bounds { calls, suspects, hint_reads, hint_streams } = &*self.bounds;
+        let Bounds { calls, suspects, hint_reads, hint_streams, follow_streams } = &*self.bounds;
         PoolPlaces {
             calls: calls.taken(),
             suspects: suspects.taken(),
             hint_reads: hint_reads.taken(),
             hint_streams: HINT_STREAMS_MAX.saturating_sub(hint_streams.available_permits()),
+            follow_streams: FOLLOW_STREAMS_MAX.saturating_sub(follow_streams.available_permits()),
         }
     }
 
@@ -264,6 +286,8 @@ struct Door {
     id: NodeId,
     requests: Letterbox,
     status: watch::Receiver<Arc<NodeStatus>>,
+    /// The turn of those who follow its logs: one of them asks at a time, so that they never fill its queue.
+    log_turn: Semaphore,
     stop: CancellationToken,
 }
 
@@ -274,7 +298,7 @@ impl NodeHandle {
         status: watch::Receiver<Arc<NodeStatus>>,
         stop: CancellationToken,
     ) -> Self {
-        Self(Arc::new(Door { id, requests, status, stop }))
+        Self(Arc::new(Door { id, requests, status, log_turn: Semaphore::new(1), stop }))
     }
 
     /// Its name.
@@ -420,6 +444,37 @@ impl NodeHandle {
         let _here = patience.left.clone().drop_guard();
         self.enqueue(Request::Lane(request(patience, reply)))?;
         answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// The same for who follows a log, which waits for its turn first.
+    pub(super) async fn follow_log(
+        &self,
+        process: ProcessId,
+        channel: LogChannel,
+        range: LogRange,
+        patience: Patience,
+    ) -> Result<LogSlice, NodeError> {
+        let late = || NodeError::NotBegun { node: self.0.id.clone() };
+        let turn = timeout_at(patience.until, self.0.log_turn.acquire()).await;
+        let _turn = turn.map_err(|_| late())?.map_err(|_| late())?;
+        self.read_log(process, channel, range, patience).await
+    }
+
+    /// How to be told that a log grows.
+    pub(super) async fn rope(
+        &self,
+        process: ProcessId,
+        channel: LogChannel,
+        patience: Patience,
+    ) -> Result<Rope, NodeError> {
+        let (reply, rope) = oneshot::channel();
+        self.enqueue(Request::Rope { process, channel, patience, reply })?;
+        rope.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    /// Its status as it changes.
+    pub(super) fn watch(&self) -> watch::Receiver<Arc<NodeStatus>> {
+        self.0.status.clone()
     }
 
     fn enqueue(&self, request: Request) -> Result<(), NodeError> {

@@ -15,6 +15,8 @@ pub enum TaskKind {
     Upkeep,
     /// Owns one node.
     Owner,
+    /// Follows one log.
+    Follower,
     /// Carries events from nodes and plugins to the feed.
     Relay,
     /// Looks after the plugins, or after who owns which node.
@@ -45,13 +47,14 @@ pub enum Consequence {
 
 impl TaskKind {
     /// Every kind.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Listener,
         Self::Connection,
         Self::Request,
         Self::Feed,
         Self::Upkeep,
         Self::Owner,
+        Self::Follower,
         Self::Relay,
         Self::Keeper,
         Self::Configuration,
@@ -67,6 +70,7 @@ impl TaskKind {
             Self::Feed => "feed",
             Self::Upkeep => "upkeep",
             Self::Owner => "owner",
+            Self::Follower => "follower",
             Self::Relay => "relay",
             Self::Keeper => "keeper",
             Self::Configuration => "configuration",
@@ -78,7 +82,7 @@ impl TaskKind {
     pub const fn stage(self) -> Stage {
         match self {
             Self::Listener | Self::Connection | Self::Request | Self::Feed | Self::Upkeep => Stage::Edge,
-            Self::Owner | Self::Relay | Self::Keeper | Self::Configuration => Stage::Core,
+            Self::Owner | Self::Follower | Self::Relay | Self::Keeper | Self::Configuration => Stage::Core,
         }
     }
 
@@ -87,7 +91,7 @@ impl TaskKind {
     pub const fn consequence(self) -> Consequence {
         match self {
             Self::Connection | Self::Request | Self::Feed => Consequence::Contained,
-            Self::Owner => Consequence::Restarted,
+            Self::Owner | Self::Follower => Consequence::Restarted,
             Self::Listener | Self::Upkeep | Self::Relay | Self::Keeper | Self::Configuration => Consequence::Ends,
         }
     }

@@ -63,6 +63,36 @@ async fn a_pipe_is_given_a_logs_own_bytes() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_followed_log_goes_on_where_its_history_ends() -> anyhow::Result<()> {
+    let script = "n=0; while :; do n=$((n+1)); echo \"line $n\"; sleep 0.05; done";
+    let (node, host) = one(
+        Node::new("alpha").program(Program::script("writer", script).with("stdout_logfile", "%(here)s/writer.log"))
+    )
+    .await?;
+    tests::until("the log has begun", SOON, async || {
+        let size = std::fs::metadata(node.folder().join("writer.log")).map(|file| file.len()).unwrap_or_default();
+        Ok((size > 200).then_some(()))
+    })
+    .await?;
+    let user = user(&host).await?;
+    let mut child = user.command(&["logs", "-f", "-n", "100", "alpha/writer:writer"])?.spawn()?;
+    let mut lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
+    let mut told = Vec::new();
+    while told.len() < 60 {
+        let line = tokio::time::timeout(SOON, lines.next_line()).await.context("no line in time")??;
+        told.push(line.context("the command ended")?);
+    }
+    tests::send_signal(tests::Signal::Interrupt, child.id().context("it runs")?)?;
+    let ended = tokio::time::timeout(SOON, child.wait_with_output()).await.context("it did not end")??;
+    assert_eq!(ended.status.code(), Some(0), "Ctrl-C is how it is left");
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "", "nothing was lost");
+    // The history may begin in the middle of a line; from the second on each follows the one before.
+    let numbers: Vec<u64> = told[1..].iter().map(|line| line["line ".len()..].parse().expect("a number")).collect();
+    assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{told:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn watching_prints_each_change_as_a_document() -> anyhow::Result<()> {
     let (node, host) = one(Node::new("alpha").program(Program::quiet("quiet"))).await?;
     host.until_process("alpha", "quiet:quiet", "running", SOON).await?;

@@ -7,6 +7,7 @@ mod change_freeze;
 mod command_line;
 mod configuration;
 mod feed;
+mod follow;
 mod health;
 mod lifecycle;
 mod live_settings;

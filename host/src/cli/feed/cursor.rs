@@ -87,7 +87,8 @@ impl Cursor {
                     }
                 }
             }
-            Frame::Unknown => self.welcomed(),
+            // A lane of their own.
+            Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => self.welcomed(),
         }
     }
 

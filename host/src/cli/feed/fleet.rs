@@ -74,7 +74,7 @@ impl Fleet {
                 differences(&old, &self.nodes)
             }
             Frame::Ev(event) => self.event(event).into_iter().collect(),
-            Frame::Bm { .. } | Frame::Unknown => Vec::new(),
+            Frame::Bm { .. } | Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => Vec::new(),
         }
     }
 

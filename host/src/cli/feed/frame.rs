@@ -1,3 +1,4 @@
+use crate::api::wire::log::LogEvent;
 use crate::api::wire::{NodeView, ProcessView};
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +8,9 @@ use serde::{Deserialize, Serialize};
 pub(crate) struct Hello {
     /// Patterns of topics.
     pub(crate) sub: Vec<String>,
+    /// Logs that it follows, by their topics.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) log: Vec<String>,
     /// Where to go on from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) since: Option<String>,
@@ -35,9 +39,25 @@ pub(crate) enum Frame {
         #[serde(default)]
         mode: String,
     },
+    /// The logs that are followed from here on, and those that are not.
+    Logs {
+        #[serde(default)]
+        denied: Vec<Denied>,
+    },
+    /// A piece of a followed log, a gap in it, or a word about it.
+    Log(Box<LogEvent>),
+    /// Lines of a followed log that this client is not given.
+    Skip { stream: String, n: u64 },
     /// A frame of a newer server that this client does not know.
     #[serde(other)]
     Unknown,
+}
+
+/// A log that is not followed, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub(crate) struct Denied {
+    pub(crate) topic: String,
+    pub(crate) why: String,
 }
 
 /// A node or a process in a snapshot. Among what changed it may be one that was removed: then only `id` or `node` says which.
@@ -125,11 +145,17 @@ mod tests {
             r#"{"t":"ev","o":5,"s":2,"topic":"proc/n/state","at":"x","kind":"removed","node":"n","id":"a:b"}"#;
         assert!(matches!(read(removed), Frame::Ev(event) if event.process_id() == Some("a:b")));
         assert!(serde_json::from_str::<Frame>(r#"{"t":"ev","o":"five"}"#).is_err());
+        let piece = r#"{"t":"log","o":1,"topic":"log/n/a:b/stdout","n":7,"lines":1,"node":"n","process":"a:b","channel":"stdout","at":"x","start":3,"next":5,"text":"a\n"}"#;
+        assert!(matches!(read(piece), Frame::Log(event) if (event.start, event.next) == (Some(3), Some(5))));
+        let logs = r#"{"t":"logs","log":[],"denied":[{"topic":"log/n/a:b/stdout","why":"full"}]}"#;
+        assert!(matches!(read(logs), Frame::Logs { denied } if denied.len() == 1 && denied[0].why == "full"));
+        let skip = r#"{"t":"skip","stream":"log/n/a:b/stdout","from":1,"to":4,"n":4}"#;
+        assert_eq!(read(skip), Frame::Skip { stream: "log/n/a:b/stdout".into(), n: 4 });
     }
 
     #[test]
     fn hello_leaves_out_what_it_does_not_know() {
-        let hello = Hello { sub: vec!["node/*/state".into()], since: None };
+        let hello = Hello { sub: vec!["node/*/state".into()], log: vec![], since: None };
         assert_eq!(serde_json::to_string(&hello).expect("JSON"), r#"{"t":"hello","sub":["node/*/state"]}"#);
     }
 }

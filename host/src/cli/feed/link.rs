@@ -33,6 +33,8 @@ pub(crate) struct Link {
     pub(crate) server: ServerUrl,
     pub(crate) token: Option<String>,
     pub(crate) sub: Vec<String>,
+    /// Logs to follow, by their topics.
+    pub(crate) log: Vec<String>,
 }
 
 /// What happens on a link.
@@ -125,8 +127,8 @@ impl Link {
         };
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
         let clock = Clock::from_date(date, Timestamp::now());
-        let hello =
-            serde_json::to_string(&Hello { sub: self.sub.clone(), since }).map_err(|error| self.broken(error))?;
+        let hello = serde_json::to_string(&Hello { sub: self.sub.clone(), log: self.log.clone(), since })
+            .map_err(|error| self.broken(error))?;
         match timeout(CONNECT_TIMEOUT, socket.send(Message::text(hello))).await {
             Err(_) => Err(timed_out(CONNECT_TIMEOUT)),
             Ok(Err(error)) => Err(self.broken(error)),

@@ -69,7 +69,14 @@ fn text_frame(console: &mut Console, fleet: &mut Fleet, frame: &Frame, selectors
             });
             console.remark(&format!("--- watching {nodes} nodes, {running} of {count} processes running ---"));
         }
-        Frame::Welcome { .. } | Frame::Snap { .. } | Frame::Ev(_) | Frame::Bm { .. } | Frame::Unknown => {}
+        Frame::Welcome { .. }
+        | Frame::Snap { .. }
+        | Frame::Ev(_)
+        | Frame::Bm { .. }
+        | Frame::Logs { .. }
+        | Frame::Log(_)
+        | Frame::Skip { .. }
+        | Frame::Unknown => {}
     }
     Ok(())
 }
@@ -110,7 +117,9 @@ fn json_frame(console: &mut Console, frame: &Frame, selectors: &[Selector]) -> R
             console.json(&tagged("ev", event.o, event)?)
         }
         Frame::Resync { why, mode } => console.json(&json!({ "t": "resync", "why": why, "mode": mode })),
-        Frame::Ev(_) | Frame::Bm { .. } | Frame::Unknown => Ok(()),
+        Frame::Ev(_) | Frame::Bm { .. } | Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => {
+            Ok(())
+        }
     }
 }
 

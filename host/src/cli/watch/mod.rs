@@ -40,7 +40,7 @@ pub(crate) async fn run(
     args: &WatchArgs,
 ) -> Result<(), CliError> {
     let selectors = Selector::parse_all(&args.selectors)?;
-    let link = Link { server: server.clone(), token: token.map(str::to_owned), sub: topics(&selectors) };
+    let link = Link { server: server.clone(), token: token.map(str::to_owned), sub: topics(&selectors), log: vec![] };
     let tasks = TaskTracker::new();
     let stop = CancellationToken::new();
     // After a panic too: the keyboard thread would otherwise keep the process until the next key.

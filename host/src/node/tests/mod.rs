@@ -7,7 +7,7 @@ mod lane;
 mod live;
 mod machine;
 mod peer;
-mod script;
+pub(super) mod script;
 
 use crate::model::{
     Command, CommandReport, Event, EventBody, LogChannel, LogRange, NodeState, Operation, Outcome, Process, ProcessId,

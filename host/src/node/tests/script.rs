@@ -323,7 +323,7 @@ pub(super) fn node(name: &str, adapter: &str) -> NodeConfig {
     }
 }
 
-pub(super) fn settings() -> PoolConfig {
+pub(in crate::node) fn settings() -> PoolConfig {
     PoolConfig {
         poll_interval: Duration::from_secs(1),
         nudge_interval: Duration::from_millis(250),
