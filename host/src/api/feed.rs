@@ -5,9 +5,8 @@ use crate::api::error::ApiError;
 use crate::api::input::{Asked, Input};
 use crate::api::socket::{self, FeedContext, FeedRefusal};
 use crate::api::wire::Problem;
-use crate::auth::{Action, Auth};
-use crate::hub::{Framing, Hello, Link, Patterns, Position, Reach};
-use crate::model::Principal;
+use crate::auth::Action;
+use crate::hub::{Access, Framing, Hello, Link, Patterns, Position};
 use crate::task::TaskKind;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -22,12 +21,15 @@ use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, DuplexStream};
 
 /// What a topic's first segment stands for, and who may see it. A class that is not here is seen by nobody.
-pub(super) const CLASSES: [(&str, Action); 4] = [
-    ("node", Action::NodeRead),
-    ("proc", Action::ProcessRead),
-    ("plugin", Action::PluginRead),
-    ("log", Action::LogRead),
-];
+const ACCESS: Access = Access {
+    needs: Action::FeedRead.as_str(),
+    classes: &[
+        ("node", Action::NodeRead.as_str()),
+        ("proc", Action::ProcessRead.as_str()),
+        ("plugin", Action::PluginRead.as_str()),
+        ("log", Action::LogRead.as_str()),
+    ],
+};
 
 /// Bytes that wait between the hub and the body of an event stream.
 const STREAM_BYTES_MAX: usize = 16 * 1024;
@@ -53,7 +55,7 @@ pub(super) async fn open(
         tracker: edge.tasks.group(TaskKind::Feed).tracker().clone(),
         stop: edge.stop.clone(),
         grant: watch.grant.clone(),
-        reach: reach(&edge.auth, caller.principal()),
+        access: ACCESS,
         hold: Arc::new(watch),
         allowed_origins: Arc::from([]),
     };
@@ -99,8 +101,7 @@ pub(super) async fn events(
     let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
     let slot = edge.hub.reserve().ok_or(FeedRefusal::Full)?;
     let (ours, theirs) = tokio::io::duplex(STREAM_BYTES_MAX);
-    let joined =
-        slot.join(Box::new(ours), Framing::EventStream, watch.grant.clone(), reach(&edge.auth, caller.principal()));
+    let joined = slot.join(Box::new(ours), Framing::EventStream, watch.grant.clone(), ACCESS);
     // The stream ends by itself when the hub lets its end go, so nobody has to be told.
     let (link, _) = joined.ok_or(FeedRefusal::ShuttingDown)?;
     let since = last.or(since).map(|text| Position::parse_or_unknown(&text));
@@ -127,10 +128,4 @@ fn body(pipe: DuplexStream, link: Link, held: impl Send + Sync + 'static) -> Bod
             Err(error) => Some((Err(error), (pipe, link, held))),
         }
     }))
-}
-
-/// What somebody may see of the feed: the classes that the API would let them read.
-fn reach(auth: &Auth, principal: &Principal) -> Reach {
-    let may = CLASSES.into_iter().filter(|(_, action)| auth.permit(principal, *action).is_ok());
-    Reach::new(&may.map(|(class, _)| class).collect::<Vec<_>>())
 }

@@ -44,6 +44,7 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
     for (result, count) in [
         ("replay", figures.resumed),
         ("other-epoch", figures.resume_other_epoch),
+        ("other-view", figures.resume_other_view),
         ("changes", figures.resume_changes),
         ("too-old", figures.resume_too_old),
         ("ahead", figures.resume_ahead),
@@ -57,7 +58,13 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
         disconnects.get_or_create(&WhyLabels { why: why.as_str(), code }).inc_by(*count);
     }
     registry.register("feed_disconnects", "Feed connections ended, by reason", disconnects);
-    registry.register("feed_revokes", "Ends of grants applied by every shard", ConstCounter::new(figures.revokes));
+    let help = "Clients that see more or less since their rights changed";
+    registry.register("feed_regrants", help, ConstCounter::new(figures.regrants));
+    registry.register(
+        "feed_revokes",
+        "Ends and changes of grants applied by every shard",
+        ConstCounter::new(figures.revokes),
+    );
     let time = ConstCounter::new(figures.revoke_time.as_secs_f64());
     registry.register("feed_revoke_seconds", "Time from the call to the last shard, in all", time);
     let longest = ConstGauge::new(figures.revoke_max.as_secs_f64());

@@ -3,13 +3,14 @@
 //! Every credential with such connections is registered once, however many they are. What ends here is told to the registry:
 //! sessions, API keys, accounts. What only time or somebody else can tell is looked at once for each credential.
 
-use crate::auth::AuthRefusal;
 use crate::auth::facade::{Auth, Inner};
 use crate::auth::keys;
+use crate::auth::permission::allows;
 use crate::auth::recognise::{Offer, Recognised, Source};
 use crate::auth::token;
-use crate::model::{Credential, Grant, GrantEnd, PeerFacts, Principal};
-use std::collections::{BTreeMap, HashMap};
+use crate::auth::{Action, AuthRefusal};
+use crate::model::{Credential, Grant, GrantEnd, PeerFacts, Principal, Role};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -19,6 +20,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// How often the registry is gone through. It is in memory, so this costs no query.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
+/// So long before a credential's time is over its connections are told.
+const EXPIRING: Duration = Duration::from_secs(60);
 /// How often a credential that a strategy judges is judged again while a connection that it opened goes on.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// So many times in a row it may not have been judged, for want of whoever judges. Then its connections end.
@@ -50,8 +53,10 @@ struct Entry {
     registry: Arc<Registry>,
     name: [u8; 32],
     grant: Grant,
-    /// Keeps a session in use.
+    /// As it was when the first connection began. Keeps a session in use.
     who: Recognised,
+    /// Whom it stands for now: role and scopes may be others by now.
+    now: Arc<Mutex<Principal>>,
     /// The key that it is, if it is one of ours.
     api_key: Option<String>,
     /// Ends the task that has it judged again.
@@ -80,6 +85,15 @@ impl Registry {
         entries.into_iter().filter(|entry| entry.grant.ended().is_none()).collect()
     }
 
+    /// Its role is another one: what it allows is changed, and its connections stay.
+    fn change_role(&self, entry: &Entry, role: Role) {
+        let mut now = entry.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.role != role {
+            now.role = role;
+            self.is_untold.fetch_or(entry.grant.change(rights(&now)), Ordering::AcqRel);
+        }
+    }
+
     fn end(&self, entry: &Entry, why: GrantEnd) {
         if entry.grant.end(why) {
             self.is_untold.store(true, Ordering::Release);
@@ -93,6 +107,11 @@ impl Registry {
                 self.end(&entry, GrantEnd::Expired);
             } else if entry.who.session().is_some_and(|session| session.ended.is_cancelled()) {
                 self.end(&entry, GrantEnd::Revoked);
+            } else if let Some(left) = entry.who.expires.and_then(|expires| expires.duration_since(now).ok())
+                && left <= EXPIRING
+                && entry.grant.announce_end(u32::try_from(left.as_secs()).unwrap_or(u32::MAX))
+            {
+                self.is_untold.store(true, Ordering::Release);
             }
         }
     }
@@ -136,8 +155,8 @@ impl Inner {
                 Ok(Some(account)) => local.for_each(|entry| {
                     if account.is_disabled {
                         self.watches.end(entry, GrantEnd::Revoked);
-                    } else if account.role != entry.who.principal.role {
-                        self.watches.end(entry, GrantEnd::Changed);
+                    } else {
+                        self.watches.change_role(entry, account.role);
                     }
                 }),
             }
@@ -145,13 +164,12 @@ impl Inner {
         all_known
     }
 
-    /// Somebody known elsewhere: the strategy has to be there, and the operator's grant to be as high as it was.
+    /// Somebody known elsewhere: the strategy has to be there, and the operator's grant bounds the role that it gave.
     fn compare_external(&self, entry: &Entry) {
         let Principal { strategy, role, .. } = &entry.who.principal;
         match self.external_role(strategy, *role) {
             Err(_) => self.watches.end(entry, GrantEnd::Revoked),
-            Ok(now) if now != *role => self.watches.end(entry, GrantEnd::Changed),
-            Ok(_) => {}
+            Ok(now) => self.watches.change_role(entry, now),
         }
     }
 
@@ -192,22 +210,23 @@ impl Inner {
 }
 
 impl Auth {
-    /// Watches whoever opened a connection. What ends here (the session, the API key, the account, the role) ends it within
-    /// a second. What a strategy judged is judged again every 30 seconds, once for all connections of one credential.
+    /// Watches whoever opened a connection. What ends here (the session, the API key, the account) ends it within a second,
+    /// and another role changes what it allows. What a strategy judged is judged again every 30 seconds, once for all connections of one credential.
     #[must_use]
-    pub fn watch(&self, who: &Recognised, facts: &PeerFacts, now: SystemTime) -> Watch {
+    pub fn watch(&self, who: &Recognised, facts: &PeerFacts, began: SystemTime) -> Watch {
         let inner = self.inner();
         let (name, api_key) = named(who);
         let known = inner.watches.lock().get(&name).and_then(Weak::upgrade);
         if let Some(entry) = known.filter(|entry| entry.grant.ended().is_none()) {
             return Watch { grant: entry.grant.clone(), _entry: entry };
         }
-        let grant = Grant::default();
+        let grant = Grant::of(rights(&who.principal));
+        let standing = Arc::new(Mutex::new(who.principal.clone()));
         let gone = offer_of(who).map(|offer| {
             let gone = CancellationToken::new();
-            let (auth, who, facts, grant) = (self.clone(), who.principal.clone(), facts.clone(), grant.clone());
-            let task = Recheck { auth, who, offer, facts, is_ours: api_key.is_some(), grant };
-            let (stop, began) = (gone.clone(), (now, tokio::time::Instant::now()));
+            let (auth, now, facts, grant) = (self.clone(), Arc::clone(&standing), facts.clone(), grant.clone());
+            let task = Recheck { auth, now, offer, facts, is_ours: api_key.is_some(), grant };
+            let (stop, began) = (gone.clone(), (began, tokio::time::Instant::now()));
             self.tracker().spawn(async move {
                 tokio::select! {
                     biased;
@@ -218,10 +237,10 @@ impl Auth {
             gone.drop_guard()
         });
         let registry = Arc::clone(&inner.watches);
-        let entry = Arc::new(Entry { registry, name, grant, who: who.clone(), api_key, _gone: gone });
+        let entry = Arc::new(Entry { registry, name, grant, who: who.clone(), now: standing, api_key, _gone: gone });
         inner.watches.lock().insert(name, Arc::downgrade(&entry));
         // Registered first, looked at once more then: whoever ends it in between is either told of here or finds it.
-        inner.look_at(&entry, now);
+        inner.look_at(&entry, began);
         Watch { grant: entry.grant.clone(), _entry: entry }
     }
 
@@ -259,8 +278,7 @@ impl Inner {
                 Err(_) => self.watches.forget_accounts(),
                 Ok(account) => match account.filter(|account| !account.is_disabled) {
                     None => self.watches.end(entry, GrantEnd::Revoked),
-                    Some(account) if account.role != principal.role => self.watches.end(entry, GrantEnd::Changed),
-                    Some(_) => {}
+                    Some(account) => self.watches.change_role(entry, account.role),
                 },
             }
         }
@@ -302,7 +320,7 @@ fn offer_of(who: &Recognised) -> Option<Offer> {
 
 struct Recheck {
     auth: Auth,
-    who: Principal,
+    now: Arc<Mutex<Principal>>,
     offer: Offer,
     facts: PeerFacts,
     /// It is an API key of this host: its end is told, and a judge that fails says nothing about it.
@@ -317,8 +335,7 @@ impl Recheck {
             tokio::time::sleep(RECHECK_INTERVAL).await;
             let now = began.0 + began.1.elapsed();
             match self.auth.recognise(self.offer.clone(), &self.facts, now).await {
-                // Somebody who may more or less than before opens another connection.
-                Ok(who) if who.principal == self.who => unjudged = 0,
+                Ok(who) if self.is_still(&who.principal) => unjudged = 0,
                 Ok(_) => break GrantEnd::Changed,
                 // A database that fails says nothing about anybody.
                 Err(AuthRefusal::Store(_)) => {}
@@ -335,6 +352,28 @@ impl Recheck {
             self.auth.inner().watches.is_untold.store(true, Ordering::Release);
         }
     }
+}
+
+impl Recheck {
+    /// Whether it is who it was. What they may do by now is theirs.
+    fn is_still(&self, who: &Principal) -> bool {
+        let mut now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        if (&now.name, &now.strategy, now.is_external) != (&who.name, &who.strategy, who.is_external) {
+            return false;
+        }
+        if *now != *who {
+            now.clone_from(who);
+            if self.grant.change(rights(who)) {
+                self.auth.inner().watches.is_untold.store(true, Ordering::Release);
+            }
+        }
+        true
+    }
+}
+
+/// The actions that somebody may take, by their words.
+fn rights(principal: &Principal) -> BTreeSet<&'static str> {
+    Action::ALL.into_iter().filter(|action| allows(principal, *action)).map(Action::as_str).collect()
 }
 
 /// Whether a refusal says nothing about the credential itself.

@@ -1,11 +1,11 @@
-use crate::hub::filter::{Filter, FilterId};
+use crate::hub::filter::{Filter, FilterId, FilterKey};
 use crate::hub::follow::{Following, LogWish};
 use crate::hub::frame::Frame;
 use crate::hub::handle::{Framing, HubLimits, Slot};
 use crate::hub::inbox::Join;
 use crate::hub::ring::Ring;
 use crate::hub::snapshot::{Extent, Snapshot};
-use crate::hub::{Close, Position, Reach, frame, frames};
+use crate::hub::{Access, Close, Position, Reach, frame, frames};
 use crate::model::Grant;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -20,7 +20,14 @@ pub(super) struct Client {
     pub(super) slot: Slot,
     pub(super) framing: Framing,
     pub(super) grant: Grant,
+    pub(super) access: Access,
+    /// What it may see, by the rights that the grant had when this was its number of changes.
     pub(super) reach: Reach,
+    rights_seen: u64,
+    /// The epoch of its positions: the hub's, and what it sees.
+    epoch: String,
+    /// It knows that its time will be over soon.
+    is_warned: bool,
     /// Bytes of its answers that wait, counted by its reader too.
     pub(super) pending: Arc<AtomicUsize>,
     /// How many of those are in the outbox.
@@ -71,7 +78,9 @@ pub(super) struct Farewell {
 
 impl Client {
     pub(super) fn new(join: Join, now: Instant) -> Self {
-        let Join { slot, framing, grant, reach, pending } = join;
+        let Join { slot, framing, grant, access, pending } = join;
+        let rights_seen = grant.changes();
+        let reach = access.reach(&grant);
         let limits = &slot.shared.limits;
         Self {
             quiet_until: now + limits.bookmark_after,
@@ -79,7 +88,11 @@ impl Client {
             slot,
             framing,
             grant,
+            access,
             reach,
+            rights_seen,
+            epoch: String::new(),
+            is_warned: false,
             pending,
             answers: 0,
             filter: None,
@@ -141,7 +154,7 @@ impl Client {
     /// The position that it can come back with: none before it has a whole state.
     pub(super) fn position(&self) -> Option<Position> {
         let is_whole = self.filter.is_some() && self.snapshot.is_none();
-        is_whole.then(|| Position { epoch: self.slot.shared.epoch.clone(), offset: self.cursor })
+        is_whole.then(|| Position { epoch: self.epoch.clone(), offset: self.cursor })
     }
 
     /// The next moment at which something has to be done even if nothing happens.
@@ -172,14 +185,15 @@ impl Client {
     /// Begins to read: with what followed `since` if the log still has all of it, with a snapshot otherwise.
     pub(super) fn subscribe(&mut self, filter: &mut Filter, since: Option<Position>) -> Result<(), Close> {
         let shared = self.slot.shared.clone();
+        self.epoch = epoch_of(&shared.epoch, filter.key());
         let snapshot = match since.and_then(|since| self.judge(&since)) {
             Some(Resume::Replay(offset)) => {
                 self.cursor = offset;
-                self.say(&frames::welcome(&shared.epoch, offset, "replay"));
+                self.say(&frames::welcome(&self.epoch, offset, "replay"));
                 return Ok(());
             }
             Some(Resume::Changes(offset)) => {
-                let snapshot = shared.changes(offset, filter).ok_or(Close::Full)?;
+                let snapshot = shared.changes(offset, filter, |_| true).ok_or(Close::Full)?;
                 count(match snapshot.extent {
                     Extent::Changes => &shared.counters.resume_changes,
                     Extent::Whole => &shared.counters.resume_too_old,
@@ -188,7 +202,7 @@ impl Client {
             }
             None => shared.snapshot(filter).ok_or(Close::Full)?,
         };
-        self.say(&frames::welcome(&shared.epoch, snapshot.offset, snapshot.extent.as_str()));
+        self.say(&frames::welcome(&self.epoch, snapshot.offset, snapshot.extent.as_str()));
         self.start_over(snapshot);
         Ok(())
     }
@@ -202,7 +216,7 @@ impl Client {
         if self.resyncs.len() >= limits.resyncs_max {
             return Err(Close::ResyncTooOften);
         }
-        let snapshot = self.slot.shared.changes(self.cursor, filter).ok_or(Close::Full)?;
+        let snapshot = self.slot.shared.changes(self.cursor, filter, |_| true).ok_or(Close::Full)?;
         self.resyncs.push_back(now);
         let counters = &self.slot.shared.counters;
         count(&counters.resyncs);
@@ -210,6 +224,52 @@ impl Client {
         self.say(&frames::resync(self.cursor, snapshot.offset, snapshot.extent.as_str()));
         self.start_over(snapshot);
         Ok(())
+    }
+
+    /// What it may see now, if that is something else than before.
+    pub(super) fn new_reach(&mut self) -> Option<Reach> {
+        let changes = self.grant.changes();
+        if std::mem::replace(&mut self.rights_seen, changes) == changes {
+            return None;
+        }
+        Some(self.access.reach(&self.grant)).filter(|reach| *reach != self.reach)
+    }
+
+    /// It sees something else from here on. Tells what it has to forget, and gives what it has not seen. `filter` is the new
+    /// one.
+    pub(super) fn regrant(&mut self, reach: Reach, filter: &mut Filter) -> Result<(), Close> {
+        let before = std::mem::replace(&mut self.reach, reach);
+        let (lost, gained) = (before.without(&self.reach), self.reach.without(&before));
+        let shared = self.slot.shared.clone();
+        count(&shared.counters.regrants);
+        self.epoch = epoch_of(&shared.epoch, filter.key());
+        if !lost.is_empty() {
+            // What it still knows then is what it may see both before and now.
+            let key = FilterKey { patterns: filter.key().patterns.clone(), reach: self.reach.common(&before) };
+            self.say(&frames::revoked(&lost, &epoch_of(&shared.epoch, &key)));
+        }
+        let snapshot = if self.snapshot.take().is_some() {
+            // It was being given what it may no longer have, or without what it may have now.
+            shared.snapshot(filter)
+        } else if gained.is_empty() {
+            return Ok(());
+        } else {
+            shared.changes(self.cursor, filter, |topic| before.allows(topic))
+        };
+        let snapshot = snapshot.ok_or(Close::Full)?;
+        self.say(&frames::regrant(self.cursor, snapshot.offset, snapshot.extent.as_str(), &self.epoch));
+        self.start_over(snapshot);
+        Ok(())
+    }
+
+    /// Says once that its time will be over soon, if that is so and it has said what it asks for.
+    pub(super) fn warn(&mut self) {
+        if let Some(seconds) = self.grant.ends_in()
+            && self.reads().is_some()
+            && !std::mem::replace(&mut self.is_warned, true)
+        {
+            self.say(&frames::expiring(seconds));
+        }
     }
 
     /// The cursor moves to the snapshot's offset in the same step, so nothing is missing and nothing is doubled.
@@ -223,8 +283,12 @@ impl Client {
     fn judge(&self, since: &Position) -> Option<Resume> {
         let shared = &self.slot.shared;
         let counters = &shared.counters;
-        if since.epoch != shared.epoch {
+        if hub_of(&since.epoch) != shared.epoch {
             count(&counters.resume_other_epoch);
+            return None;
+        }
+        if since.epoch != self.epoch {
+            count(&counters.resume_other_view);
             return None;
         }
         let (head, oldest) = {
@@ -242,6 +306,11 @@ impl Client {
         Some(Resume::Replay(since.offset))
     }
 
+    /// The epoch of its positions.
+    pub(super) fn epoch(&self) -> &str {
+        &self.epoch
+    }
+
     /// Puts a frame in front of what is not begun.
     pub(super) fn say(&mut self, frame: &Frame) {
         match self.framing {
@@ -256,7 +325,7 @@ impl Client {
             Framing::WebSocket => self.say(&frames::bookmark(self.cursor)),
             Framing::EventStream => {
                 // No data: the position moves and nobody is told.
-                let id = format!(": still here\nid: {}:{}\n\n", self.slot.shared.epoch, self.cursor);
+                let id = format!(": still here\nid: {}:{}\n\n", self.epoch, self.cursor);
                 self.outbox.extend_from_slice(id.as_bytes());
             }
         }
@@ -297,6 +366,16 @@ impl Client {
         self.pending.fetch_sub(std::mem::take(&mut self.answers), Relaxed);
         std::mem::take(&mut self.outbox)
     }
+}
+
+/// The epoch of somebody who sees what this filter wants.
+fn epoch_of(hub: &str, key: &FilterKey) -> String {
+    format!("{hub}-{}", key.tag())
+}
+
+/// The hub that an epoch is of.
+pub(super) fn hub_of(epoch: &str) -> &str {
+    epoch.split_once('-').map_or(epoch, |(hub, _)| hub)
 }
 
 /// Appends a frame as a server-sent event. JSON as we write it has no line breaks.

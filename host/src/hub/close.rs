@@ -15,7 +15,7 @@ pub enum Close {
     GoingAway,
     /// The session or credential that opened the connection came to the end of its time.
     Expired,
-    /// Whoever opened the connection may now see more or less than before.
+    /// Whoever opened the connection may no longer have it, or its credential stands for somebody else.
     AccessChanged,
     /// The client did not take what it asked for, or was not heard.
     TooSlow,

@@ -1,4 +1,4 @@
-use crate::hub::client::{Client, event};
+use crate::hub::client::{Client, event, hub_of};
 use crate::hub::filter::{Filter, FilterKey, Filters};
 use crate::hub::follow::{Followers, LogWish, Staged};
 use crate::hub::handle::{Framing, Shared};
@@ -119,7 +119,8 @@ impl Core {
     }
 
     /// Brings the copy of the log up to date. True if there is something new. `ended` is called for each client whose
-    /// grant has ended since the last time: before any event of this sync is sent to anybody.
+    /// grant has ended since the last time, or no longer allows a connection: before any event of this sync is sent to
+    /// anybody. What the others may see is changed then, too.
     pub(super) fn sync(&mut self, now: Instant, mut ended: impl FnMut(Key, Ended)) -> bool {
         let (is_news, controls) = {
             let log = self.shared.log();
@@ -128,7 +129,7 @@ impl Core {
         if controls != self.controls {
             self.controls = controls;
             for key in self.keys() {
-                if let Some(end) = self.end_if_revoked(key, now) {
+                if let Some(end) = self.end_if_revoked(key, now).or_else(|| self.regrant(key, now)) {
                     ended(key, end);
                 }
             }
@@ -145,10 +146,37 @@ impl Core {
         let why = self.client(key)?.grant.ended()?;
         let reason = match why {
             GrantEnd::Expired => "the session or credential expired",
-            GrantEnd::Changed => "the rights changed; come back",
+            GrantEnd::Changed => "it stands for somebody else now; come back",
             GrantEnd::Revoked => "the session ended",
         };
         self.end(key, why.into(), reason, now)
+    }
+
+    /// Applies what a client's grant allows by now, if that has changed.
+    fn regrant(&mut self, key: Key, now: Instant) -> Option<Ended> {
+        let (_, client) = self.clients.get_mut(key.slot).and_then(Option::as_mut).filter(|(k, _)| *k == key)?;
+        client.warn();
+        if !client.grant.allows(client.access.needs) {
+            return self.end(key, Close::AccessChanged, "the feed may no longer be read", now);
+        }
+        let reach = client.new_reach().filter(|_| client.farewell.is_none())?;
+        let Some(id) = client.filter else {
+            client.reach = reach;
+            return None;
+        };
+        let patterns = self.filters.get_mut(id)?.key().patterns.clone();
+        let new = self.filters.enter(FilterKey { patterns, reach: reach.clone() });
+        self.filters.leave(id);
+        client.filter = Some(new);
+        let done = self.filters.get_mut(new).map(|filter| client.regrant(reach, filter));
+        let may_follow = client.following.is_none() || client.reach.allows("log/");
+        if let Some(Err(close)) = done {
+            return self.end(key, close, "too many snapshots are being sent; come back in a few seconds", now);
+        }
+        if !may_follow {
+            self.unfollow(key);
+        }
+        None
     }
 
     /// Lets a client in. One whose grant has ended meanwhile is told so and given nothing.
@@ -171,7 +199,7 @@ impl Core {
     /// A client says what it asks for. Only the first time counts.
     pub(super) fn subscribe(&mut self, key: Key, hello: impl Into<Hello>, now: Instant) {
         let Hello { patterns, since, mut logs } = hello.into();
-        if since.as_ref().is_none_or(|since| since.epoch != self.shared.epoch) {
+        if since.as_ref().is_none_or(|since| hub_of(&since.epoch) != self.shared.epoch) {
             // The lines of another hub have other numbers.
             logs.iter_mut().for_each(|log| log.from = None);
         }
@@ -188,6 +216,9 @@ impl Core {
             self.end(key, close, "too many snapshots are being sent; come back in a few seconds", now);
         }
         self.follow(key, logs);
+        if let Some(client) = self.client_mut(key) {
+            client.warn();
+        }
         self.arm(key);
     }
 
@@ -680,13 +711,13 @@ fn encode(
                 let Some((snapshot, _)) = client.snapshot.clone() else { continue };
                 let is_last = index + 1 == snapshot.frames.len();
                 if let Some(frame) = snapshot.frames.get(index) {
-                    event(&mut text, is_last.then_some((&shared.epoch, snapshot.offset)), frame);
+                    event(&mut text, is_last.then_some((client.epoch(), snapshot.offset)), frame);
                 }
                 is_state = true;
             }
             Source::Event(offset) => {
                 if let Some(frame) = ring.frame(offset) {
-                    event(&mut text, Some((&shared.epoch, offset)), frame);
+                    event(&mut text, Some((client.epoch(), offset)), frame);
                 }
                 is_state = true;
             }

@@ -29,7 +29,9 @@ pub struct HubFigures {
     pub writes: u64,
     /// Events that clients were not given because they had to start over.
     pub skipped: u64,
-    /// Ends of grants that every shard has applied, and how long that took in all.
+    /// Clients that see more or less than before since their rights changed.
+    pub regrants: u64,
+    /// Ends and changes of grants that every shard has applied, and how long that took in all.
     pub revokes: u64,
     /// See `revokes`.
     pub revoke_time: Duration,
@@ -47,6 +49,8 @@ pub struct HubFigures {
     pub resumed: u64,
     /// Clients that came with a position of another log, or with none that can be read.
     pub resume_other_epoch: u64,
+    /// Clients with a position of somebody who saw something else: other topics, or with other rights.
+    pub resume_other_view: u64,
     /// Clients whose position the ring no longer reaches, and who were given what changed since.
     pub resume_changes: u64,
     /// Clients whose position the ring no longer reaches, nor the memory of what was removed.
@@ -82,10 +86,12 @@ pub(super) struct Counters {
     pub(super) revokes: AtomicU64,
     pub(super) revoke_us: AtomicU64,
     pub(super) revoke_us_max: AtomicU64,
+    pub(super) regrants: AtomicU64,
     pub(super) snapshots: AtomicU64,
     pub(super) resyncs: AtomicU64,
     pub(super) resumed: AtomicU64,
     pub(super) resume_other_epoch: AtomicU64,
+    pub(super) resume_other_view: AtomicU64,
     pub(super) resume_changes: AtomicU64,
     pub(super) resume_too_old: AtomicU64,
     pub(super) resume_ahead: AtomicU64,

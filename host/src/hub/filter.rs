@@ -1,12 +1,31 @@
 use crate::hub::Patterns;
 use crate::hub::log::TopicId;
+use crate::model::Grant;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// What a client may see, whatever it asks for: the topics whose first segment is one of these, e.g. `node`. Nothing by
 /// default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Reach(Box<[Box<str>]>);
+
+/// Which actions a client's grant has to allow, by their words. It may change while the client is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Access {
+    /// To have a connection at all, e.g. `feed.read`.
+    pub needs: &'static str,
+    /// Classes of topics, each with what it takes to see them, e.g. `node` and `node.read`. Others are seen by nobody.
+    pub classes: &'static [(&'static str, &'static str)],
+}
+
+impl Access {
+    /// What a grant lets somebody see.
+    pub(super) fn reach(&self, grant: &Grant) -> Reach {
+        let allowed = self.classes.iter().filter(|(_, action)| grant.allows(action));
+        Reach::new(&allowed.map(|(class, _)| *class).collect::<Vec<_>>())
+    }
+}
 
 impl Reach {
     /// Topics that begin with one of these segments.
@@ -16,6 +35,16 @@ impl Reach {
         classes.sort_unstable();
         classes.dedup();
         Self(classes.into())
+    }
+
+    /// The classes that are in both.
+    pub(super) fn common(&self, other: &Self) -> Self {
+        Self(self.0.iter().filter(|class| other.0.contains(class)).cloned().collect())
+    }
+
+    /// The classes that are in this one and not in another, as the beginnings of their topics.
+    pub(super) fn without(&self, other: &Self) -> Vec<String> {
+        self.0.iter().filter(|class| !other.0.contains(class)).map(|class| format!("{class}/")).collect()
     }
 
     pub(super) fn allows(&self, topic: &str) -> bool {
@@ -29,6 +58,16 @@ impl Reach {
 pub(super) struct FilterKey {
     pub(super) patterns: Patterns,
     pub(super) reach: Reach,
+}
+
+impl FilterKey {
+    /// Tells what somebody saw from what others saw: part of their position, so that who comes back to see something else
+    /// is not given the events alone.
+    pub(super) fn tag(&self) -> String {
+        let mut hasher = DefaultHasher::new();
+        self.hash(&mut hasher);
+        format!("{:016x}", hasher.finish())
+    }
 }
 
 /// The answers of one group, two bits a topic: a topic is matched once for a group, not once for each event or client.

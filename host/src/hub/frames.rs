@@ -72,6 +72,24 @@ pub(super) fn resync(from: u64, offset: u64, mode: &str) -> Frame {
     Frame::text(format!(r#"{{"t":"resync","why":"lag","from":{from},"o":{offset},"mode":"{mode}"}}"#))
 }
 
+/// The same because it may see something else now. The epoch is that of its positions behind the last `snap`.
+pub(super) fn regrant(from: u64, offset: u64, mode: &str, epoch: &str) -> Frame {
+    Frame::text(format!(
+        r#"{{"t":"resync","why":"rights","from":{from},"o":{offset},"mode":"{mode}","epoch":"{epoch}"}}"#
+    ))
+}
+
+/// The client may no longer see topics that begin with one of these.
+pub(super) fn revoked(topics: &[String], epoch: &str) -> Frame {
+    let topics: Vec<String> = topics.iter().map(|topic| quoted(topic)).collect();
+    Frame::text(format!(r#"{{"t":"revoked","topics":[{}],"epoch":"{epoch}"}}"#, topics.join(",")))
+}
+
+/// The session or key comes to the end of its time.
+pub(super) fn expiring(seconds: u32) -> Frame {
+    Frame::text(format!(r#"{{"t":"expiring","in":{seconds}}}"#))
+}
+
 /// One that is no more, among the items of those that changed.
 pub(super) fn removal(topic: &str, members: &str) -> String {
     let comma = if members.is_empty() { "" } else { "," };

@@ -6,7 +6,7 @@ use crate::hub::log::{Bounds, Log};
 use crate::hub::logs::{LogLane, LogLimits, LogPublication};
 use crate::hub::shard::{self, Wire};
 use crate::hub::snapshot::{Extent, Kept, Snapshot};
-use crate::hub::{Close, HubFigures, Publication, Reach};
+use crate::hub::{Access, Close, HubFigures, Publication};
 use crate::model::Grant;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -155,8 +155,8 @@ impl Hub {
         self.0.logs.demand()
     }
 
-    /// Tells the shards that grants have ended, at this place among the events: no event behind it reaches a connection
-    /// of theirs. `done` is told once every shard has closed those connections.
+    /// Tells the shards that grants have ended or changed, at this place among the events: no event behind it reaches a
+    /// connection that may no longer have it. `done` is told once every shard has closed or changed those connections.
     pub fn revoke(&self, done: oneshot::Sender<()>) {
         let number = self.0.log.write().unwrap_or_else(PoisonError::into_inner).control();
         if let Some(done) = self.0.acks.wait_for(number, done, Instant::now()) {
@@ -223,10 +223,12 @@ impl Hub {
             state_items: log.state_items(),
             snapshot_bytes: self.0.snapshot_bytes.load(Relaxed),
             deliveries: get(&counters.deliveries),
+            regrants: get(&counters.regrants),
             snapshots: get(&counters.snapshots),
             resyncs: get(&counters.resyncs),
             resumed: get(&counters.resumed),
             resume_other_epoch: get(&counters.resume_other_epoch),
+            resume_other_view: get(&counters.resume_other_view),
             resume_changes: get(&counters.resume_changes),
             resume_too_old: get(&counters.resume_too_old),
             resume_ahead: get(&counters.resume_ahead),
@@ -269,11 +271,16 @@ impl Shared {
     }
 
     /// What leads from the state at `cursor` to the one now: what changed, if that is known, and all of it otherwise. `None`
-    /// when too many snapshots are being sent already.
-    pub(super) fn changes(&self, cursor: u64, filter: &mut Filter) -> Option<Arc<Snapshot>> {
+    /// when too many snapshots are being sent already. `saw` says which topics the client has seen until now.
+    pub(super) fn changes(
+        &self,
+        cursor: u64,
+        filter: &mut Filter,
+        saw: impl Fn(&str) -> bool,
+    ) -> Option<Arc<Snapshot>> {
         let changes = {
             let log = self.log();
-            log.changes(cursor, filter).map(|items| (log.head(), items))
+            log.changes(cursor, filter, saw).map(|items| (log.head(), items))
         };
         match changes {
             Some((offset, items)) => self.encode(Extent::Changes, offset, &items),
@@ -335,11 +342,11 @@ impl Slot {
         wire: Box<dyn Wire>,
         framing: Framing,
         grant: Grant,
-        reach: Reach,
+        access: Access,
     ) -> Option<(Link, oneshot::Receiver<()>)> {
         let inbox = self.shared.shard()?;
         let (open, closed) = oneshot::channel();
-        let join = Join { slot: self, framing, grant, reach, pending: Arc::default() };
+        let join = Join { slot: self, framing, grant, access, pending: Arc::default() };
         Some((Link::new(inbox, Arrival { join, wire, open })?, closed))
     }
 

@@ -2,7 +2,7 @@ use crate::hub::follow::LogWish;
 use crate::hub::handle::{Framing, Slot};
 use crate::hub::shard::Wire;
 use crate::hub::slots::{Key, Slots};
-use crate::hub::{Close, Patterns, Position, Reach};
+use crate::hub::{Access, Close, Patterns, Position};
 use crate::model::Grant;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -20,7 +20,7 @@ pub(super) struct Join {
     pub(super) slot: Slot,
     pub(super) framing: Framing,
     pub(super) grant: Grant,
-    pub(super) reach: Reach,
+    pub(super) access: Access,
     pub(super) pending: Arc<AtomicUsize>,
 }
 

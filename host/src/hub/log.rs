@@ -225,8 +225,14 @@ impl Log {
     }
 
     /// What the events behind `cursor` have made of what the filter wants: the latest state of each that changed, and each
-    /// that was removed, in the order of their latest events. `None` when that is no longer known.
-    pub(super) fn changes(&self, cursor: u64, filter: &mut Filter) -> Option<Vec<Utf8Bytes>> {
+    /// that was removed, in the order of their latest events. Of topics that the client has not seen until now it is all
+    /// that there is. `None` when that is no longer known.
+    pub(super) fn changes(
+        &self,
+        cursor: u64,
+        filter: &mut Filter,
+        saw: impl Fn(&str) -> bool,
+    ) -> Option<Vec<Utf8Bytes>> {
         if cursor < self.forgotten {
             return None;
         }
@@ -236,8 +242,12 @@ impl Log {
             filter.wants(item.id, &item.topic).then(|| (*at, item.json.clone()))
         });
         let mut found: Vec<(u64, Utf8Bytes)> = changed.collect();
-        let removed = self.removed.range(behind).filter(|(_, removal)| filter.wants(removal.id, &removal.topic));
+        let removed = self.removed.range(behind).filter(|(_, removal)| saw(&removal.topic));
+        let removed = removed.filter(|(_, removal)| filter.wants(removal.id, &removal.topic));
         found.extend(removed.map(|(at, removal)| (*at, removal.json.clone())));
+        let unchanged = self.state.values().filter(|item| item.offset <= cursor && !saw(&item.topic));
+        let unseen = unchanged.filter(|item| filter.wants(item.id, &item.topic));
+        found.extend(unseen.map(|item| (item.offset, item.json.clone())));
         found.sort_unstable_by_key(|(at, _)| *at);
         Some(found.into_iter().map(|(_, json)| json).collect())
     }

@@ -31,7 +31,7 @@ mod topics;
 
 pub use close::Close;
 pub use figures::HubFigures;
-pub use filter::Reach;
+pub use filter::{Access, Reach};
 pub use follow::LogWish;
 pub use handle::{Framing, Hub, HubLimits, Slot};
 pub use inbox::{Hello, Link, OutboxFull};

@@ -342,9 +342,14 @@ impl Shard {
 mod tests {
     use super::*;
     use crate::hub::handle::Framing;
-    use crate::hub::{Change, Close, Hub, HubLimits, Link, LogPublication, LogWish, Patterns, Publication, Reach};
+    use crate::hub::tests::reader::ACCESS;
+    use crate::hub::{Change, Close, Hub, HubLimits, Link, LogPublication, LogWish, Patterns, Publication};
     use crate::model::Grant;
     use tokio::io::AsyncReadExt;
+
+    fn grant() -> Grant {
+        Grant::of(["feed", "node", "log"].into())
+    }
 
     /// A shard that is turned by hand, with clients whose far ends are here.
     fn shard_of(hub: &Hub, clients: usize) -> (Shard, Vec<(Link, DuplexStream)>) {
@@ -354,7 +359,7 @@ mod tests {
         for _ in 0..clients {
             let (ours, theirs) = tokio::io::duplex(4_096);
             let slot = hub.reserve().unwrap();
-            let joined = slot.join(Box::new(ours), Framing::WebSocket, Grant::default(), Reach::new(&["node", "log"]));
+            let joined = slot.join(Box::new(ours), Framing::WebSocket, grant(), ACCESS);
             let (link, _) = joined.unwrap();
             link.subscribe((Patterns::parse(&["*/*"]).unwrap(), None));
             ends.push((link, theirs));

@@ -1,6 +1,6 @@
 mod lines;
 mod model;
-mod reader;
+pub(in crate::hub) mod reader;
 
 use crate::hub::{Change, Close, Hub, HubLimits, Patterns, Position, Publication};
 use proptest::prelude::*;
@@ -32,8 +32,15 @@ fn removal(node: &str) -> Publication {
     Publication { topic, kind: "removed", at: "2026-01-01T00:00:00.000Z".to_owned(), members, change }
 }
 
+/// The position of somebody who saw the states of nodes, of these patterns.
+fn seen(hub: &Hub, patterns: &[&str], offset: u64) -> Position {
+    let patterns = Patterns::parse(patterns).expect("legal");
+    let tag = crate::hub::filter::FilterKey { patterns, reach: crate::hub::Reach::new(&["node"]) }.tag();
+    Position { epoch: format!("{}-{tag}", hub.epoch()), offset }
+}
+
 fn at(hub: &Hub, offset: u64) -> Position {
-    Position { epoch: hub.epoch().to_owned(), offset }
+    seen(hub, ALL, offset)
 }
 
 /// The frames of one delivery.
@@ -61,11 +68,20 @@ struct Replica {
     /// Items of snapshots.
     items: u64,
     bookmarks: u64,
+    regrants: u64,
+    /// Of its positions, and from the last frame of a snapshot on.
+    epoch: String,
+    epoch_next: Option<String>,
+    /// The topic that told of each node.
+    topics: BTreeMap<String, String>,
+    /// What may no longer be seen, with the number of regrants there had been.
+    lost: BTreeMap<String, u64>,
 }
 
 impl Replica {
     fn take(&mut self, frame: &Value) {
-        let offset = frame["o"].as_u64().expect("every frame has an offset");
+        let offset = frame["o"].as_u64().unwrap_or_default();
+        assert!(frame["t"] == "revoked" || frame["o"].is_u64(), "every other frame has an offset: {frame}");
         assert_eq!(frame["t"] == "welcome", !self.has_welcome, "the first frame alone is a welcome: {frame}");
         match frame["t"].as_str().expect("every frame has a type") {
             "welcome" => {
@@ -73,11 +89,19 @@ impl Replica {
                 self.in_snapshot = frame["mode"] != "replay";
                 self.has_changes = frame["mode"] == "changes";
                 self.offset = offset;
+                self.epoch = frame["epoch"].as_str().expect("an epoch").to_owned();
             }
             "resync" => {
-                assert!(frame["from"].as_u64().expect("a place") < offset);
-                assert!(!self.in_snapshot);
-                self.resyncs += 1;
+                let from = frame["from"].as_u64().expect("a place");
+                if frame["why"] == "rights" {
+                    // Also in the middle of a snapshot, and where nothing else happened.
+                    assert!(from <= offset);
+                    self.regrants += 1;
+                    self.epoch_next = frame["epoch"].as_str().map(str::to_owned);
+                } else {
+                    assert!(from < offset && !self.in_snapshot);
+                    self.resyncs += 1;
+                }
                 self.in_snapshot = true;
                 self.has_changes = frame["mode"] == "changes";
                 self.changes += u64::from(self.has_changes);
@@ -101,6 +125,9 @@ impl Replica {
                     }
                 }
                 self.in_snapshot = frame["last"] != true;
+                if let Some(epoch) = self.epoch_next.take_if(|_| frame["last"] == true) {
+                    self.epoch = epoch;
+                }
             }
             "ev" => {
                 assert!(!self.in_snapshot, "no event inside a snapshot");
@@ -118,6 +145,21 @@ impl Replica {
                 self.events += 1;
                 self.offset = offset;
             }
+            "revoked" => {
+                for class in frame["topics"].as_array().expect("topics") {
+                    let class = class.as_str().expect("a text").to_owned();
+                    let kept: Vec<String> = self
+                        .topics
+                        .iter()
+                        .filter(|(_, topic)| !topic.starts_with(&class))
+                        .map(|(node, _)| node.clone())
+                        .collect();
+                    self.state.retain(|node, _| kept.contains(node));
+                    self.lost.insert(class, self.regrants);
+                }
+                self.epoch = frame["epoch"].as_str().expect("an epoch").to_owned();
+                return;
+            }
             "bm" => {
                 assert!(offset >= self.offset && !self.in_snapshot);
                 self.bookmarks += 1;
@@ -129,6 +171,10 @@ impl Replica {
 
     fn put(&mut self, item: &Value) {
         let node = item["node"].as_str().expect("a node").to_owned();
+        let topic = item["topic"].as_str().expect("a topic");
+        let was_lost = self.lost.iter().find(|(class, _)| topic.starts_with(class.as_str()));
+        assert!(was_lost.is_none_or(|(_, at)| *at < self.regrants), "nothing of what may no longer be seen: {item}");
+        self.topics.insert(node.clone(), topic.to_owned());
         self.state.insert(node, item["value"].as_u64().expect("a value"));
     }
 
@@ -159,7 +205,7 @@ async fn a_snapshot_comes_first_and_then_what_follows_it() {
     }
     let texts: Vec<String> = seen.iter().map(Value::to_string).collect();
     let expected: Vec<Value> = [
-        format!(r#"{{"t":"welcome","epoch":"{}","o":3,"mode":"snapshot"}}"#, hub.epoch()),
+        format!(r#"{{"t":"welcome","epoch":"{}","o":3,"mode":"snapshot"}}"#, at(&hub, 0).epoch),
         r#"{"t":"snap","o":3,"i":0,"last":true,"items":[{"topic":"node/b/state","node":"b","value":2}]}"#.to_owned(),
         r#"{"t":"ev","o":4,"s":1,"topic":"node/c/state","at":"2026-01-01T00:00:00.000Z","kind":"changed","node":"c","value":3}"#
             .to_owned(),
@@ -222,7 +268,7 @@ async fn a_quiet_client_gets_bookmarks_that_move_its_position() {
     assert_eq!((replica.bookmarks, replica.offset), (1, 10));
     replica.take_next(&mut reader).await;
     assert_eq!((replica.bookmarks, before.elapsed() >= Duration::from_secs(25)), (2, true));
-    let mut again = client(&hub, &["node/web/state"], Some(&at(&hub, replica.offset)));
+    let mut again = client(&hub, &["node/web/state"], Some(&seen(&hub, &["node/web/state"], replica.offset)));
     assert_eq!(frames(&mut again).await[0]["mode"], "replay", "the position is still good");
 }
 
@@ -530,7 +576,7 @@ proptest! {
                         let old = &mut replicas[index];
                         if with_position && old.has_welcome && !old.in_snapshot {
                             // What it knows stays; the replay has to fit behind it.
-                            let since = at(&hub, old.offset);
+                            let since = seen(&hub, patterns[index], old.offset);
                             readers[index] = client(&hub, patterns[index], Some(&since));
                             old.has_welcome = false;
                         } else {
@@ -589,7 +635,7 @@ proptest! {
         for cursor in 0..=head {
             let missed: std::collections::BTreeSet<String> =
                 events[cursor..].iter().map(|(node, _)| format!("n{node}")).filter(|node| is_wanted(node)).collect();
-            let Some(items) = hub.shared().log().changes(cursor as u64, filter) else {
+            let Some(items) = hub.shared().log().changes(cursor as u64, filter, |_| true) else {
                 let behind = removals.iter().filter(|at| **at > cursor as u64).count();
                 prop_assert!(behind > removals_max, "all that was removed since {} could have been known", cursor);
                 continue;

@@ -176,8 +176,8 @@ pub(super) async fn serve<R: AsyncRead + Unpin>(
     slot: Slot,
     context: FeedContext,
 ) {
-    let FeedContext { grant, reach, hold, .. } = context;
-    let Some((link, closed)) = slot.join(write, Framing::WebSocket, grant, reach) else { return };
+    let FeedContext { grant, access, hold, .. } = context;
+    let Some((link, closed)) = slot.join(write, Framing::WebSocket, grant, access) else { return };
     let adapter = Adapter::new(read, link, Allowance::new(INBOUND_BYTES_PER_SECOND, INBOUND_BYTES_BURST));
     let socket = WebSocketStream::from_partially_read(adapter, already_read, Role::Server, Some(socket_config())).await;
     client::serve(socket, closed).await;

@@ -15,7 +15,7 @@ mod tests;
 pub(in crate::api) use client::wishes;
 pub use handshake::{FeedRefusal, bearer_from, upgrade};
 
-use crate::hub::{Hub, Reach};
+use crate::hub::{Access, Hub};
 use crate::model::Grant;
 use std::any::Any;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ pub struct FeedContext {
     pub stop: CancellationToken,
     /// Ends when whoever opened the connection may no longer have it.
     pub grant: Grant,
-    /// What they may see.
-    pub reach: Reach,
+    /// What the grant has to allow, and for which topics.
+    pub access: Access,
     /// Kept as long as the connection: a session with an open feed is in use.
     pub hold: Arc<dyn Any + Send + Sync>,
     /// Origins of web pages that may open a connection, besides the server's own, e.g. `https://console.example`.

@@ -2,7 +2,7 @@ mod endings;
 
 use crate::api::socket::handshake::serve;
 use crate::api::socket::{FeedContext, FeedRefusal, bearer_from, upgrade};
-use crate::hub::{Change, Close, Hub, HubLimits, LogPublication, Publication, Reach};
+use crate::hub::{Access, Change, Close, Hub, HubLimits, LogPublication, Publication};
 use crate::model::{Grant, GrantEnd};
 use axum::body::Body;
 use futures_util::{SinkExt, StreamExt};
@@ -36,11 +36,15 @@ fn context(limits: HubLimits) -> FeedContext {
         hub,
         tracker,
         stop,
-        grant: Grant::default(),
-        reach: Reach::new(&["node", "log"]),
+        grant: grant(),
+        access: Access { needs: "feed", classes: &[("node", "node"), ("log", "log")] },
         hold: Arc::new(()),
         allowed_origins: Arc::from(["https://console.example".to_owned()]),
     }
+}
+
+fn grant() -> Grant {
+    Grant::of(["feed", "node", "log"].into())
 }
 
 fn publish(hub: &Hub, node: &str, pad: usize) -> u64 {
@@ -366,13 +370,18 @@ async fn a_client_that_comes_back_is_given_what_it_missed() {
     for _ in 0..20 {
         publish(&context.hub, "a", 0);
     }
-    let epoch = context.hub.epoch();
+    // Positions are what a welcome says, for those who ask for the same.
+    let mut first = connect(address).await;
+    first.send(Message::text(r#"{"t":"hello","sub":["node/*/state"]}"#)).await.unwrap();
+    let welcome = frame(&mut first).await;
+    let epoch = welcome["epoch"].as_str().unwrap();
     for (since, mode, first) in [
         (format!("{epoch}:15"), "replay", 16),
         (format!("{epoch}:10"), "replay", 11),
         (format!("{epoch}:9"), "changes", 20),
         (format!("{epoch}:21"), "snapshot", 20),
         (format!("{epoch}:{}", u64::MAX), "snapshot", 20),
+        (format!("{}:15", context.hub.epoch()), "snapshot", 20),
         ("other:15".to_owned(), "snapshot", 20),
         ("garbage".to_owned(), "snapshot", 20),
     ] {
@@ -552,7 +561,7 @@ async fn a_client_that_reads_is_told_that_the_server_goes_away() {
 #[tokio::test]
 async fn the_end_of_a_session_ends_its_connection_and_no_other() {
     let first = context(HubLimits::default());
-    let second = FeedContext { grant: Grant::default(), ..first.clone() };
+    let second = FeedContext { grant: grant(), ..first.clone() };
     let (address, other) = (server(&first).await, server(&second).await);
     let mut socket = greeted(address).await;
     let mut stays = greeted(other).await;

@@ -82,20 +82,37 @@ async fn a_revoked_key_loses_its_connections_before_the_call_returns() {
 }
 
 #[tokio::test]
-async fn a_narrower_grant_to_a_strategy_ends_what_it_opened() {
+async fn a_narrower_grant_to_a_strategy_narrows_what_it_opened_and_back() {
     let house = House::new().await;
     house.grant("s", Role::Operator);
     house.serve(vec![Judge::bearer("s", Ok(Verdict::Granted(external("zoe", Role::Admin))))]);
     let watch = connected(&house, "t").await;
     house.auth.inner().keep_watch(true, at(2)).await;
     assert_eq!(watch.grant.ended(), None);
-    house.grant("s", Role::Viewer);
-    house.auth.inner().keep_watch(true, at(2)).await;
-    assert_eq!(watch.grant.ended(), Some(GrantEnd::Changed));
+    assert!(watch.grant.allows("process.control"));
+    for (role, may_control) in [(Role::Viewer, false), (Role::Operator, true), (Role::Viewer, false)] {
+        house.grant("s", role);
+        house.auth.inner().keep_watch(true, at(2)).await;
+        assert_eq!((watch.grant.ended(), watch.grant.allows("process.control")), (None, may_control));
+        assert!(watch.grant.allows("feed.read"));
+    }
     let watch = connected(&house, "t").await;
     house.serve(vec![]);
     house.auth.inner().keep_watch(true, at(2)).await;
     assert_eq!(watch.grant.ended(), Some(GrantEnd::Revoked), "the strategy is gone");
+}
+
+#[tokio::test]
+async fn connections_are_told_a_minute_before_their_session_ends() {
+    let house = House::new().await;
+    let ann = house.login("ann", PASSWORD).await.unwrap();
+    let watch = opened(&house, &ann, 1).await;
+    let end = ABSOLUTE.as_secs();
+    house.auth.look(at(end - 61)).await;
+    assert_eq!(watch.grant.ends_in(), None);
+    house.auth.look(at(end - 60)).await;
+    house.auth.look(at(end - 30)).await;
+    assert_eq!((watch.grant.ends_in(), watch.grant.ended()), (Some(60), None), "once");
 }
 
 #[tokio::test]

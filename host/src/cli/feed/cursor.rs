@@ -8,6 +8,8 @@ use std::collections::HashMap;
 #[derive(Debug, Default)]
 pub(crate) struct Cursor {
     epoch: Option<String>,
+    /// The one behind the resync that is under way.
+    epoch_next: Option<String>,
     /// The last position that is complete.
     offset: Option<u64>,
     /// The snapshot that is under way, at its offset.
@@ -56,11 +58,13 @@ impl Cursor {
                     self.offset = None;
                 }
                 self.epoch = Some(epoch.clone());
+                self.epoch_next = None;
                 self.snapshot = (!is_replay).then_some(None);
                 Ok(())
             }
-            Frame::Resync { .. } => {
+            Frame::Resync { epoch, .. } => {
                 self.welcomed()?;
+                self.epoch_next.clone_from(epoch);
                 self.counts.clear();
                 self.snapshot = Some(None);
                 Ok(())
@@ -87,6 +91,11 @@ impl Cursor {
                     }
                 }
             }
+            Frame::Revoked { epoch, .. } => {
+                self.welcomed()?;
+                self.epoch = Some(epoch.clone());
+                Ok(())
+            }
             // A lane of their own.
             Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => self.welcomed(),
         }
@@ -102,6 +111,9 @@ impl Cursor {
         if is_last {
             self.snapshot = None;
             self.offset = Some(o);
+            if let Some(epoch) = self.epoch_next.take() {
+                self.epoch = Some(epoch);
+            }
         }
         Ok(())
     }
@@ -176,14 +188,22 @@ mod tests {
 
     #[test]
     fn a_link_lost_in_a_resync_goes_on_from_before_it() {
-        let cursor = after(&[
+        let mut cursor = after(&[
             welcome("e", 5, "snapshot"),
             snap(5, true),
             event(6, 1),
-            Frame::Resync { why: "lag".into(), mode: "snapshot".into() },
+            Frame::Resync { why: "lag".into(), mode: "snapshot".into(), epoch: Some("f".into()) },
             snap(90, false),
         ]);
         assert_eq!(cursor.since().as_deref(), Some("e:6"));
+        cursor.advance(&snap(90, true)).expect("good");
+        assert_eq!(
+            cursor.since().as_deref(),
+            Some("f:90"),
+            "the epoch of what it sees now counts from its last piece on"
+        );
+        cursor.advance(&Frame::Revoked { topics: vec!["proc/".into()], epoch: "g".into() }).expect("good");
+        assert_eq!(cursor.since().as_deref(), Some("g:90"));
     }
 
     #[test]

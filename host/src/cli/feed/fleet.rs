@@ -74,8 +74,25 @@ impl Fleet {
                 differences(&old, &self.nodes)
             }
             Frame::Ev(event) => self.event(event).into_iter().collect(),
+            Frame::Revoked { topics, .. } => self.forget(topics),
             Frame::Bm { .. } | Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => Vec::new(),
         }
+    }
+
+    /// Forgets what may no longer be seen.
+    fn forget(&mut self, topics: &[String]) -> Vec<Change> {
+        let lost = |class: &str| topics.iter().any(|topic| topic == class);
+        let old = self.nodes.clone();
+        for node in self.nodes.values_mut() {
+            if lost("node/") {
+                node.view = None;
+            }
+            if lost("proc/") {
+                node.processes.clear();
+            }
+        }
+        self.nodes.retain(|_, node| node.view.is_some() || !node.processes.is_empty());
+        differences(&old, &self.nodes)
     }
 
     fn event(&mut self, event: &Event) -> Option<Change> {
@@ -282,7 +299,7 @@ mod tests {
         assert!(!fleet.is_known() && fleet.nodes().next().is_none());
         assert_eq!(fleet.apply(&snap(vec![b.clone()], true)), [], "where the story begins is no change");
         assert_eq!(fleet.nodes().next().map(|(_, node)| node.running()), Some((1, 2)));
-        fleet.apply(&Frame::Resync { why: "lag".into(), mode: "snapshot".into() });
+        fleet.apply(&Frame::Resync { why: "lag".into(), mode: "snapshot".into(), epoch: None });
         fleet.apply(&snap(vec![b], false));
         assert_eq!(fleet.nodes().next().map(|(_, node)| node.running()), Some((1, 2)));
         // The link breaks here; the half snapshot counts for nothing.
@@ -380,7 +397,7 @@ mod tests {
             let items: Vec<Item> = told.into_iter().map(|(node, view)| process_item(&node, view)).collect();
             let (first, second) = items.split_at(cut.min(items.len()));
             let before = fleet.clone();
-            fleet.apply(&Frame::Resync { why: "lag".into(), mode: "snapshot".into() });
+            fleet.apply(&Frame::Resync { why: "lag".into(), mode: "snapshot".into(), epoch: None });
             fleet.apply(&snap(first.to_vec(), false));
             prop_assert_eq!(fleet.apply(&snap(second.to_vec(), true)), []);
             prop_assert_eq!(&fleet, &before);
@@ -388,7 +405,7 @@ mod tests {
             let Some(gone) = second.first() else { return Ok(()) };
             let id = gone.process.as_ref().map(|process| process.id.clone());
             let item = Item { process: None, kind: Some("removed".into()), id, ..gone.clone() };
-            fleet.apply(&Frame::Resync { why: "lag".into(), mode: "changes".into() });
+            fleet.apply(&Frame::Resync { why: "lag".into(), mode: "changes".into(), epoch: None });
             prop_assert_eq!(fleet.apply(&snap(vec![item], true)).len(), 1);
             let count = |fleet: &Fleet| fleet.nodes().map(|(_, node)| node.processes.len()).sum::<usize>();
             prop_assert_eq!(count(&fleet) + 1, count(&before));

@@ -38,7 +38,12 @@ pub(crate) enum Frame {
         why: String,
         #[serde(default)]
         mode: String,
+        /// The epoch of positions behind it, if that is another one.
+        #[serde(default)]
+        epoch: Option<String>,
     },
+    /// Topics that begin with one of these may no longer be seen.
+    Revoked { topics: Vec<String>, epoch: String },
     /// The logs that are followed from here on, and those that are not.
     Logs {
         #[serde(default)]
@@ -139,7 +144,7 @@ mod tests {
         assert_eq!(read(r#"{"t":"snap","o":1,"i":0,"last":true}"#), Frame::Snap { o: 1, last: true, items: vec![] });
         assert_eq!(read(r#"{"t":"bm","o":1300}"#), Frame::Bm { o: 1300 });
         let resync = read(r#"{"t":"resync","why":"lag","from":1,"o":9,"mode":"changes"}"#);
-        assert_eq!(resync, Frame::Resync { why: "lag".into(), mode: "changes".into() });
+        assert_eq!(resync, Frame::Resync { why: "lag".into(), mode: "changes".into(), epoch: None });
         assert_eq!(read(r#"{"t":"expiring","in":60}"#), Frame::Unknown);
         let removed =
             r#"{"t":"ev","o":5,"s":2,"topic":"proc/n/state","at":"x","kind":"removed","node":"n","id":"a:b"}"#;

@@ -69,6 +69,9 @@ fn text_frame(console: &mut Console, fleet: &mut Fleet, frame: &Frame, selectors
             });
             console.remark(&format!("--- watching {nodes} nodes, {running} of {count} processes running ---"));
         }
+        Frame::Revoked { topics, .. } => {
+            console.remark(&format!("--- no longer to be seen: {} ---", escape::line(&topics.join(", "))));
+        }
         Frame::Welcome { .. }
         | Frame::Snap { .. }
         | Frame::Ev(_)
@@ -100,7 +103,7 @@ pub(crate) fn covers(selectors: &[Selector], node: &str, process: Option<&str>) 
     }
 }
 
-/// The server's documents with the snapshot taken apart: `opened`, `item`, `ready`, `ev`, `resync`.
+/// The server's documents with the snapshot taken apart: `opened`, `item`, `ready`, `ev`, `resync`, `revoked`.
 fn json_frame(console: &mut Console, frame: &Frame, selectors: &[Selector]) -> Result<(), CliError> {
     match frame {
         Frame::Welcome { epoch, o, mode } => {
@@ -116,7 +119,8 @@ fn json_frame(console: &mut Console, frame: &Frame, selectors: &[Selector]) -> R
         Frame::Ev(event) if covers(selectors, &event.node, event.process_id()) => {
             console.json(&tagged("ev", event.o, event)?)
         }
-        Frame::Resync { why, mode } => console.json(&json!({ "t": "resync", "why": why, "mode": mode })),
+        Frame::Resync { why, mode, .. } => console.json(&json!({ "t": "resync", "why": why, "mode": mode })),
+        Frame::Revoked { topics, .. } => console.json(&json!({ "t": "revoked", "topics": topics })),
         Frame::Ev(_) | Frame::Bm { .. } | Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => {
             Ok(())
         }

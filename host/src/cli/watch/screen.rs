@@ -124,7 +124,7 @@ impl Screen {
             Frame::Welcome { mode, .. } if mode == "replay" => self.connection = Connection::Live,
             Frame::Snap { last: true, .. } | Frame::Ev(_) | Frame::Bm { .. } => self.connection = Connection::Live,
             Frame::Welcome { .. } | Frame::Resync { .. } | Frame::Snap { .. } => self.connection = Connection::Reading,
-            Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => {}
+            Frame::Revoked { .. } | Frame::Logs { .. } | Frame::Log(_) | Frame::Skip { .. } | Frame::Unknown => {}
         }
         for change in self.fleet.apply(frame) {
             if is_meant(&change, &self.selectors) {

@@ -7,7 +7,7 @@ use crate::hub::follow::LogWish;
 use crate::hub::handle::Framing;
 use crate::hub::logs::{LOGS_MAX, LogLimits, LogPublication};
 use crate::hub::slots::{Key, Slots};
-use crate::hub::{Close, Hello, Hub, HubLimits, Patterns};
+use crate::hub::{Close, Hello, Hub, HubLimits, Patterns, Position};
 use crate::model::Grant;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -117,7 +117,7 @@ impl World {
         let slot = self.hub.reserve().expect("a slot");
         self.core.join(key, join(slot, Framing::WebSocket, Grant::default(), &["node", "log"]), now);
         let since = before.as_ref().filter(|peer| peer.replica.has_welcome && !peer.replica.in_snapshot);
-        let since = since.map(|peer| super::at(&self.hub, peer.replica.offset));
+        let since = since.map(|peer| Position { epoch: peer.replica.epoch.clone(), offset: peer.replica.offset });
         let from = |at: &usize| before.as_ref().and_then(|peer| peer.next.get(STREAMS[*at]).copied());
         let logs = asked.iter().map(|at| wish(STREAMS[*at], from(at))).collect();
         let replica = match (before.as_ref(), &since) {
@@ -374,7 +374,7 @@ async fn lines_that_a_client_missed_are_given_again_while_they_are_kept() {
     let next = world.peers[0].next[STREAMS[0]];
     // A number of another hub, or of the future, is nobody's.
     for (epoch, from) in [(world.hub.epoch().to_owned(), next + 1), ("other".to_owned(), next - 1)] {
-        let since = Some(crate::hub::Position { epoch, offset: 0 });
+        let since = Some(Position { epoch, offset: 0 });
         let logs = vec![wish(STREAMS[0], Some(from))];
         let key = world.peers[1].key;
         assert!(world.core.remove(key).is_some() && world.slots.give_back(key));

@@ -58,6 +58,11 @@ enum Act {
     Revoke {
         grant: usize,
     },
+    /// Another set of rights: nodes, processes, both or neither.
+    Rights {
+        grant: usize,
+        bits: u8,
+    },
     Sync {
         shard: usize,
     },
@@ -79,6 +84,7 @@ fn acts(length: usize) -> impl Strategy<Value = Vec<Act>> {
         1 => client.clone().prop_map(|client| Act::Kill { client }),
         1 => client.prop_map(|client| Act::Late { client }),
         1 => (0..GRANTS).prop_map(|grant| Act::Revoke { grant }),
+        2 => (0..GRANTS, 0..4_u8).prop_map(|(grant, bits)| Act::Rights { grant, bits }),
         6 => (0..SHARDS).prop_map(|shard| Act::Sync { shard }),
         3 => (0..40_000_u64).prop_map(|ms| Act::Wait { ms }),
     ];
@@ -158,6 +164,7 @@ impl World {
             Act::Kill { client } => self.kill(client),
             Act::Late { client } => self.late(client, now),
             Act::Revoke { grant } => self.revoke(grant),
+            Act::Rights { grant, bits } => self.change_rights(grant, bits),
             Act::Sync { shard } => self.sync(shard, now),
             Act::Drain => {
                 for shard in 0..SHARDS {
@@ -200,7 +207,7 @@ impl World {
         // The slot is taken as a link takes it; the connection itself is this test.
         let (open, _) = oneshot::channel();
         let arrival = Arrival {
-            join: join(slot, Framing::WebSocket, self.grants[grant].clone(), &["node"]),
+            join: join(slot, Framing::WebSocket, self.grants[grant].clone(), &["node", "proc"]),
             wire: Box::new(tokio::io::duplex(1).0),
             open,
         };
@@ -225,7 +232,6 @@ impl World {
     fn subscribe(&mut self, client: usize, with_position: bool, now: Instant) {
         let Some(index) = self.index(client).filter(|index| !self.peers[*index].has_asked) else { return };
         let patterns = self.peers[index].patterns;
-        let epoch = self.hub.epoch().to_owned();
         let earlier = self.peers.iter().position(|peer| {
             with_position
                 && !peer.is_there
@@ -236,8 +242,8 @@ impl World {
         let mut since = None;
         if let Some(earlier) = earlier {
             let replica = std::mem::take(&mut self.peers[earlier].replica);
-            since = Some(Position { epoch, offset: replica.offset });
-            self.peers[index].replica = Replica { has_welcome: false, ..replica };
+            since = Some(Position { epoch: replica.epoch.clone(), offset: replica.offset });
+            self.peers[index].replica = Replica { has_welcome: false, lost: BTreeMap::new(), ..replica };
         }
         let peer = &mut self.peers[index];
         peer.has_asked = true;
@@ -246,9 +252,19 @@ impl World {
     }
 
     fn publish(&mut self, node: u8, is_removal: bool, pad: usize) {
+        // Some are of another class.
+        let class = if node < 3 { "node/" } else { "proc/" };
         let node = format!("n{node}");
         let value = self.head() + 1;
         let mut publication = if is_removal { removal(&node) } else { change(&node, value) };
+        publication.topic = publication.topic.replace("node/", class);
+        match &mut publication.change {
+            Change::Put { key, item } => {
+                *key = key.replace("node/", class);
+                *item = item.replace("node/", class);
+            }
+            Change::Remove { key } => *key = key.replace("node/", class),
+        }
         let pad = format!(r#""pad":"{}""#, "x".repeat(pad));
         publication.members = format!("{},{pad}", publication.members);
         if let Change::Put { item, .. } = &mut publication.change {
@@ -326,6 +342,13 @@ impl World {
         }
     }
 
+    fn change_rights(&mut self, grant: usize, bits: u8) {
+        let classes = ["node", "proc"].into_iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0);
+        if self.grants[grant].change(classes.map(|(_, class)| class).chain(["feed"]).collect()) {
+            self.hub.revoke(oneshot::channel().0);
+        }
+    }
+
     fn sync(&mut self, shard: usize, now: Instant) {
         let mut cut = Vec::new();
         let (core, inbox) = &mut self.cores[shard];
@@ -375,7 +398,12 @@ impl World {
                 assert!(self.settled[peer.grant].is_none(), "a revoked one is told or cut");
                 assert!(peer.replica.offset <= head && !peer.replica.in_snapshot);
                 let patterns = Patterns::parse(peer.patterns).unwrap();
-                let wanted = self.truth.iter().filter(|(node, _)| patterns.matches(&format!("node/{node}/state")));
+                let topic = |node: &str| {
+                    let class = if node < "n3" { "node" } else { "proc" };
+                    self.grants[peer.grant].allows(class).then(|| format!("{class}/{node}/state"))
+                };
+                let wanted =
+                    self.truth.iter().filter(|(node, _)| topic(node).is_some_and(|topic| patterns.matches(&topic)));
                 let expected: BTreeMap<String, u64> = wanted.map(|(node, value)| (node.clone(), *value)).collect();
                 assert_eq!(peer.replica.state, expected, "client {index}");
             }
@@ -409,7 +437,7 @@ impl World {
 /// What a frame tells a client, held against every promise.
 fn read(peer: &mut Peer, frame: &Value, settled: Option<u64>) {
     assert_eq!(peer.closed, None);
-    if frame["t"] == "drain" {
+    if frame["t"] == "drain" || frame["t"] == "expiring" {
         return;
     }
     if let (Some(settled), "ev") = (settled, frame["t"].as_str().unwrap()) {
@@ -652,7 +680,7 @@ async fn a_drain_spreads_its_closes_and_tells_where_to_go_on_from() {
     world.act(Act::Drain, now);
     let (core, key) = world.at(0).unwrap();
     let text = String::from_utf8_lossy(&planned(core, key, now)).into_owned();
-    let expected = format!(r#"{{"t":"drain","after_ms":1,"resume":"{}:1"}}"#, world.hub.epoch());
+    let expected = format!(r#"{{"t":"drain","after_ms":1,"resume":"{}:1"}}"#, world.peers[9].replica.epoch);
     assert!(text.ends_with(&expected), "{text}");
     tokio::time::advance(Duration::from_millis(1)).await;
     world.tick(Instant::now());
@@ -665,4 +693,58 @@ async fn a_drain_spreads_its_closes_and_tells_where_to_go_on_from() {
 
 fn disconnects(hub: &Hub, close: Close) -> u64 {
     hub.figures().disconnects.iter().find(|(reason, _)| *reason == close).map_or(0, |(_, count)| *count)
+}
+
+/// Failure case 29: rights that change on an open connection.
+#[tokio::test(start_paused = true)]
+async fn what_may_no_longer_be_seen_is_told_before_the_next_event_and_what_is_new_is_given() {
+    let (mut world, now) = (World::new(100), Instant::now());
+    (0..5).for_each(|node| world.publish(node, false, 0));
+    settled(&mut world, now);
+    let nodes = |world: &World| world.peers[0].replica.state.keys().cloned().collect::<Vec<_>>().join(" ");
+    assert_eq!(nodes(&world), "n0 n1 n2 n3 n4");
+    world.publish(3, false, 0);
+    world.change_rights(0, 0b01);
+    world.publish(0, false, 0);
+    world.publish(4, false, 0);
+    world.sync(0, now);
+    let (core, key) = world.at(0).unwrap();
+    let text = String::from_utf8_lossy(&planned(core, key, now)).into_owned();
+    let told = text.find(r#"{"t":"revoked","topics":["proc/"],"epoch":"#).expect("it is told");
+    assert!(text.find(r#""t":"ev""#).is_some_and(|event| told < event) && !text.contains("proc/n"), "{text}");
+    world.write(0, usize::MAX, now);
+    assert_eq!((nodes(&world).as_str(), world.peers[0].replica.regrants), ("n0 n1 n2", 0));
+    world.change_rights(0, 0b11);
+    world.sync(0, now);
+    world.write(0, usize::MAX, now);
+    assert_eq!((nodes(&world).as_str(), world.peers[0].replica.regrants), ("n0 n1 n2 n3 n4", 1));
+    assert_eq!(world.hub.figures().regrants, 2);
+    // The same rights under another role are no change, and without the feed itself the connection ends.
+    world.change_rights(0, 0b11);
+    assert_eq!(world.hub.figures().regrants, 2);
+    world.grants[0].change(["node"].into());
+    world.hub.revoke(oneshot::channel().0);
+    world.sync(0, now);
+    world.write(0, usize::MAX, now);
+    assert_eq!(world.peers[0].closed, Some(4004));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_is_told_once_that_its_time_will_be_over() {
+    let (mut world, now) = (World::new(100), Instant::now());
+    settled(&mut world, now);
+    assert!(world.grants[0].announce_end(60));
+    for _ in 0..2 {
+        world.hub.revoke(oneshot::channel().0);
+        world.sync(0, now);
+    }
+    let (core, key) = world.at(0).unwrap();
+    let text = String::from_utf8_lossy(&planned(core, key, now)).into_owned();
+    assert_eq!(text.matches(r#"{"t":"expiring","in":60}"#).count(), 1, "{text}");
+    // Who comes in that minute is told behind the welcome.
+    world.act(Act::Connect { shard: 0, grant: 0, patterns: 0 }, now);
+    world.act(Act::Subscribe { client: 0, with_position: false }, now);
+    let (core, key) = world.at(0).unwrap();
+    let text = String::from_utf8_lossy(&planned(core, key, now)).into_owned();
+    assert!(text.find("welcome").is_some_and(|welcome| text.find("expiring").is_some_and(|at| welcome < at)), "{text}");
 }

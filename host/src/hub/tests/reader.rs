@@ -2,7 +2,7 @@ use crate::hub::core::{Core, Lanes, PIECES_MAX};
 use crate::hub::handle::Framing;
 use crate::hub::inbox::Join;
 use crate::hub::slots::{Key, Slots};
-use crate::hub::{Hub, Patterns, Position, Reach, Slot};
+use crate::hub::{Access, Hub, Patterns, Position, Slot};
 use crate::model::Grant;
 use serde_json::Value;
 use std::collections::VecDeque;
@@ -81,8 +81,16 @@ pub(super) fn plan_of(core: &mut Core, key: Key, lanes: Lanes, now: Instant) -> 
 }
 
 pub(super) fn join(slot: Slot, framing: Framing, grant: Grant, reach: &[&str]) -> Join {
-    Join { slot, framing, grant, reach: Reach::new(reach), pending: std::sync::Arc::default() }
+    let words = ["feed", "node", "proc", "log"].into_iter();
+    if !grant.allows("feed") {
+        grant.change(words.filter(|word| *word == "feed" || reach.contains(word)).collect());
+    }
+    Join { slot, framing, grant, access: ACCESS, pending: std::sync::Arc::default() }
 }
+
+/// A class of topics is seen by whoever has a right of the same name.
+pub(in crate::hub) const ACCESS: Access =
+    Access { needs: "feed", classes: &[("node", "node"), ("proc", "proc"), ("log", "log")] };
 
 /// A shard with one client that takes everything at once.
 #[derive(Debug)]

@@ -61,7 +61,7 @@ async fn p20_every_way_to_end_gives_everything_back() {
     is_empty(&context).await;
     drop(stalled);
     // By the server's end.
-    let fresh = FeedContext { grant: Grant::default(), ..context.clone() };
+    let fresh = FeedContext { grant: grant(), ..context.clone() };
     let address = server(&fresh).await;
     let mut socket = greeted(address).await;
     frame(&mut socket).await;
