@@ -197,6 +197,8 @@ mod tests {
             nudge_interval: second,
             connect_timeout: second,
             call_timeout: second,
+            order_timeout: second,
+            log_timeout: second,
             response_bytes_max: 1 << 20,
             failures_max: 2,
             breaker_failures_max: 5,

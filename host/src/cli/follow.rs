@@ -117,6 +117,7 @@ impl<'a> Follow<'a> {
             | Frame::Ev(_)
             | Frame::Bm { .. }
             | Frame::Resync { .. }
+            | Frame::Revoked { .. }
             // What was skipped shows as a hole before the next piece.
             | Frame::Skip { .. }
             | Frame::Unknown => {}

@@ -241,6 +241,7 @@ impl Follower {
             | NodeError::PoolBusy { .. }
             | NodeError::QueueFull { .. }
             | NodeError::Replaced { .. }
+            | NodeError::NodeBusy { .. }
             | NodeError::ProcessBusy { .. } => (self.failures >= BUSY_FAILURES_MAX).then(|| error.to_string()),
             NodeError::BreakerOpen { retry_after, .. } => {
                 pause = pause.max(*retry_after);
@@ -249,6 +250,9 @@ impl Follower {
             }
             NodeError::UnknownNode { .. }
             | NodeError::UnknownProcess { .. }
+            | NodeError::UnknownGroup { .. }
+            | NodeError::Disabled { .. }
+            | NodeError::Lost { .. }
             | NodeError::AmbiguousProcess { .. }
             | NodeError::Unsupported { .. }
             | NodeError::Removed { .. }

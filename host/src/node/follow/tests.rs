@@ -245,7 +245,7 @@ impl Rig {
 fn node(name: &str, port: u16) -> NodeConfig {
     let endpoint = Endpoint::Tcp { host: "127.0.0.1".into(), port };
     let name = NodeId::parse(name).expect("a name");
-    NodeConfig { name, environment: None, adapter: "logs".into(), endpoint, login: None }
+    NodeConfig { name, environment: None, adapter: "logs".into(), endpoint, login: None, is_enabled: true }
 }
 
 struct Reader {
