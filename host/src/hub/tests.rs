@@ -91,75 +91,10 @@ impl Replica {
                 self.offset = offset;
                 self.epoch = frame["epoch"].as_str().expect("an epoch").to_owned();
             }
-            "resync" => {
-                let from = frame["from"].as_u64().expect("a place");
-                if frame["why"] == "rights" {
-                    // Also in the middle of a snapshot, and where nothing else happened.
-                    assert!(from <= offset);
-                    self.regrants += 1;
-                    self.epoch_next = frame["epoch"].as_str().map(str::to_owned);
-                } else {
-                    assert!(from < offset && !self.in_snapshot);
-                    self.resyncs += 1;
-                }
-                self.in_snapshot = true;
-                self.has_changes = frame["mode"] == "changes";
-                self.changes += u64::from(self.has_changes);
-                self.offset = offset;
-            }
-            "snap" => {
-                assert!(self.in_snapshot && offset == self.offset, "{frame}");
-                if frame["i"] == 0 {
-                    self.counts.clear();
-                }
-                if frame["i"] == 0 && !self.has_changes {
-                    self.state.clear();
-                }
-                for item in frame["items"].as_array().expect("items") {
-                    self.items += 1;
-                    if item["kind"] == "removed" {
-                        assert!(self.has_changes, "what is gone is in no whole snapshot");
-                        self.state.remove(item["node"].as_str().expect("a node"));
-                    } else {
-                        self.put(item);
-                    }
-                }
-                self.in_snapshot = frame["last"] != true;
-                if let Some(epoch) = self.epoch_next.take_if(|_| frame["last"] == true) {
-                    self.epoch = epoch;
-                }
-            }
-            "ev" => {
-                assert!(!self.in_snapshot, "no event inside a snapshot");
-                assert!(offset > self.offset, "offsets rise strictly: {frame} behind {}", self.offset);
-                let topic = frame["topic"].as_str().expect("a topic").to_owned();
-                let count = frame["s"].as_u64().expect("a count");
-                if let Some(earlier) = self.counts.insert(topic, count) {
-                    assert_eq!(count, earlier + 1, "no event of a topic is missing");
-                }
-                if frame["kind"] == "removed" {
-                    self.state.remove(frame["node"].as_str().expect("a node"));
-                } else {
-                    self.put(frame);
-                }
-                self.events += 1;
-                self.offset = offset;
-            }
-            "revoked" => {
-                for class in frame["topics"].as_array().expect("topics") {
-                    let class = class.as_str().expect("a text").to_owned();
-                    let kept: Vec<String> = self
-                        .topics
-                        .iter()
-                        .filter(|(_, topic)| !topic.starts_with(&class))
-                        .map(|(node, _)| node.clone())
-                        .collect();
-                    self.state.retain(|node, _| kept.contains(node));
-                    self.lost.insert(class, self.regrants);
-                }
-                self.epoch = frame["epoch"].as_str().expect("an epoch").to_owned();
-                return;
-            }
+            "resync" => self.resync(frame, offset),
+            "snap" => self.snap(frame, offset),
+            "ev" => self.event(frame, offset),
+            "revoked" => self.revoked(frame),
             "bm" => {
                 assert!(offset >= self.offset && !self.in_snapshot);
                 self.bookmarks += 1;
@@ -167,6 +102,78 @@ impl Replica {
             }
             other => panic!("unknown frame {other}"),
         }
+    }
+
+    fn resync(&mut self, frame: &Value, offset: u64) {
+        let from = frame["from"].as_u64().expect("a place");
+        if frame["why"] == "rights" {
+            // Also in the middle of a snapshot, and where nothing else happened.
+            assert!(from <= offset);
+            self.regrants += 1;
+            self.epoch_next = frame["epoch"].as_str().map(str::to_owned);
+        } else {
+            assert!(from < offset && !self.in_snapshot);
+            self.resyncs += 1;
+        }
+        self.in_snapshot = true;
+        self.has_changes = frame["mode"] == "changes";
+        self.changes += u64::from(self.has_changes);
+        self.offset = offset;
+    }
+
+    fn snap(&mut self, frame: &Value, offset: u64) {
+        assert!(self.in_snapshot && offset == self.offset, "{frame}");
+        if frame["i"] == 0 {
+            self.counts.clear();
+        }
+        if frame["i"] == 0 && !self.has_changes {
+            self.state.clear();
+        }
+        for item in frame["items"].as_array().expect("items") {
+            self.items += 1;
+            if item["kind"] == "removed" {
+                assert!(self.has_changes, "what is gone is in no whole snapshot");
+                self.state.remove(item["node"].as_str().expect("a node"));
+            } else {
+                self.put(item);
+            }
+        }
+        self.in_snapshot = frame["last"] != true;
+        if let Some(epoch) = self.epoch_next.take_if(|_| frame["last"] == true) {
+            self.epoch = epoch;
+        }
+    }
+
+    fn event(&mut self, frame: &Value, offset: u64) {
+        assert!(!self.in_snapshot, "no event inside a snapshot");
+        assert!(offset > self.offset, "offsets rise strictly: {frame} behind {}", self.offset);
+        let topic = frame["topic"].as_str().expect("a topic").to_owned();
+        let count = frame["s"].as_u64().expect("a count");
+        if let Some(earlier) = self.counts.insert(topic, count) {
+            assert_eq!(count, earlier + 1, "no event of a topic is missing");
+        }
+        if frame["kind"] == "removed" {
+            self.state.remove(frame["node"].as_str().expect("a node"));
+        } else {
+            self.put(frame);
+        }
+        self.events += 1;
+        self.offset = offset;
+    }
+
+    fn revoked(&mut self, frame: &Value) {
+        for class in frame["topics"].as_array().expect("topics") {
+            let class = class.as_str().expect("a text").to_owned();
+            let kept: Vec<String> = self
+                .topics
+                .iter()
+                .filter(|(_, topic)| !topic.starts_with(&class))
+                .map(|(node, _)| node.clone())
+                .collect();
+            self.state.retain(|node, _| kept.contains(node));
+            self.lost.insert(class, self.regrants);
+        }
+        self.epoch = frame["epoch"].as_str().expect("an epoch").to_owned();
     }
 
     fn put(&mut self, item: &Value) {

@@ -404,7 +404,7 @@ async fn a_log_is_denied_to_who_may_not_read_it_and_beyond_the_bound() {
         let mut frames = Decoder::default().take(&bytes).into_iter();
         frames.find_map(|seen| match seen {
             Seen::Text(frame) if frame["t"] == "logs" => Some(frame.to_string()),
-            _ => None,
+            Seen::Text(_) | Seen::Close(_) | Seen::Control => None,
         })
     };
     let denied = |topic: &str, why: &str| format!(r#""denied":[{{"topic":"{topic}","why":"{why}"}}]"#);
