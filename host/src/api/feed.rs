@@ -52,7 +52,7 @@ pub(super) async fn open(
     let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
     let context = FeedContext {
         hub: edge.hub.clone(),
-        tracker: edge.tasks.group(TaskKind::Feed).tracker().clone(),
+        tasks: edge.tasks.group(TaskKind::Feed),
         stop: edge.stop.clone(),
         grant: watch.grant.clone(),
         access: ACCESS,

@@ -389,7 +389,10 @@ pub(super) fn feed_limits(server: &ServerConfig) -> (usize, Duration) {
 /// may stay.
 fn look_after(edge: &Edge, stop: &CancellationToken) {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    edge.hub.serve(cores, edge.tasks.group(TaskKind::Feed).tracker(), stop);
+    let shards = edge.tasks.group(TaskKind::Shard);
+    for number in 0..cores {
+        shards.named(&format!("shard-{number}"), edge.hub.shard(stop.clone()));
+    }
     let upkeep = edge.tasks.group(TaskKind::Upkeep);
     let (auth, ended) = (edge.auth.clone(), stop.clone());
     upkeep.named("sessions", async move { auth.run_upkeep(ended).await });

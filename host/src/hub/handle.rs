@@ -17,7 +17,6 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// How much the hub may hold and how patient it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,11 +123,10 @@ impl Hub {
         }))
     }
 
-    /// Starts `shards` tasks that serve clients until `stop` is cancelled. They end once every client was told.
-    pub fn serve(&self, shards: usize, tracker: &TaskTracker, stop: &CancellationToken) {
-        for _ in 0..shards.max(1) {
-            tracker.spawn(shard::run(self.0.clone(), self.0.add_shard(), stop.clone()));
-        }
+    /// One more shard: the task that serves its share of the clients until `stop` is cancelled, and ends once each of them
+    /// was told. Clients are given to it from now on, so it has to be run.
+    pub fn shard(&self, stop: CancellationToken) -> impl Future<Output = ()> + Send + 'static {
+        shard::run(self.0.clone(), self.0.add_shard(), stop)
     }
 
     /// Appends an event, changes the state with it, and wakes the shards. Gives the event's offset.

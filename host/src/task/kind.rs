@@ -11,6 +11,8 @@ pub enum TaskKind {
     Request,
     /// Serves clients of the feed.
     Feed,
+    /// Writes to the feed's clients on one core.
+    Shard,
     /// Clears away what is over.
     Upkeep,
     /// Owns one node.
@@ -47,11 +49,12 @@ pub enum Consequence {
 
 impl TaskKind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Listener,
         Self::Connection,
         Self::Request,
         Self::Feed,
+        Self::Shard,
         Self::Upkeep,
         Self::Owner,
         Self::Follower,
@@ -68,6 +71,7 @@ impl TaskKind {
             Self::Connection => "connection",
             Self::Request => "request",
             Self::Feed => "feed",
+            Self::Shard => "shard",
             Self::Upkeep => "upkeep",
             Self::Owner => "owner",
             Self::Follower => "follower",
@@ -81,7 +85,7 @@ impl TaskKind {
     #[must_use]
     pub const fn stage(self) -> Stage {
         match self {
-            Self::Listener | Self::Connection | Self::Request | Self::Feed | Self::Upkeep => Stage::Edge,
+            Self::Listener | Self::Connection | Self::Request | Self::Feed | Self::Shard | Self::Upkeep => Stage::Edge,
             Self::Owner | Self::Follower | Self::Relay | Self::Keeper | Self::Configuration => Stage::Core,
         }
     }
@@ -92,7 +96,9 @@ impl TaskKind {
         match self {
             Self::Connection | Self::Request | Self::Feed => Consequence::Contained,
             Self::Owner | Self::Follower => Consequence::Restarted,
-            Self::Listener | Self::Upkeep | Self::Relay | Self::Keeper | Self::Configuration => Consequence::Ends,
+            Self::Listener | Self::Shard | Self::Upkeep | Self::Relay | Self::Keeper | Self::Configuration => {
+                Consequence::Ends
+            }
         }
     }
 }

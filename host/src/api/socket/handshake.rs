@@ -79,8 +79,8 @@ pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|_| FeedRefusal::Handshake { problem: "the key is bad" })?;
     let upgraded = hyper::upgrade::on(&mut request);
-    let tracker = context.tracker.clone();
-    tracker.spawn(take_over(upgraded, slot, context));
+    let tasks = context.tasks.clone();
+    tasks.named("reader", take_over(upgraded, slot, context));
 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;

@@ -17,10 +17,10 @@ pub use handshake::{FeedRefusal, bearer_from, upgrade};
 
 use crate::hub::{Access, Hub};
 use crate::model::Grant;
+use crate::task::TaskGroup;
 use std::any::Any;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// What one connection of the feed is given.
 #[derive(Debug, Clone)]
@@ -28,7 +28,7 @@ pub struct FeedContext {
     /// The log that it reads.
     pub hub: Hub,
     /// Where its task is started.
-    pub tracker: TaskTracker,
+    pub tasks: TaskGroup,
     /// The server is going away.
     pub stop: CancellationToken,
     /// Ends when whoever opened the connection may no longer have it.

@@ -4,6 +4,7 @@ use crate::api::socket::handshake::serve;
 use crate::api::socket::{FeedContext, FeedRefusal, bearer_from, upgrade};
 use crate::hub::{Access, Change, Close, Hub, HubLimits, LogPublication, Publication};
 use crate::model::{Grant, GrantEnd};
+use crate::task::{TaskGroup, TaskKind};
 use axum::body::Body;
 use futures_util::{SinkExt, StreamExt};
 use http::header::{AUTHORIZATION, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
@@ -31,10 +32,13 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 fn context(limits: HubLimits) -> FeedContext {
     let (hub, tracker, stop) = (Hub::new(limits), TaskTracker::new(), CancellationToken::new());
-    hub.serve(2, &tracker, &stop);
+    let tasks = TaskGroup::on(TaskKind::Feed, &tracker);
+    for _ in 0..2 {
+        tasks.named("shard", hub.shard(stop.clone()));
+    }
     FeedContext {
         hub,
-        tracker,
+        tasks,
         stop,
         grant: grant(),
         access: Access { needs: "feed", classes: &[("node", "node"), ("log", "log")] },
@@ -537,10 +541,10 @@ async fn a_stop_ends_every_connection_soon_whatever_its_client_does() {
         tokio::task::yield_now().await;
     }
     context.stop.cancel();
-    context.tracker.close();
+    context.tasks.tracker().close();
     let begun = Instant::now();
     assert_eq!(close_code(&mut silent).await, 4001, "also before its hello");
-    timeout(Duration::from_secs(5), context.tracker.wait()).await.expect("every task ended");
+    timeout(Duration::from_secs(5), context.tasks.tracker().wait()).await.expect("every task ended");
     assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     assert_eq!(context.hub.figures().clients, 0);
     assert_eq!(disconnects(&context.hub, Close::GoingAway), 2);
@@ -583,7 +587,8 @@ fn pipe(context: &FeedContext, buffer: usize) -> DuplexStream {
     let (ours, theirs) = tokio::io::duplex(buffer);
     let slot = context.hub.reserve().unwrap();
     let context = context.clone();
-    context.tracker.clone().spawn(async move {
+    let tasks = context.tasks.clone();
+    tasks.spawn(async move {
         let (read, write) = tokio::io::split(ours);
         serve(read, Box::new(write), Vec::new(), slot, context).await;
     });

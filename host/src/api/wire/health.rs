@@ -38,7 +38,7 @@ pub struct ComponentView {
 /// The tasks of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TaskKindView {
-    /// `listener`, `connection`, `request`, `feed`, `upkeep`, `owner`, `relay`, `keeper` or `configuration`.
+    /// `listener`, `connection`, `request`, `feed`, `shard`, `upkeep`, `owner`, `follower`, `relay`, `keeper` or `configuration`.
     #[schema(example = "owner")]
     pub kind: String,
     /// Tasks that live.

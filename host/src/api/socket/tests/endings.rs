@@ -8,7 +8,7 @@ async fn is_empty(context: &FeedContext) {
         let figures = context.hub.figures();
         // The shards, the context here and the server's clone of it.
         let held = Arc::strong_count(&context.hold);
-        (figures.clients, figures.blocked, context.tracker.len()) == (0, 0, 2) && held <= 2
+        (figures.clients, figures.blocked, context.tasks.tracker().len()) == (0, 0, 2) && held <= 2
     })
     .await;
 }
@@ -67,8 +67,8 @@ async fn p20_every_way_to_end_gives_everything_back() {
     frame(&mut socket).await;
     fresh.stop.cancel();
     assert_eq!(close_code(&mut socket).await, 4001);
-    fresh.tracker.close();
-    timeout(LIMIT, fresh.tracker.wait()).await.expect("no task is left");
+    fresh.tasks.tracker().close();
+    timeout(LIMIT, fresh.tasks.tracker().wait()).await.expect("no task is left");
     let figures = fresh.hub.figures();
     assert_eq!((figures.clients, figures.blocked), (0, 0));
 }
