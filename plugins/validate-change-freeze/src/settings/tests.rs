@@ -63,7 +63,7 @@ fn every_fault_is_told_by_its_key() {
         assert!(!told.contains("column"), "{told}");
     }
     let good = r#""windows":[{"environments":["*"],"weekly":["fri 16:00","mon 08:00"]}]"#;
-    let operations = told(&format!(r#"{{{good},"operations":["process.stop","node.read"]}}"#));
+    let operations = told(&format!(r#"{{{good},"operations":["process.stop","log.read"]}}"#));
     assert!(operations.contains("`operations[1]`"), "{operations}");
     let permission = told(&format!(r#"{{{good},"override_permission":""}}"#));
     assert!(permission.contains("`override_permission`"), "{permission}");
