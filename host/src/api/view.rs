@@ -295,17 +295,6 @@ fn operations(native: &[Operation]) -> Vec<String> {
     native.iter().copied().chain(restart).map(|operation| operation.as_str().to_owned()).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::time::{Duration, UNIX_EPOCH};
-
-    #[test]
-    fn times_have_milliseconds_and_a_z() {
-        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
-    }
-}
-
 /// A record of the audit.
 #[must_use]
 pub fn audit_record(entry: &AuditEntry) -> AuditRecordView {
@@ -333,5 +322,16 @@ pub fn audit_verdict(verdict: &AuditVerdict) -> AuditVerdictView {
         records: verdict.records,
         removed: verdict.removed.number,
         head: verdict.head.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    #[test]
+    fn times_have_milliseconds_and_a_z() {
+        assert_eq!(timestamp(UNIX_EPOCH + Duration::from_millis(1_500)), "1970-01-01T00:00:01.500Z");
     }
 }

@@ -11,7 +11,9 @@ use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
 use crate::model::{Event, Role};
 use crate::node::{Pool, PoolParts};
-use crate::plugin::{Compiler, Platform, PlatformParts, PluginSet, Services, Strategy, Toolchain, WebCache};
+use crate::plugin::{
+    Compiler, Platform, PlatformParts, PluginEvent, PluginSet, Services, Strategy, Toolchain, WebCache,
+};
 use crate::reload::{ConfigFile, Reloader, Worker, WorkerParts};
 use crate::store::Store;
 use crate::task::{Broken, Places, Stage, TaskGroup, TaskKind, Tasks};
@@ -205,16 +207,7 @@ impl Running {
         let Entrance { auth, services, publish, plugins, roles_max, server, revocations } =
             Entrance::new(&config, &store, &toolchain, &tasks);
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
-        let parts = PlatformParts {
-            config: config.plugins.clone(),
-            adapters: config.adapters(),
-            services,
-            log: Arc::new(StoredGenerations(store.clone())),
-            kept: config.storage.path.with_file_name("plugin-generations"),
-            publish,
-            events: swaps,
-            stop: stop_owners.clone(),
-        };
+        let parts = platform_parts(&config, services, store.clone(), publish, swaps, stop_owners.clone());
         let platform = Platform::start(parts, &tasks.group(TaskKind::Keeper)).await.map_err(RunError::Plugins)?;
         warn_of_logins_that_cannot_come_back(&config, &plugins.borrow());
         let hub = feed(&config);
@@ -285,6 +278,26 @@ impl Running {
             ("hint streams", nodes.hint_streams),
             ("streams of logs", nodes.follow_streams),
         ]
+    }
+}
+
+fn platform_parts(
+    config: &Config,
+    services: Services,
+    store: Store,
+    publish: watch::Sender<Arc<PluginSet>>,
+    events: mpsc::Sender<PluginEvent>,
+    stop: CancellationToken,
+) -> PlatformParts {
+    PlatformParts {
+        config: config.plugins.clone(),
+        adapters: config.adapters(),
+        services,
+        log: Arc::new(StoredGenerations(store)),
+        kept: config.storage.path.with_file_name("plugin-generations"),
+        publish,
+        events,
+        stop,
     }
 }
 

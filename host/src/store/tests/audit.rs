@@ -260,18 +260,15 @@ async fn a_copy_holds_all_that_was_acknowledged_before_it_began_and_can_be_put_b
     store.put_session(ID, session(), audit("session")).await.unwrap();
     let key = store.artefact_key().await.unwrap();
     let path = place.directory.path().join("copy.redb");
-    // Written to without a pause while the copy is made.
-    let writer = {
-        let store = store.clone();
-        tokio::spawn(async move {
-            for n in 0..200 {
-                store.append_audit(audit(format!("beside {n}"))).await.unwrap();
-            }
-        })
-    };
     let known = store.recent_audit(1).await.unwrap()[0].number;
-    let facts = store.back_up(path.clone()).await.unwrap();
-    writer.await.unwrap();
+    // Written to without a pause while the copy is made.
+    let writes = async {
+        for n in 0..200 {
+            store.append_audit(audit(format!("beside {n}"))).await.unwrap();
+        }
+    };
+    let (facts, ()) = tokio::join!(store.back_up(path.clone()), writes);
+    let facts = facts.unwrap();
     assert_eq!((facts.instance.as_str(), facts.accounts, facts.audit.fault), (store.instance_id(), 1, None));
     assert!(facts.audit.head.number >= known, "{facts:?}");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
