@@ -115,9 +115,9 @@ fn renamed(component: &[u8], from: &str, to: &str) -> anyhow::Result<Vec<u8>> {
     let quoted = format!("name = \"{from}\"");
     let at = component.windows(quoted.len()).position(|window| window == quoted.as_bytes());
     let start = at.ok_or_else(|| anyhow::anyhow!("no manifest of {from}"))?;
-    let mut bytes = component.to_vec();
-    bytes[start..start + quoted.len()].copy_from_slice(format!("name = \"{to}\"").as_bytes());
-    Ok(bytes)
+    let (before, behind) = component.split_at(start);
+    let behind = behind.get(quoted.len()..).unwrap_or_default();
+    Ok([before, format!("name = \"{to}\"").as_bytes(), behind].concat())
 }
 
 /// Bytes of memory that this process has.
