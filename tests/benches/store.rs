@@ -7,7 +7,9 @@ use omnivisor::store::{AuditFilter, AuditOrder, AuditOutcome, AuditQuery, AuditR
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
+use tokio_util::task::TaskTracker;
 
 const SECONDS: u64 = 3;
 const CALLERS: [usize; 4] = [1, 8, 64, 256];
@@ -55,7 +57,8 @@ fn bare(folder: &Path) -> anyhow::Result<f64> {
 async fn appends(store: &Store, callers: usize) -> anyhow::Result<f64> {
     let started = Instant::now();
     let ends = started + Duration::from_secs(SECONDS);
-    let tasks: Vec<_> = (0..callers).map(|caller| tokio::spawn(append(store.clone(), caller, ends))).collect();
+    let tracker = TaskTracker::new();
+    let tasks: Vec<_> = (0..callers).map(|caller| tracker.spawn(append(store.clone(), caller, ends))).collect();
     let mut times = Vec::new();
     for task in tasks {
         times.extend(task.await??);
@@ -88,7 +91,8 @@ async fn reads(store: &Store) -> anyhow::Result<()> {
     for (label, writers) in [("pages of 100, alone", 0), ("pages of 100, while 64 callers write", 64)] {
         let started = Instant::now();
         let ends = started + Duration::from_secs(SECONDS);
-        let tasks: Vec<_> = (0..writers).map(|caller| tokio::spawn(append(store.clone(), caller, ends))).collect();
+        let tracker = TaskTracker::new();
+        let tasks: Vec<_> = (0..writers).map(|caller| tracker.spawn(append(store.clone(), caller, ends))).collect();
         let mut times = Vec::new();
         while Instant::now() < ends {
             let started = Instant::now();
