@@ -21,7 +21,7 @@ pub struct Selection {
     /// The process's name inside its group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// The process's state now, as in [`super::wire::ProcessView`].
+    /// The process's state now, as in [`crate::api::wire::ProcessView`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
