@@ -1,19 +1,10 @@
-use super::{SOON, one};
+use super::{SOON, one, user};
 use anyhow::Context as _;
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
-use tests::{ADMIN, ADMIN_PASSWORD, CommandLine, Host, Node, Program};
+use tests::{ADMIN, CommandLine, Node, Program};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::ChildStdout;
-
-async fn user(host: &Host) -> anyhow::Result<CommandLine> {
-    let user = CommandLine::new(host.address())?;
-    let file = user.home().join("password");
-    std::fs::write(&file, ADMIN_PASSWORD)?;
-    let run = user.run(&["login", "--username", ADMIN, "--password-file", &file.to_string_lossy()]).await?;
-    anyhow::ensure!(run.code == 0, "{run:?}");
-    Ok(user)
-}
 
 #[tokio::test]
 async fn a_user_logs_in_looks_and_restarts() -> anyhow::Result<()> {

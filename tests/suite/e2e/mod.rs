@@ -33,7 +33,7 @@ mod terminal;
 mod validators;
 
 use std::time::Duration;
-use tests::{Host, Node, Program, Settings, Supervisord};
+use tests::{ADMIN, ADMIN_PASSWORD, CommandLine, Host, Node, Program, Settings, Supervisord};
 
 /// Longer than anything here takes on a busy machine; figures that are promised have their own limits.
 const SOON: Duration = Duration::from_secs(20);
@@ -49,4 +49,14 @@ async fn one(node: Node) -> anyhow::Result<(Supervisord, Host)> {
     let host = Host::start(Settings::new()?.node(&node)?).await?;
     host.until_node(node.name(), &["live", "live-poll"], SOON).await?;
     Ok((node, host))
+}
+
+/// The command line of the administrator, logged in.
+async fn user(host: &Host) -> anyhow::Result<CommandLine> {
+    let user = CommandLine::new(host.address())?;
+    let file = user.home().join("password");
+    std::fs::write(&file, ADMIN_PASSWORD)?;
+    let run = user.run(&["login", "--username", ADMIN, "--password-file", &file.to_string_lossy()]).await?;
+    anyhow::ensure!(run.code == 0, "{run:?}");
+    Ok(user)
 }

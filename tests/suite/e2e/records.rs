@@ -1,22 +1,14 @@
+use super::user;
 use omnivisor::config::StorageConfig;
 use omnivisor::store::Store;
 use serde_json::{Value, json};
-use tests::{ADMIN, ADMIN_PASSWORD, CommandLine, Host, Settings};
+use tests::{ADMIN, Host, Settings};
 
 const AUDIT: &str = "/api/v1/audit";
 
 async fn items(host: &Host, query: &str) -> anyhow::Result<Vec<Value>> {
     let page = host.admin.get(&format!("{AUDIT}?{query}")).await?.expect_status(200)?.json()?;
     Ok(page["items"].as_array().cloned().unwrap_or_default())
-}
-
-async fn user(host: &Host) -> anyhow::Result<CommandLine> {
-    let user = CommandLine::new(host.address())?;
-    let file = user.home().join("password");
-    std::fs::write(&file, ADMIN_PASSWORD)?;
-    let run = user.run(&["login", "--username", ADMIN, "--password-file", &file.to_string_lossy()]).await?;
-    anyhow::ensure!(run.code == 0, "{run:?}");
-    Ok(user)
 }
 
 #[tokio::test]

@@ -1,12 +1,10 @@
 //! What operators do beyond starting and stopping one process: signals, input, groups, and the supervisor itself.
 
-use super::{SOON, one, slow};
+use super::{SOON, one, slow, user};
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tests::{
-    ADMIN, ADMIN_PASSWORD, CommandLine, Host, Monit, Node, Program, Reply, Service, Settings, Supervisord, until,
-};
+use tests::{Host, Monit, Node, Program, Reply, Service, Settings, Supervisord, until};
 
 /// Says which signals it gets.
 const LISTENER: &str = "trap 'echo got HUP' HUP\ntrap 'echo got USR1' USR1\nwhile :; do sleep 0.1; done";
@@ -32,15 +30,6 @@ fn rewrite(node: &Supervisord, change: impl FnOnce(String) -> String) -> anyhow:
     let path = node.folder().join("supervisord.conf");
     let text = std::fs::read_to_string(&path)?;
     Ok(std::fs::write(&path, change(text))?)
-}
-
-async fn user(host: &Host) -> anyhow::Result<CommandLine> {
-    let user = CommandLine::new(host.address())?;
-    let file = user.home().join("password");
-    std::fs::write(&file, ADMIN_PASSWORD)?;
-    let run = user.run(&["login", "--username", ADMIN, "--password-file", &file.to_string_lossy()]).await?;
-    anyhow::ensure!(run.code == 0, "{run:?}");
-    Ok(user)
 }
 
 #[tokio::test]
