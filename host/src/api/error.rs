@@ -87,6 +87,14 @@ pub enum ApiError {
         /// Processes allowed.
         limit: usize,
     },
+    /// Other processes are meant than those of the plan that was agreed to.
+    #[error(
+        "other processes fit the selections now than in the plan `{plan}`; nothing was sent, look at the plan again"
+    )]
+    PlanChanged {
+        /// The plan that was agreed to.
+        plan: String,
+    },
     /// Too many batches are under way.
     #[error("{limit} batches are under way, which is all that are allowed")]
     BatchesFull {
@@ -216,6 +224,7 @@ impl ApiError {
             | Self::Feed(_)
             | Self::NothingSelected
             | Self::TooManySelected { .. }
+            | Self::PlanChanged { .. }
             | Self::BatchesFull { .. }
             | Self::BackupUnderWay
             | Self::Store(_)
@@ -247,6 +256,7 @@ impl ApiError {
             Self::Feed(refusal) => feed_row(refusal),
             Self::NothingSelected => row(S::NOT_FOUND, "bulk.nothing_selected", "No such process"),
             Self::TooManySelected { .. } => row(S::UNPROCESSABLE_ENTITY, "bulk.too_many", "Too many processes"),
+            Self::PlanChanged { .. } => row(S::CONFLICT, "bulk.plan_changed", "Other processes are meant now"),
             Self::BatchesFull { .. } => row(S::SERVICE_UNAVAILABLE, "bulk.busy", "Too many batches").after(SOON),
             Self::BackupUnderWay => row(S::SERVICE_UNAVAILABLE, "backup.busy", "A copy is under way").after(SOON),
             Self::Store(error) => store_row(error),

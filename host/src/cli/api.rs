@@ -6,6 +6,7 @@ use super::error::CliError;
 use super::http::{Call, Http, Reply};
 use super::server::ServerUrl;
 use crate::api::wire::audit::{AuditPageView, AuditVerdictView};
+use crate::api::wire::bulk::{BulkPlan, BulkRequest};
 use crate::api::wire::config::{ConfigAppliedView, ConfigGenerationList, ManagedNodeRequest};
 use crate::api::wire::order::NodeLogView;
 use crate::api::wire::{
@@ -130,6 +131,19 @@ impl Api {
         let limit = wait.unwrap_or(ORDER_WAIT_DEFAULT).saturating_add(ORDER_MARGIN);
         let segments = ["nodes", node, "processes", process, operation.as_str()];
         self.document(&self.post(&segments, request.as_ref(), limit).await?)
+    }
+
+    /// What orders to many processes would be sent.
+    pub(crate) async fn plan(&self, request: &BulkRequest) -> Result<BulkPlan, CliError> {
+        self.document(&self.post(&["bulk"], Some(request), CALL_TIMEOUT).await?)
+    }
+
+    /// Has orders sent to many processes; the answer is JSON lines. Dropping it ends the batch.
+    pub(crate) async fn batch(&self, request: &BulkRequest) -> Result<Download, CliError> {
+        let body = serde_json::to_vec(request).map_err(|error| CliError::Terminal(error.into()))?;
+        let (target, body) = (self.target(&["bulk"], ""), Some(Bytes::from(body)));
+        let call = Call { method: Method::POST, target, accept: "application/x-ndjson", body, media_type: JSON };
+        self.http.download(&call, CALL_TIMEOUT).await
     }
 
     /// Has something done to a node, and waits for what became of it. `wait` is what was asked to be waited for.

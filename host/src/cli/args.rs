@@ -273,9 +273,11 @@ pub enum ClientCommand {
     Watch(WatchArgs),
 }
 
-const ORDER_HELP: &str = "All targets are found first; eight orders are under way at once; each outcome is printed as it arrives. \
+const ORDER_HELP: &str = "All targets are found first; several orders are under way at once; each outcome is printed as it arrives. \
+    With --rolling they go in steps, and the next step begins only when the one before is well. Ctrl-C ends a batch: what was not sent by then is not sent. \
     Exit code 0 when all went well or are on their way, 1 when any failed.\n\n\
-    Examples:\n  omnivisor restart web-1/app:web_00\n  omnivisor stop --dry-run 'web-*/app:*'\n  omnivisor start --yes 'web-*/app:*'";
+    Examples:\n  omnivisor restart web-1/app:web_00\n  omnivisor stop --dry-run 'web-*/app:*'\n  omnivisor start --yes 'web-*/app:*'\n  \
+    omnivisor restart --yes --rolling 2 --healthy 10 'web-*/app:*'";
 
 const WATCH_HELP: &str = "Only for nodes whose supervisor knows it, as monit does; others refuse with `operation.unsupported`. \
     `omnivisor status --json` lists the operations of each node.\n\n\
@@ -367,9 +369,27 @@ pub struct OrderArgs {
     /// Do not ask when more than one process is meant
     #[arg(short, long)]
     pub yes: bool,
-    /// How long to wait for each process to settle, 0 to 60; the order goes on after that [default: 15]
+    /// How long to wait for each process to settle, 0 to 60; the order goes on after that. Of several, each has half a second at least [default: 15]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=60))]
     pub wait: Option<u64>,
+    /// Of several, so many at once [default: 8]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub at_once: Option<u64>,
+    /// How long all of several may take; what is not begun by then is not sent [default: 300]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub timeout: Option<u64>,
+    /// In steps of so many; the next begins when the one before is well
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub rolling: Option<u64>,
+    /// After a start or restart, each process of a step has to stay up for so long [default: 0]
+    #[arg(long, value_name = "SECONDS", requires = "rolling", value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub healthy: Option<u64>,
+    /// Between two steps [default: 0]
+    #[arg(long, value_name = "SECONDS", requires = "rolling", value_parser = clap::value_parser!(u64).range(0..=600))]
+    pub pause: Option<u64>,
+    /// With more failures than this no further step begins [default: 0]
+    #[arg(long, value_name = "COUNT", requires = "rolling", value_parser = clap::value_parser!(u64))]
+    pub failures_max: Option<u64>,
     /// Do it although a validator keeps it for later, such as during a change freeze, and say why; audited
     #[arg(long, value_name = "REASON")]
     pub r#override: Option<String>,
@@ -502,9 +522,15 @@ mod tests {
 
     #[test]
     fn orders_need_a_target_and_limits_hold() {
-        for line in
-            ["omnivisor stop", "omnivisor stop --wait 61 x", "omnivisor tail -n 0 n/a:b", "omnivisor", "omnivisor frob"]
-        {
+        for line in [
+            "omnivisor stop",
+            "omnivisor stop --wait 61 x",
+            "omnivisor stop --pause 1 x",
+            "omnivisor stop --rolling 0 x",
+            "omnivisor tail -n 0 n/a:b",
+            "omnivisor",
+            "omnivisor frob",
+        ] {
             assert!(read(line).expect_err(line).use_stderr(), "{line}");
         }
         assert!(!read("omnivisor help").expect_err("help is shown instead").use_stderr());

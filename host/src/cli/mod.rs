@@ -12,6 +12,7 @@ pub mod args;
 mod audit;
 pub mod authoring;
 mod backup;
+mod batch;
 mod config;
 mod console;
 mod download;

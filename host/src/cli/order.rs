@@ -3,6 +3,7 @@
 use super::age;
 use super::api::Api;
 use super::args::OrderArgs;
+use super::batch;
 use super::console::Console;
 use super::error::CliError;
 use super::escape;
@@ -11,14 +12,9 @@ use super::selector::Selector;
 use super::status::{no_match, processes};
 use crate::api::wire::{CommandResult, NodeList};
 use crate::model::Operation;
-use futures_util::StreamExt;
-use futures_util::stream;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
-
-/// Orders under way at once.
-const ORDERS_MAX: usize = 8;
 
 /// One process that is meant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,11 +31,13 @@ impl std::fmt::Display for Target {
 
 /// How many ended in which way.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Tally {
+pub(crate) struct Tally {
     done: usize,
     unchanged: usize,
     in_progress: usize,
     failed: usize,
+    unknown: usize,
+    not_sent: usize,
 }
 
 pub(crate) async fn run(
@@ -50,45 +48,26 @@ pub(crate) async fn run(
 ) -> Result<(), CliError> {
     let selectors = Selector::parse_all(&args.selectors)?;
     let targets = resolve(&api.nodes().await?.0, &selectors)?;
+    // One process needs no batch, and its refusal says more alone.
+    let [target] = targets.as_slice() else {
+        return batch::run(api, console, operation, args, (&selectors, &targets)).await;
+    };
     if args.dry_run {
         return show(console, operation, &targets);
     }
-    confirm(console, operation.as_str(), &targets, args.yes)?;
     let wait = args.wait.map(Duration::from_secs);
-    let reason = args.r#override.as_deref();
-    let mut outcomes = stream::iter(targets.clone())
-        .map(|target| async move {
-            let outcome = api.order(operation, &target.node, &target.process, wait, reason).await;
-            (target, outcome)
-        })
-        .buffer_unordered(ORDERS_MAX);
-    let mut tally = Tally::default();
-    // One listener for all rounds: between two of them no Ctrl-C gets lost.
-    let interrupt = tokio::signal::ctrl_c();
-    tokio::pin!(interrupt);
-    loop {
-        let step = tokio::select! {
-            biased;
-            _ = &mut interrupt => None,
-            next = outcomes.next() => Some(next),
-        };
-        match step {
-            Some(Some((target, outcome))) => tell(console, operation, &target, outcome, &mut tally)?,
-            Some(None) => break,
-            None => {
-                let open = targets.len() - tally.total();
-                console.remark(&format!("interrupted: {open} without an answer; orders already sent go on"));
-                return Err(CliError::Interrupted);
-            }
+    let order = api.order(operation, &target.node, &target.process, wait, args.r#override.as_deref());
+    let outcome = tokio::select! {
+        biased;
+        _ = tokio::signal::ctrl_c() => {
+            console.remark("interrupted: without an answer; an order already sent goes on");
+            return Err(CliError::Interrupted);
         }
-    }
-    if targets.len() > 1 && !console.is_json {
-        console.line(&tally.summary(operation))?;
-    }
-    if tally.failed > 0 {
-        return Err(CliError::SomeFailed { failed: tally.failed, total: targets.len() });
-    }
-    Ok(())
+        outcome = order => outcome,
+    };
+    let mut tally = Tally::default();
+    tell(console, operation, target, outcome, &mut tally)?;
+    tally.close(console, operation)
 }
 
 /// All processes that the selectors cover, each once, sorted.
@@ -113,7 +92,7 @@ pub(crate) fn resolve(list: &NodeList, selectors: &[Selector]) -> Result<Vec<Tar
     Ok(targets.into_iter().collect())
 }
 
-fn show(console: &mut Console, operation: Operation, targets: &[Target]) -> Result<(), CliError> {
+pub(crate) fn show(console: &mut Console, operation: Operation, targets: &[Target]) -> Result<(), CliError> {
     for target in targets {
         if console.is_json {
             let order = json!({ "node": target.node, "process": target.process, "operation": operation.as_str(), "outcome": "dry-run" });
@@ -154,13 +133,7 @@ fn tell(
     outcome: Result<CommandResult, CliError>,
     tally: &mut Tally,
 ) -> Result<(), CliError> {
-    let count = match outcome.as_ref().map(|result| result.outcome.as_str()) {
-        Ok("done") => &mut tally.done,
-        Ok("unchanged") => &mut tally.unchanged,
-        Ok("in-progress") => &mut tally.in_progress,
-        Ok(_) | Err(_) => &mut tally.failed,
-    };
-    *count += 1;
+    tally.count(outcome.as_ref().map_or("refused", |result| result.outcome.as_str()));
     if console.is_json {
         return match outcome {
             Ok(result) => console.json(&result),
@@ -188,8 +161,36 @@ pub(crate) fn words(operation: Operation, result: &CommandResult) -> (Tone, Stri
 }
 
 impl Tally {
-    const fn total(&self) -> usize {
-        self.done + self.unchanged + self.in_progress + self.failed
+    pub(crate) fn count(&mut self, outcome: &str) {
+        let counter = match outcome {
+            "done" => &mut self.done,
+            "unchanged" => &mut self.unchanged,
+            "in-progress" => &mut self.in_progress,
+            "unknown" => &mut self.unknown,
+            "not-sent" => &mut self.not_sent,
+            _ => &mut self.failed,
+        };
+        *counter += 1;
+    }
+
+    pub(crate) const fn total(&self) -> usize {
+        self.done + self.unchanged + self.in_progress + self.bad()
+    }
+
+    const fn bad(&self) -> usize {
+        self.failed + self.unknown + self.not_sent
+    }
+
+    /// The last words, and the exit code.
+    pub(crate) fn close(&self, console: &mut Console, operation: Operation) -> Result<(), CliError> {
+        let total = self.total();
+        if total > 1 && !console.is_json {
+            console.line(&self.summary(operation))?;
+        }
+        if self.bad() > 0 {
+            return Err(CliError::SomeFailed { failed: self.bad(), total });
+        }
+        Ok(())
     }
 
     fn summary(&self, operation: Operation) -> String {
@@ -198,6 +199,8 @@ impl Tally {
             (self.unchanged, "unchanged"),
             (self.in_progress, "in progress"),
             (self.failed, "failed"),
+            (self.unknown, "unknown"),
+            (self.not_sent, "not sent"),
         ];
         let shown: Vec<String> =
             parts.iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{count} {word}")).collect();
@@ -305,5 +308,11 @@ mod tests {
         assert_eq!(words("failed", "fatal"), "FAILED: it is fatal after 1.2 s: spawn\\terror");
         let tally = Tally { done: 2, failed: 1, ..Tally::default() };
         assert_eq!(tally.summary(Operation::Start), "2 started, 1 failed");
+        let mut tally = Tally::default();
+        for outcome in ["done", "unchanged", "in-progress", "failed", "refused", "unknown", "not-sent"] {
+            tally.count(outcome);
+        }
+        let all = "1 stopped, 1 unchanged, 1 in progress, 2 failed, 1 unknown, 1 not sent";
+        assert_eq!((tally.summary(Operation::Stop).as_str(), tally.total(), tally.bad()), (all, 7, 4));
     }
 }

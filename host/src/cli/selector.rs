@@ -74,6 +74,11 @@ impl Selector {
         self.node.as_str()
     }
 
+    /// The parts for group and name as they were written, if there are any.
+    pub(crate) fn process_patterns(&self) -> Option<(&str, &str)> {
+        self.process.as_ref().map(|(group, name)| (group.as_str(), name.as_str()))
+    }
+
     /// The one process it names, when it holds no `*`.
     pub(crate) fn exact_process(&self) -> Option<(&str, String)> {
         let (group, name) = self.process.as_ref()?;

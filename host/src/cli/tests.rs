@@ -59,7 +59,19 @@ fn command(request: &Request<Bytes>, outcome: &str) -> Answer {
 
 fn order_args(selectors: &[&str]) -> OrderArgs {
     let selectors = selectors.iter().map(|text| (*text).to_owned()).collect();
-    OrderArgs { selectors, dry_run: false, yes: true, wait: None, r#override: None }
+    OrderArgs {
+        selectors,
+        dry_run: false,
+        yes: true,
+        wait: None,
+        at_once: None,
+        timeout: None,
+        rolling: None,
+        healthy: None,
+        pause: None,
+        failures_max: None,
+        r#override: None,
+    }
 }
 
 /// Waits until a console shows something.
@@ -87,55 +99,116 @@ async fn status_asks_once_and_prints_json_when_asked() {
     assert_eq!(peer.seen(), ["GET /api/v1/nodes?include=processes "]);
 }
 
+/// A server that plans what it is asked for and answers with these lines.
+async fn planner(lines: Vec<serde_json::Value>) -> Peer {
+    Peer::start(move |request| {
+        if request.method() == "GET" {
+            return json(200, &fleet());
+        }
+        let wish: serde_json::Value = serde_json::from_slice(request.body()).expect("JSON");
+        let items = wish["select"].as_array().into_iter().flatten().map(|select| {
+            let id = format!("{}:{}", select["group"].as_str().unwrap_or("*"), select["name"].as_str().unwrap_or("*"));
+            value!({ "node": select["node"], "process": id, "state": "running" })
+        });
+        let plan = value!({ "id": "f".repeat(32), "operation": wish["operation"], "items": items.collect::<Vec<_>>() });
+        if wish["dry_run"] == true {
+            return json(200, &plan);
+        }
+        let body: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        Response::builder().status(202).body(Full::new(body.into())).expect("an answer")
+    })
+    .await
+}
+
+fn item(process: &str, outcome: &str) -> serde_json::Value {
+    value!({ "t": "item", "node": "web-1", "process": process, "operation": "restart", "outcome": outcome, "state": "running",
+        "message": "", "took_ms": 40 })
+}
+
+fn refused(process: &str, outcome: &str, code: &str) -> serde_json::Value {
+    value!({ "t": "item", "node": "web-1", "process": process, "operation": "restart", "outcome": outcome, "code": code,
+        "message": "so it is" })
+}
+
 #[tokio::test]
-async fn an_order_goes_to_each_process_once_over_few_connections() {
+async fn several_are_planned_agreed_to_and_told_as_one_batch() {
+    let lines = vec![
+        item("app:a", "done"),
+        value!({ "t": "wait", "open": 3 }),
+        refused("app:b", "refused", "node.queue_full"),
+        item("app:c", "in-progress"),
+        refused("x:y", "not-sent", "bulk.aborted"),
+        value!({ "t": "end", "total": 4, "done": 1, "unchanged": 0, "in_progress": 1, "failed": 0, "refused": 1, "unknown": 0,
+            "not_sent": 1 }),
+    ];
+    let peer = planner(lines).await;
+    let (mut console, out, said) = console(false);
+    let args = OrderArgs { rolling: Some(2), healthy: Some(10), wait: Some(0), at_once: Some(3), ..order_args(&["*"]) };
+    let error = order::run(&peer.api(), &mut console, Operation::Restart, &args).await.expect_err("two failed");
+    assert_eq!((error.exit_code(), error.to_string().as_str()), (1, "2 of 4 failed"));
+    assert_eq!(
+        out.text(),
+        "web-1/app:a: restarted in 0.0 s\nweb-1/app:b: FAILED: so it is (node.queue_full)\n\
+         web-1/app:c: still running after 0.0 s, goes on\nweb-1/x:y: not sent: so it is (bulk.aborted)\n\
+         1 restarted, 1 in progress, 1 failed, 1 not sent\n"
+    );
+    assert_eq!(said.text(), "waiting; 3 of 4 are open\n");
+    let posts: Vec<serde_json::Value> = peer
+        .seen()
+        .iter()
+        .filter_map(|line| line.strip_prefix("POST /api/v1/bulk "))
+        .map(|body| serde_json::from_str(body).expect("JSON"))
+        .collect();
+    let [plan, order] = posts.as_slice() else { panic!("one plan and one order: {posts:?}") };
+    assert_eq!((&plan["dry_run"], &plan["plan"]), (&value!(true), &value!(null)));
+    assert_eq!((&order["dry_run"], &order["plan"]), (&value!(false), &value!("f".repeat(32))), "what was agreed to");
+    assert_eq!(order["select"][3], value!({ "node": "web-2", "group": "a b", "name": "x/y" }));
+    assert_eq!(order["rolling"], value!({ "size": 2, "healthy_ms": 10_000 }));
+    assert_eq!((&order["wait_ms"], &order["at_once"]), (&value!(500), &value!(3)));
+}
+
+#[tokio::test]
+async fn a_batch_whose_answer_breaks_off_is_not_taken_for_done() {
+    let peer = planner(vec![item("app:a", "done")]).await;
+    let (mut console, out, _) = console(false);
+    let ended = order::run(&peer.api(), &mut console, Operation::Restart, &order_args(&["web-1"])).await;
+    assert!(ended.expect_err("there is no end").to_string().contains("ended before the batch did"));
+    assert_eq!(out.text(), "web-1/app:a: restarted in 0.0 s\n");
+}
+
+#[tokio::test]
+async fn one_process_is_ordered_by_itself() {
     let peer = Peer::start(|request| match request.method().as_str() {
         "GET" => json(200, &fleet()),
-        _ if request.uri().path().contains("app:b") => problem(503, "node.queue_full", "the node's queue is full"),
-        _ if request.uri().path().contains("app:c") => command(request, "in-progress"),
         _ => command(request, "done"),
     })
     .await;
     let (mut console, out, _) = console(false);
-    let mut args = order_args(&["*"]);
-    args.wait = Some(0);
-    let error = order::run(&peer.api(), &mut console, Operation::Restart, &args).await.expect_err("one failed");
-    assert_eq!(error.exit_code(), 1);
-    let text = out.text();
-    for line in [
-        "web-1/app:a: restarted in 0.0 s",
-        "web-1/app:b: FAILED: the node's queue is full (node.queue_full, request r-7)",
-        "web-1/app:c: still running after 0.0 s, goes on",
-        "web-2/a b:x/y: restarted",
-        "2 restarted, 1 in progress, 1 failed",
-    ] {
-        assert!(text.contains(line), "{line}: {text}");
-    }
-    let mut posts: Vec<String> = peer.seen().into_iter().filter(|line| line.starts_with("POST")).collect();
-    posts.sort();
-    assert_eq!(posts.len(), 4);
-    assert_eq!(posts[3], r#"POST /api/v1/nodes/web-2/processes/a%20b:x%2Fy/restart {"wait_ms":0}"#);
-    assert!(*peer.connections.lock().expect("not poisoned") <= 4, "the first connection is used again");
+    let args = OrderArgs { wait: Some(0), ..order_args(&["web-2/*:*"]) };
+    order::run(&peer.api(), &mut console, Operation::Restart, &args).await.expect("done");
+    assert_eq!(out.text(), "web-2/a b:x/y: restarted in 0.0 s\n");
+    assert_eq!(peer.seen()[1], r#"POST /api/v1/nodes/web-2/processes/a%20b:x%2Fy/restart {"wait_ms":0}"#);
+    assert_eq!(*peer.connections.lock().expect("not poisoned"), 1, "the first connection is used again");
 }
 
 #[tokio::test]
 async fn a_dry_run_sends_nothing() {
-    let peer = Peer::start(|_| json(200, &fleet())).await;
+    let peer = planner(Vec::new()).await;
     let (mut console, out, _) = console(false);
     let args = OrderArgs { dry_run: true, yes: false, ..order_args(&["web-1"]) };
     order::run(&peer.api(), &mut console, Operation::Stop, &args).await.expect("shown");
     assert_eq!(out.text(), "would stop web-1/app:a\nwould stop web-1/app:b\nwould stop web-1/app:c\n");
-    assert_eq!(peer.seen().len(), 1);
+    let posts = peer.seen().into_iter().filter(|line| line.starts_with("POST")).count();
+    assert_eq!(posts, 1, "the plan alone");
 }
 
 #[tokio::test]
 async fn orders_as_json_are_one_document_each_failures_too() {
-    let peer = Peer::start(|request| match request.method().as_str() {
-        "GET" => json(200, &fleet()),
-        _ if request.uri().path().contains("app:a") => problem(409, "process.busy", "busy"),
-        _ => command(request, "unchanged"),
-    })
-    .await;
+    let end = value!({ "t": "end", "total": 3, "done": 0, "unchanged": 2, "in_progress": 0, "failed": 0, "refused": 1,
+        "unknown": 0, "not_sent": 0 });
+    let lines =
+        vec![refused("app:a", "refused", "process.busy"), item("app:b", "unchanged"), item("app:c", "unchanged"), end];
+    let peer = planner(lines).await;
     let (mut console, out, _) = console(true);
     let ended = order::run(&peer.api(), &mut console, Operation::Start, &order_args(&["web-1/app:*"])).await;
     assert_eq!(ended.expect_err("one failed").exit_code(), 1);
@@ -143,7 +216,7 @@ async fn orders_as_json_are_one_document_each_failures_too() {
     let documents: Vec<serde_json::Value> =
         text.lines().map(|line| serde_json::from_str(line).expect("a document a line")).collect();
     let refused = documents.iter().find(|document| document["process"] == "app:a").expect("told");
-    assert_eq!((&refused["outcome"], &refused["problem"]["code"]), (&value!("refused"), &value!("process.busy")));
+    assert_eq!((&refused["outcome"], &refused["code"]), (&value!("refused"), &value!("process.busy")));
     assert_eq!(documents.iter().filter(|document| document["outcome"] == "unchanged").count(), 2);
 }
 

@@ -49,7 +49,12 @@ async fn many_are_ordered_at_once_and_each_is_told_by_itself() -> anyhow::Result
     let (items, _) = order(&host, json!({ "operation": "restart", "select": select })).await?;
     assert_eq!(outcomes(&items), ["done", "done"], "{items:?}");
     assert_ne!(supervisord.pid("a:a").await?, pid);
+    let agreed = json!({ "operation": "start", "select": [{ "node": "al*", "group": "a" }], "plan": plan["id"] });
+    host.admin.post(BULK, &agreed).await?.problem(409, "bulk.plan_changed")?;
+    let agreed = json!({ "operation": "start", "select": [{ "node": "*" }], "plan": plan["id"] });
+    assert_eq!(order(&host, agreed).await?.0.len(), 3, "the same processes, however they were selected");
     for (body, status, code) in [
+        (json!({ "operation": "stop", "select": [{ "node": "*" }], "plan": "soon" }), 422, "request.invalid"),
         (json!({ "operation": "stop", "select": [{ "node": "nobody" }] }), 404, "bulk.nothing_selected"),
         (json!({ "operation": "stop", "select": [] }), 422, "request.invalid"),
         (json!({ "operation": "stop", "select": [{}] }), 422, "request.invalid"),

@@ -36,6 +36,8 @@ async fn a_user_logs_in_looks_and_restarts() -> anyhow::Result<()> {
     for id in ["quiet:quiet_00", "quiet:quiet_01"] {
         assert_eq!(node.process(id, "statename").await?, "STOPPED");
     }
+    let start = user.run(&["start", "--yes", "--rolling", "1", "--healthy", "1", "alpha/quiet:*"]).await?;
+    assert_eq!((start.code, start.stdout.lines().last()), (0, Some("2 started")), "{start:?}");
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::api::handlers::orders::{WAIT_DEFAULT, Wish, give, millis, note_overri
 use crate::api::input::{Input, json};
 use crate::api::view;
 use crate::api::wire::Problem;
-use crate::api::wire::bulk::{BulkEnd, BulkItem, BulkLine, BulkPlan, BulkRequest, BulkTarget, Selection};
+use crate::api::wire::bulk::{BulkEnd, BulkItem, BulkLine, BulkPlan, BulkRequest, BulkTarget, BulkWait, Selection};
 use crate::auth::Action;
 use crate::config::OrdersConfig;
 use crate::model::{CommandReport, Glob, NodeStatus, Operation, Outcome, ProcessId, ProcessState};
@@ -20,14 +20,17 @@ use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderMap, Uri};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 const SELECTIONS_MAX: usize = 64;
+/// Of the digest; 16 bytes do not meet by chance.
+const PLAN_ID_BYTES: usize = 16;
 const PATTERN_BYTES_MAX: usize = 1_024;
 /// Unless asked otherwise; or the most that may be asked for if that is less.
 const AT_ONCE_DEFAULT: u64 = 8;
@@ -39,6 +42,8 @@ const STEP_TIME_MAX_MS: u64 = 600_000;
 const ANSWER_MARGIN: Duration = Duration::from_millis(250);
 /// How long a batch goes on telling its client after the host was told to stop.
 const FAREWELL_MAX: Duration = Duration::from_secs(1);
+/// After so long without a line there is one that says so: a proxy lets go of a connection that is silent.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Lines on their way to a client. While it does not read them nothing more is begun.
 const LINES_MAX: usize = 16;
 
@@ -71,7 +76,11 @@ pub(in crate::api) async fn order(
     edge.admit(&caller, Action::ProcessControl, "process.bulk", asked).await?;
     let operation = operation.ok_or_else(|| ApiError::Malformed("there is no such operation".into()))?;
     let targets = resolve(&edge, &wish.select, most.batch_items_max)?;
-    let plan = BulkPlan { operation: operation.as_str().to_owned(), items: targets.clone() };
+    let plan =
+        BulkPlan { id: plan_id(operation, &targets), operation: operation.as_str().to_owned(), items: targets.clone() };
+    if let Some(agreed) = wish.plan.filter(|agreed| *agreed != plan.id) {
+        return Err(ApiError::PlanChanged { plan: agreed });
+    }
     if wish.dry_run {
         return Ok(Json(plan).into_response());
     }
@@ -92,10 +101,16 @@ pub(in crate::api) async fn order(
 /// Notes everything that the caller chose, and what is wrong with it.
 fn check(input: &mut Input, wish: &BulkRequest, most: &OrdersConfig) -> (Option<Operation>, BatchLimits) {
     input.body("operation", &wish.operation);
-    let operation = [Operation::Start, Operation::Stop, Operation::Restart].into_iter();
-    let operation = operation.into_iter().find(|known| known.as_str() == wish.operation);
+    let operation = Operation::ALL.into_iter().find(|known| known.as_str() == wish.operation);
     if operation.is_none() {
-        input.problem("/body/operation", "invalid", "`start`, `stop` or `restart` was expected".into());
+        let known = Operation::ALL.map(Operation::as_str).join("`, `");
+        input.problem("/body/operation", "invalid", format!("one of `{known}` was expected"));
+    }
+    if let Some(plan) = &wish.plan {
+        input.body("plan", plan);
+        if plan.len() != PLAN_ID_BYTES * 2 || !plan.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            input.problem("/body/plan", "invalid", "the `id` of a plan was expected".into());
+        }
     }
     if wish.select.is_empty() || wish.select.len() > SELECTIONS_MAX {
         input.problem("/body/select", "out_of_range", format!("1 to {SELECTIONS_MAX} selections were expected"));
@@ -130,8 +145,9 @@ fn check(input: &mut Input, wish: &BulkRequest, most: &OrdersConfig) -> (Option<
     let rolling = wish.rolling.as_ref().zip(sizes).map(|(rolling, (size, failures_max))| {
         let healthy = time("rolling/healthy_ms", rolling.healthy_ms, 0, 0..=STEP_TIME_MAX_MS);
         let pause = time("rolling/pause_ms", rolling.pause_ms, 0, 0..=STEP_TIME_MAX_MS);
-        // What is stopped is not healthy, and is to be so.
-        let healthy = if operation == Some(Operation::Stop) { Duration::ZERO } else { healthy };
+        // What is stopped is not healthy, and is to be so; and who watches a process says nothing of its health.
+        let comes_up = matches!(operation, Some(Operation::Start | Operation::Restart));
+        let healthy = if comes_up { healthy } else { Duration::ZERO };
         Rolling { size, healthy, pause, failures_max }
     });
     (operation, BatchLimits { at_once, item, batch, rolling })
@@ -178,6 +194,19 @@ fn resolve(edge: &Edge, select: &[Selection], items_max: usize) -> Result<Vec<Bu
         count if count > items_max => Err(ApiError::TooManySelected { count, limit: items_max }),
         _ => Ok(targets),
     }
+}
+
+/// What stands for a plan, so that one can be agreed to.
+fn plan_id(operation: Operation, targets: &[BulkTarget]) -> String {
+    let mut digest = Sha256::new();
+    digest.update(operation.as_str());
+    for target in targets {
+        for name in [&target.node, &target.process] {
+            digest.update(name.len().to_be_bytes());
+            digest.update(name);
+        }
+    }
+    digest.finalize().iter().take(PLAN_ID_BYTES).map(|byte| format!("{byte:02x}")).collect()
 }
 
 struct Matcher<'a> {
@@ -282,7 +311,13 @@ impl Orders {
         let stop = self.edge.stop.clone();
         let telling = async {
             write(&lines, &BulkLine::Plan(plan)).await;
-            while let Some((target, end)) = ends.recv().await {
+            loop {
+                let next = timeout(SILENCE_MAX, ends.recv()).await;
+                let Ok(next) = next else {
+                    write(&lines, &BulkLine::Wait(BulkWait { open: open.len() })).await;
+                    continue;
+                };
+                let Some((target, end)) = next else { break };
                 open.remove(&target);
                 self.note_not_sent(&target, &end).await;
                 let item = self.item(target, end);
@@ -486,9 +521,24 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_stands_for_what_is_done_to_whom_and_not_for_states() {
+        let target = |node: &str, process: &str, state: &str| BulkTarget {
+            node: node.into(),
+            process: process.into(),
+            state: state.into(),
+        };
+        let id = |operation, target| plan_id(operation, &[target]);
+        let plan = id(Operation::Stop, target("n", "a:b", "running"));
+        assert_eq!(plan.len(), PLAN_ID_BYTES * 2);
+        assert_eq!(id(Operation::Stop, target("n", "a:b", "stopped")), plan);
+        assert_ne!(id(Operation::Start, target("n", "a:b", "running")), plan);
+        assert_ne!(id(Operation::Stop, target("na", ":b", "running")), plan, "names do not run together");
+    }
+
+    #[test]
     fn everything_that_is_wrong_is_told_at_once() {
         let wish: BulkRequest = serde_json::from_str(
-            r#"{"operation":"monitor","select":[{},{"node":"","state":"asleep"}],"at_once":0,"wait_ms":1,"timeout_ms":1,
+            r#"{"operation":"dance","plan":"x","select":[{},{"node":"","state":"asleep"}],"at_once":0,"wait_ms":1,"timeout_ms":1,
                 "rolling":{"size":0,"healthy_ms":600001}}"#,
         )
         .expect("JSON");
@@ -502,6 +552,7 @@ mod tests {
             [
                 "/body/at_once",
                 "/body/operation",
+                "/body/plan",
                 "/body/rolling/healthy_ms",
                 "/body/rolling/size",
                 "/body/select/0",

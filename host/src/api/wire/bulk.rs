@@ -30,21 +30,28 @@ pub struct Selection {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BulkRequest {
-    /// `start`, `stop` or `restart`.
+    /// `start`, `stop`, `restart`, `monitor` or `unmonitor`.
     pub operation: String,
     /// What one of these covers is meant. 1 to 64, none of them empty.
     pub select: Vec<Selection>,
     /// Only tells what is meant.
     #[serde(default)]
     pub dry_run: bool,
+    /// The `id` of the plan that was agreed to: when other processes are meant by now, nothing is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 32, max_length = 32)]
+    pub plan: Option<String>,
     /// So many at once.
     #[schema(minimum = 1, maximum = 32, default = 8)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub at_once: Option<u64>,
     /// How long each may take to settle, in ms.
     #[schema(minimum = 500, maximum = 60000, default = 15000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,
     /// How long all of them may take, in ms. What is not begun by then is not sent.
     #[schema(minimum = 1000, maximum = 3600000, default = 300000)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
     /// In steps.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,16 +71,20 @@ pub struct RollingRequest {
     pub size: u64,
     /// After a start or restart each has to be running, in one run, for so long, in ms.
     #[schema(minimum = 0, maximum = 600000, default = 0)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub healthy_ms: Option<u64>,
     /// Between two steps, in ms.
     #[schema(minimum = 0, maximum = 600000, default = 0)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub pause_ms: Option<u64>,
     /// With more failures than this no further step begins.
     #[schema(minimum = 0, maximum = 1000, default = 0)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub failures_max: Option<u64>,
 }
 
-/// One line of the answer, which is JSON lines: a `plan` first, an `item` for each process as it ends, an `end` last.
+/// One line of the answer, which is JSON lines: a `plan` first, an `item` for each process as it ends, an `end` last. In
+/// between there is a `wait` where nothing has ended for a while.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "t", rename_all = "lowercase")]
 pub enum BulkLine {
@@ -81,6 +92,8 @@ pub enum BulkLine {
     Plan(BulkPlan),
     /// What became of one.
     Item(BulkItem),
+    /// Nothing has ended for 15 s.
+    Wait(BulkWait),
     /// What became of all.
     End(BulkEnd),
 }
@@ -88,6 +101,8 @@ pub enum BulkLine {
 /// The processes that are meant, sorted, each once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct BulkPlan {
+    /// Stands for the operation and the processes, whatever their states: 32 hexadecimal digits.
+    pub id: String,
     /// What is to be done.
     pub operation: String,
     /// The processes.
@@ -103,6 +118,13 @@ pub struct BulkTarget {
     pub process: String,
     /// Its state when the plan was made.
     pub state: String,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BulkWait {
+    /// Processes that have not ended.
+    pub open: usize,
 }
 
 /// What became of one order.
