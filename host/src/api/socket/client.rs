@@ -43,14 +43,14 @@ impl End {
 }
 
 /// Listens to one client until it leaves, breaks the rules, or has been let go by whoever writes to it.
-pub(super) async fn serve<R>(mut socket: Socket<R>, closed: oneshot::Receiver<()>)
+pub(super) async fn serve<R>(socket: &mut Socket<R>, closed: oneshot::Receiver<()>)
 where
     R: AsyncRead + Unpin,
 {
     tokio::select! {
         biased;
         _ = closed => {}
-        () = listen(&mut socket) => {}
+        () = listen(socket) => {}
     }
 }
 

@@ -158,8 +158,10 @@ async fn take_over(upgraded: OnUpgrade, slot: Slot, context: FeedContext) {
             let stream = parts.io.into_inner();
             bound_kernel_buffers(&stream);
             let (read, write) = stream.into_split();
-            // Copied, because the slice would keep the whole buffer of the HTTP connection.
-            serve(read, Box::new(write), parts.read_buf.to_vec(), slot, context).await;
+            // Copied and dropped, because it keeps the whole buffer of the HTTP connection: 8 KiB.
+            let already_read = parts.read_buf.to_vec();
+            drop(parts.read_buf);
+            serve(read, Box::new(write), already_read, slot, context).await;
         }
         Err(upgraded) => {
             let (read, write) = tokio::io::split(TokioIo::<Upgraded>::new(upgraded));
@@ -180,7 +182,8 @@ pub(super) async fn serve<R: AsyncRead + Unpin>(
     let Some((link, closed)) = slot.join(write, Framing::WebSocket, grant, access) else { return };
     let adapter = Adapter::new(read, link, Allowance::new(INBOUND_BYTES_PER_SECOND, INBOUND_BYTES_BURST));
     let socket = WebSocketStream::from_partially_read(adapter, already_read, Role::Server, Some(socket_config())).await;
-    client::serve(socket, closed).await;
+    // Boxed: a future keeps what is handed on once for each function that it goes through.
+    client::serve(&mut Box::new(socket), closed).await;
     drop(hold);
 }
 
