@@ -42,6 +42,8 @@ pub(crate) struct Api {
 pub(crate) enum LogPart {
     /// The last bytes.
     Tail(u32),
+    /// The last lines, a last one without its end among them.
+    Lines(u32),
     /// What follows an offset.
     From(u64),
 }
@@ -61,8 +63,14 @@ pub(crate) struct LogBytes {
     pub(crate) next: u64,
     pub(crate) size: u64,
     pub(crate) has_gap: bool,
+    /// More lines were asked for than stand in what may be read at once.
+    pub(crate) is_short: bool,
     pub(crate) bytes: Bytes,
 }
+
+/// The first look for lines, and the largest piece of a log that a server reads.
+const LINES_BYTES: u32 = 16 << 10;
+const TAIL_BYTES_MAX: u32 = 1 << 20;
 
 impl Api {
     pub(crate) const fn new(http: Http) -> Self {
@@ -164,24 +172,51 @@ impl Api {
 
     /// A piece of a log as it stands in the file.
     pub(crate) async fn log_bytes(&self, log: &LogAddress, part: LogPart) -> Result<LogBytes, CliError> {
+        let LogPart::Lines(lines) = part else { return self.piece(log, part).await };
+        let mut look = LINES_BYTES;
+        loop {
+            let mut piece = self.piece(log, LogPart::Tail(look)).await?;
+            let is_all = piece.start == 0 || look >= TAIL_BYTES_MAX;
+            match last_lines(&piece.bytes, lines) {
+                Some(cut) => {
+                    drop(piece.bytes.split_to(cut));
+                    piece.start += cut as u64;
+                    return Ok(piece);
+                }
+                None if is_all => {
+                    piece.is_short = piece.start > 0;
+                    return Ok(piece);
+                }
+                None => look = look.saturating_mul(8).min(TAIL_BYTES_MAX),
+            }
+        }
+    }
+
+    async fn piece(&self, log: &LogAddress, part: LogPart) -> Result<LogBytes, CliError> {
         let reply = self.log(log, part, "application/octet-stream").await?;
         let number = |name: &'static str| {
             let text = reply.headers.get(name).and_then(|value| value.to_str().ok());
             text.and_then(|text| text.parse().ok()).ok_or_else(|| self.odd(format!("the header {name} is missing")))
         };
         let (start, next, size) = (number("x-log-start")?, number("x-log-next")?, number("x-log-size")?);
-        Ok(LogBytes { start, next, size, has_gap: says_gap(&reply.headers), bytes: reply.body })
+        Ok(LogBytes { start, next, size, has_gap: says_gap(&reply.headers), is_short: false, bytes: reply.body })
     }
 
     /// A piece of a log as a JSON document.
     pub(crate) async fn log_view(&self, log: &LogAddress, part: LogPart) -> Result<LogView, CliError> {
-        self.document(&self.log(log, part, "application/json").await?)
+        if !matches!(part, LogPart::Lines(_)) {
+            return self.document(&self.log(log, part, "application/json").await?);
+        }
+        let LogBytes { start, next, size, has_gap, bytes, .. } = self.log_bytes(log, part).await?;
+        let (node, process, channel) = (log.node.clone(), log.process.clone(), log.channel.as_str().to_owned());
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(LogView { node, process, channel, start, next, size, has_gap, text })
     }
 
     async fn log(&self, log: &LogAddress, part: LogPart, accept: &'static str) -> Result<Reply, CliError> {
         let segments = ["nodes", &log.node, "processes", &log.process, "logs", log.channel.as_str()];
         let query = match part {
-            LogPart::Tail(bytes) => format!("tail={bytes}"),
+            LogPart::Tail(bytes) | LogPart::Lines(bytes) => format!("tail={bytes}"),
             LogPart::From(offset) => format!("offset={offset}&bytes=65536"),
         };
         self.get(&segments, &query, accept).await
@@ -306,6 +341,13 @@ impl Api {
     }
 }
 
+/// Where the last lines begin, if that many begin here: behind the end of the line before them.
+fn last_lines(bytes: &[u8], lines: u32) -> Option<usize> {
+    let whole = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    let ends = whole.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+    ends.map(|(at, _)| at + 1).nth((lines as usize).checked_sub(1)?)
+}
+
 /// A query as it stands in an address.
 fn written(pairs: &[(&str, String)]) -> String {
     let encoded = |(name, value): &(&str, String)| {
@@ -325,4 +367,21 @@ pub(crate) fn refusal(server: &ServerUrl, status: StatusCode, headers: &HeaderMa
 
 fn says_gap(headers: &HeaderMap) -> bool {
     headers.get("x-log-gap").is_some_and(|value| value == "true" || value == "1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_last_lines_are_those_of_a_naive_twin(text in "[ab\n]{0,40}", lines in 1_u32..6) {
+            let all: Vec<&str> = text.split_inclusive('\n').collect();
+            let wanted = all.len().saturating_sub(lines as usize);
+            let twin: usize = all.iter().take(wanted).map(|line| line.len()).sum();
+            // Of the first line nobody knows whether it begins here.
+            prop_assert_eq!(last_lines(text.as_bytes(), lines), (wanted > 0).then_some(twin));
+        }
+    }
 }

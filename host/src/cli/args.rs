@@ -1,6 +1,7 @@
 //! What may be typed. The texts here are the manual.
 
 use super::act::{ActArgs, SignalArgs, StdinArgs};
+use super::api::LogPart;
 use super::audit::AuditCommand;
 use super::authoring::AuthorCommand;
 use super::config::ServerConfigCommand;
@@ -404,15 +405,25 @@ pub struct TailArgs {
     /// Go on printing what is added
     #[arg(short, long)]
     pub follow: bool,
-    /// How many bytes of the end to print first, 1 to 1048576
-    #[arg(short = 'n', long, value_name = "BYTES", default_value_t = 4096, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
-    pub bytes: u32,
+    /// How many lines of the end to print first
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub lines: u32,
+    /// How many bytes of the end to print first instead, 1 to 1048576; the first line may be cut
+    #[arg(short = 'c', long, value_name = "BYTES", conflicts_with = "lines", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub bytes: Option<u32>,
     /// The log of standard error instead of standard output
     #[arg(long)]
     pub stderr: bool,
     /// Let a terminal obey the control characters in the log: colours, and anything else
     #[arg(long)]
     pub raw: bool,
+}
+
+impl TailArgs {
+    /// The end that is asked for.
+    pub(crate) fn part(&self) -> LogPart {
+        self.bytes.map_or(LogPart::Lines(self.lines), LogPart::Tail)
+    }
 }
 
 /// `omnivisor watch`

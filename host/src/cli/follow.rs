@@ -30,8 +30,8 @@ pub(super) struct Follow<'a> {
     token: Option<&'a str>,
     console: &'a mut Console,
     log: &'a LogAddress,
-    /// Bytes of the end that are printed first.
-    bytes: u32,
+    /// The end that is printed first.
+    end: LogPart,
     page: &'a mut Page,
     /// Offset of the byte after the last one printed.
     pub(super) next: Option<u64>,
@@ -55,11 +55,11 @@ impl<'a> Follow<'a> {
         token: Option<&'a str>,
         console: &'a mut Console,
         log: &'a LogAddress,
-        bytes: u32,
+        end: LogPart,
         page: &'a mut Page,
     ) -> Self {
         let (is_ahead, has_gap, is_waiting) = (false, false, false);
-        Self { api, token, console, log, bytes, page, next: None, is_ahead, has_gap, is_waiting }
+        Self { api, token, console, log, end, page, next: None, is_ahead, has_gap, is_waiting }
     }
 
     pub(super) async fn run(&mut self) -> Result<Ended, CliError> {
@@ -106,7 +106,7 @@ impl<'a> Follow<'a> {
                 }
                 // Whatever is written from here on is told; what stands there by now is read.
                 match self.next {
-                    None => self.read(LogPart::Tail(self.bytes)).await.map(|_| ())?,
+                    None => self.read(self.end).await.map(|_| ())?,
                     Some(_) => self.fill(None).await?,
                 }
                 self.goes_on();

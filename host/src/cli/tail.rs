@@ -57,19 +57,19 @@ async fn print(
     page: &mut Page,
 ) -> Result<(), CliError> {
     if !args.follow {
-        return read(api, console, log, LogPart::Tail(args.bytes), page).await.map(drop);
+        return read(api, console, log, args.part(), page).await.map(drop);
     }
-    let mut follow = Follow::new(api, token, &mut *console, log, args.bytes, &mut *page);
+    let mut follow = Follow::new(api, token, &mut *console, log, args.part(), &mut *page);
     let Ended::Denied(why) = follow.run().await?;
     let next = follow.next;
     if why == "forbidden" {
         // The reading says so with the server's own words.
-        return read(api, console, log, LogPart::Tail(args.bytes), page).await.map(drop);
+        return read(api, console, log, args.part(), page).await.map(drop);
     }
     console.remark(&format!("--- the server does not follow this log ({why}); it is asked twice a second ---"));
     let at = match next {
         Some(next) => Position { next, has_more: true },
-        None => read(api, console, log, LogPart::Tail(args.bytes), page).await?,
+        None => read(api, console, log, args.part(), page).await?,
     };
     poll(api, console, log, at, page).await
 }
@@ -121,13 +121,16 @@ async fn read(
 ) -> Result<Position, CliError> {
     if console.is_json {
         let view = api.log_view(log, part).await?;
-        let is_news = !view.text.is_empty() || view.has_gap || matches!(part, LogPart::Tail(_));
+        let is_news = !view.text.is_empty() || view.has_gap || !matches!(part, LogPart::From(_));
         if is_news {
             console.json(&view)?;
         }
         return Ok(Position { next: view.next, has_more: view.next < view.size });
     }
     let piece = api.log_bytes(log, part).await?;
+    if piece.is_short {
+        console.remark("--- there are fewer lines in the last MiB, which is all that is read ---");
+    }
     if let Some(marker) = gap_marker(&piece, part) {
         console.remark(&marker);
     }

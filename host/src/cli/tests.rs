@@ -1,6 +1,6 @@
 //! The commands against a real peer on loopback.
 
-use super::api::LogAddress;
+use super::api::{LogAddress, LogPart};
 use super::args::{LoginArgs, OrderArgs, SetupArgs, StatusArgs, TailArgs, WatchArgs};
 use super::console::captured::{Written, console};
 use super::error::CliError;
@@ -312,8 +312,8 @@ async fn a_refused_login_leaves_the_old_one() {
     assert_eq!(file.load().expect("there").servers.len(), 1);
 }
 
-fn log(start: u64, has_gap: bool, size: u64, bytes: &'static [u8]) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from_static(bytes)));
+fn log(start: u64, has_gap: bool, size: u64, bytes: &[u8]) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::copy_from_slice(bytes)));
     let next = start + bytes.len() as u64;
     let facts =
         [("x-log-start", start.to_string()), ("x-log-next", next.to_string()), ("x-log-size", size.to_string())];
@@ -325,7 +325,7 @@ fn log(start: u64, has_gap: bool, size: u64, bytes: &'static [u8]) -> Answer {
 }
 
 fn tail_args(follow: bool) -> TailArgs {
-    TailArgs { process: "n/a b:x".into(), follow, bytes: 100, stderr: true, raw: false }
+    TailArgs { process: "n/a b:x".into(), follow, lines: 10, bytes: Some(100), stderr: true, raw: false }
 }
 
 #[tokio::test]
@@ -364,6 +364,26 @@ async fn a_terminal_is_shown_control_characters_and_does_not_obey_them() {
     assert_eq!(out.text(), "a\\x1b[2J\n\\xc3");
     let args = TailArgs { process: "n/a:*".into(), ..tail_args(false) };
     assert_eq!(tail::run(&peer.api(), Some("TOKEN"), &mut console, &args).await.expect_err("not one").exit_code(), 64);
+}
+
+#[tokio::test]
+async fn lines_are_looked_for_until_there_are_enough() {
+    let peer = Peer::start(|request| {
+        let wanted: usize =
+            request.uri().query().and_then(|q| q.strip_prefix("tail=")).expect("a tail").parse().expect("a number");
+        // A file of 20,000 bytes whose last line but one is 18,000 long.
+        let file = [vec![b'x'; 1_000], b"\n".to_vec(), vec![b'y'; 18_000], b"\nlast\n".to_vec()].concat();
+        let start = file.len().saturating_sub(wanted);
+        log(start as u64, false, file.len() as u64, &file[start..])
+    })
+    .await;
+    let (mut console, out, _) = console(false);
+    let args = TailArgs { lines: 2, bytes: None, ..tail_args(false) };
+    tail::run(&peer.api(), Some("TOKEN"), &mut console, &args).await.expect("read");
+    assert_eq!(out.text(), format!("{}\nlast\n", "y".repeat(18_000)));
+    let tails: Vec<String> =
+        peer.seen().iter().map(|line| line.rsplit('=').next().expect("a number").trim().to_owned()).collect();
+    assert_eq!(tails, ["16384", "131072"]);
 }
 
 fn snap(o: u64) -> serde_json::Value {
@@ -475,7 +495,7 @@ async fn what_the_feed_tells_is_joined_to_what_was_read_without_a_seam() {
     let (api, (mut console, out, err)) = (peer.api(), console(false));
     let log = LogAddress { node: "n".into(), process: "a:b".into(), channel: LogChannel::Stdout };
     let mut page = tail::Page::new(true);
-    let mut follow = Follow::new(&api, None, &mut console, &log, 4, &mut page);
+    let mut follow = Follow::new(&api, None, &mut console, &log, LogPart::Tail(4), &mut page);
     for frame in [
         serde_json::from_value(serde_json::json!({ "t": "logs", "log": [] })).expect("a frame"),
         piece(4, "456789"),
