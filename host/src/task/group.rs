@@ -170,19 +170,21 @@ impl TaskGroup {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let name: Arc<str> = Arc::from(name);
+        self.tracker().spawn(self.guarded(Arc::from(name), future))
+    }
+
+    /// The future with what is said of it. Put together and not awaited in a block, which would keep it twice: there are
+    /// thousands of tasks.
+    pub(super) fn guarded<F: Future>(&self, name: Arc<str>, future: F) -> impl Future<Output = F::Output> + use<F> {
         let entry = Entry::new(self, &name);
-        let future = CURRENT.scope((self.kind, Arc::clone(&name)), AssertUnwindSafe(future).catch_unwind());
         let (inner, kind) = (Arc::clone(&self.inner), self.kind);
-        self.tracker().spawn(async move {
+        let caught = AssertUnwindSafe(future).catch_unwind();
+        CURRENT.scope((kind, Arc::clone(&name)), caught).map(move |ended| {
             let _entry = entry;
-            match future.await {
-                Ok(output) => output,
-                Err(panic) => {
-                    inner.panicked(kind, &name);
-                    resume_unwind(panic)
-                }
-            }
+            ended.unwrap_or_else(|panic| {
+                inner.panicked(kind, &name);
+                resume_unwind(panic)
+            })
         })
     }
 

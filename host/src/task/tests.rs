@@ -24,6 +24,18 @@ async fn a_panic_is_counted_and_has_the_consequence_of_its_kind() {
     }
 }
 
+#[test]
+fn what_is_said_of_a_task_takes_little_room_beside_it() {
+    let future = async {
+        let much = std::hint::black_box([1_u8; 4096]);
+        tokio::task::yield_now().await;
+        much.len()
+    };
+    let alone = size_of_val(&future);
+    let guarded = Tasks::new().group(TaskKind::Feed).guarded("a".into(), future);
+    assert!(size_of_val(&guarded) <= alone + 160, "{} of {alone}", size_of_val(&guarded));
+}
+
 #[tokio::test]
 async fn what_is_left_behind_has_a_name() {
     let tasks = Tasks::new();

@@ -30,7 +30,8 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 const MESSAGE_BYTES_MAX: usize = 16 * 1024;
 const INBOUND_BYTES_PER_SECOND: u64 = 16 * 1024;
 const INBOUND_BYTES_BURST: u64 = 64 * 1024;
-const READ_BUFFER_BYTES: usize = 1024;
+/// Each client has as much from its first to its last byte; a message that is longer has more while it is read.
+const READ_BUFFER_BYTES: usize = 256;
 /// What the kernel holds for a client that does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
 /// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
