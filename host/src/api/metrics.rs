@@ -4,20 +4,18 @@
 
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
-use crate::api::feed_metrics;
-use crate::model::ProcessState;
+use crate::api::histograms::Histograms;
+use crate::api::{feed_metrics, host_metrics};
+use crate::model::{ClassCounts, ProcessState};
 use crate::plugin::{JudgeError, PluginReport, QuarantineReach, Storm, Toolchain, ToolchainCounts};
 use http::Method;
-use prometheus_client::collector::Collector;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -62,16 +60,6 @@ struct ProcessLabels {
 struct StateCountLabels {
     node: String,
     state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    outcome: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabel {
-    kind: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -157,7 +145,7 @@ impl Metrics {
         registry.register("http_requests", "Requests answered", self.requests.clone());
         registry.register("http_request_seconds", "From head to answer", self.seconds.clone());
         fleet(&mut registry, edge);
-        host(&mut registry, edge);
+        host_metrics::register(&mut registry, edge);
         feed_metrics::register(&mut registry, &edge.hub.figures());
         plugins(&mut registry, edge);
         artefacts(&mut registry, self.toolchain.counts());
@@ -175,6 +163,7 @@ fn fleet(registry: &mut Registry, edge: &Edge) {
     let process_up = Family::<ProcessLabels, Gauge>::default();
     let process_start = Family::<ProcessLabels, Gauge>::default();
     let process_exit = Family::<ProcessLabels, Gauge>::default();
+    let restarts = Family::<ProcessLabels, Counter>::default();
     let processes = Family::<StateCountLabels, Gauge>::default();
     for handle in edge.pool.nodes() {
         let status = handle.status();
@@ -194,6 +183,7 @@ fn fleet(registry: &mut Registry, edge: &Edge) {
                 group: process.id.group().to_owned(),
                 process: process.id.name().to_owned(),
             };
+            restarts.get_or_create(&labels).inc_by(observed.restarts);
             process_up.get_or_create(&labels).set(i64::from(process.state == ProcessState::Running));
             if let Some(exit) = process.exit_status {
                 process_exit.get_or_create(&labels).set(i64::from(exit));
@@ -209,30 +199,9 @@ fn fleet(registry: &mut Registry, edge: &Edge) {
     registry.register("processes", "Processes of a node by state", processes);
     registry.register("process_up", "1 while the process is running", process_up);
     registry.register("process_start_time_seconds", "Start of the current run, seconds since 1970", process_start);
+    let help = "Runs that began since the process was seen first, since this server's start";
+    registry.register("process_restarts", help, restarts);
     registry.register("process_exit_status", "Exit status of the last run that ended", process_exit);
-}
-
-fn host(registry: &mut Registry, edge: &Edge) {
-    let pool = edge.pool.metrics();
-    let calls = Family::<CallLabels, Counter>::default();
-    calls.get_or_create(&CallLabels { outcome: "ok" }).inc_by(pool.calls_ok.load(Ordering::Relaxed));
-    calls.get_or_create(&CallLabels { outcome: "failed" }).inc_by(pool.calls_failed.load(Ordering::Relaxed));
-    registry.register("node_calls", "Calls of node adapters", calls);
-    let under_way = i64::try_from(edge.pool.calls_under_way()).unwrap_or(i64::MAX);
-    registry.register("node_calls_under_way", "Calls of adapters now", ConstGauge::new(under_way));
-    registry.register("orders", "Orders taken by supervisors", ConstCounter::new(pool.orders.load(Ordering::Relaxed)));
-    let streams = ConstCounter::new(pool.hint_streams.load(Ordering::Relaxed));
-    registry.register("hint_streams_opened", "Hint streams opened", streams);
-    let (running, panics) = (Family::<KindLabel, Gauge>::default(), Family::<KindLabel, Counter>::default());
-    for figures in edge.tasks.figures() {
-        let label = KindLabel { kind: figures.kind.as_str() };
-        running.get_or_create(&label).set(i64::try_from(figures.running).unwrap_or(i64::MAX));
-        panics.get_or_create(&label).inc_by(figures.panics);
-    }
-    registry.register("tasks", "Tasks that live, by kind", running);
-    registry.register("task_panics", "Tasks that panicked, by kind", panics);
-    let dropped = ConstCounter::new(edge.log_lines_dropped.load(Ordering::Relaxed));
-    registry.register("log_lines_dropped", "Log lines that were not read fast enough", dropped);
 }
 
 fn plugins(registry: &mut Registry, edge: &Edge) {
@@ -276,7 +245,17 @@ fn plugins(registry: &mut Registry, edge: &Edge) {
     registry.register("plugin_log_lines_dropped", "Log lines beyond the budget", dropped);
     let waiting = i64::try_from(edge.platform.swaps_waiting()).unwrap_or(i64::MAX);
     registry.register("plugin_swaps_waiting", "Swaps that wait for the one under way", ConstGauge::new(waiting));
-    registry.register_collector(Box::new(CallClasses { reports }));
+    let rows = |counted: fn(&PluginReport) -> ClassCounts| {
+        reports.iter().map(|report| (PluginLabel { plugin: report.name.clone() }, counted(report))).collect()
+    };
+    let times = rows(|report| ClassCounts {
+        classes: report.totals.time_classes.clone(),
+        sum: u64::try_from(report.totals.time_total.as_micros()).unwrap_or(u64::MAX),
+    });
+    let fuel =
+        rows(|report| ClassCounts { classes: report.totals.fuel_classes.clone(), sum: report.totals.fuel_total });
+    Histograms::micros("plugin_call_seconds", "Time of a call, waits included", times).register(registry);
+    Histograms::units("plugin_call_fuel", "Fuel of a call", fuel).register(registry);
 }
 
 fn artefacts(registry: &mut Registry, counts: ToolchainCounts) {
@@ -286,50 +265,6 @@ fn artefacts(registry: &mut Registry, counts: ToolchainCounts) {
         artefacts.get_or_create(&ResultLabel { result }).inc_by(count);
     }
     registry.register("plugin_artefacts", "Compiled code of plugins, by where it came from", artefacts);
-}
-
-/// How long calls of plugins took and how much fuel they used, as histograms.
-#[derive(Debug)]
-struct CallClasses {
-    reports: Vec<PluginReport>,
-}
-
-impl Collector for CallClasses {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let kind = MetricType::Histogram;
-        let mut times =
-            encoder.encode_descriptor("plugin_call_seconds", "Time of a call, waits included", None, kind)?;
-        for report in &self.reports {
-            let figures = &report.totals;
-            let classes = classes(&figures.time_classes, |micros| micros as f64 / 1e6);
-            observed(&mut times, &report.name, figures.time_total.as_secs_f64(), &classes)?;
-        }
-        let mut fuel = encoder.encode_descriptor("plugin_call_fuel", "Fuel of a call", None, kind)?;
-        for report in &self.reports {
-            let figures = &report.totals;
-            let (classes, sum) = (classes(&figures.fuel_classes, |units| units as f64), figures.fuel_total as f64);
-            observed(&mut fuel, &report.name, sum, &classes)?;
-        }
-        Ok(())
-    }
-}
-
-fn classes(counted: &[(u64, u64)], scale: impl Fn(u64) -> f64) -> Vec<(f64, u64)> {
-    counted
-        .iter()
-        .map(|(bound, count)| (if *bound == u64::MAX { f64::INFINITY } else { scale(*bound) }, *count))
-        .collect()
-}
-
-fn observed(
-    metric: &mut MetricEncoder<'_>,
-    plugin: &str,
-    sum: f64,
-    classes: &[(f64, u64)],
-) -> Result<(), std::fmt::Error> {
-    let labels = PluginLabel { plugin: plugin.to_owned() };
-    let count = classes.iter().map(|(_, count)| count).sum();
-    metric.encode_family(&labels)?.encode_histogram::<NoLabelSet>(sum, count, classes, None)
 }
 
 /// Callers invent methods; labels have to be few.

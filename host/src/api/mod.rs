@@ -10,6 +10,8 @@ mod error;
 mod feed;
 mod feed_metrics;
 mod handlers;
+mod histograms;
+mod host_metrics;
 mod input;
 mod judge;
 mod metrics;

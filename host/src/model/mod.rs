@@ -4,6 +4,7 @@
 //! Entry point: the types themselves.
 
 mod act;
+mod classes;
 mod command;
 mod event;
 mod fault;
@@ -24,6 +25,7 @@ pub use act::{
     Ability, ConfigChanges, GroupChange, GroupCommand, GroupOperation, GroupReport, GroupUpdate, MemberOutcome,
     NodeOperation, ProcessAct, Signal, UpdateReport,
 };
+pub use classes::{ClassCounts, Classes};
 pub use command::{Command, CommandReport, Operation, Outcome};
 pub use event::{Event, EventBody};
 pub use fault::{AdapterFault, Fault, FaultKind};

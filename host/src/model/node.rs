@@ -128,4 +128,6 @@ pub struct ObservedProcess {
     /// Start of its current run by *our* clock: when it was first observed, less its uptime then. Stays the same until
     /// the run ends, so an unchanged process is equal from poll to poll.
     pub started_at: Option<SystemTime>,
+    /// Runs that began since it was seen first, by this host.
+    pub restarts: u64,
 }

@@ -2,11 +2,12 @@
 
 use crate::model::NodeId;
 use crate::node::error::NodeError;
+use crate::node::figures::{OpenBreaker, PoolMetrics};
 use crate::node::leash::Pull;
 use crate::node::link::{Link, Repeat, Trace, Traced};
 use crate::node::owner::Owner;
 use crate::node::patience::{Errand, Patience};
-use crate::node::pool::{ADAPTER_SLACK, PoolMetrics};
+use crate::node::pool::ADAPTER_SLACK;
 use crate::plugin::{
     Adapter, AdapterError, BoxFuture, Exchange, ExchangeFailure, ExchangeRequest, ExchangeResponse, PluginFailure,
 };
@@ -97,6 +98,7 @@ impl Owner {
                 return Err(NodeError::CallerLeft { node: self.node.name.clone() }.into());
             }
         };
+        self.context.metrics.took(errand.kind(), now.elapsed());
         self.note(result.as_ref().err(), &traced, deadline < limit);
         result.map_err(|error| {
             let is_in_doubt = traced.is_open || (traced.is_sent() && matches!(error, AdapterError::Plugin(_)));
@@ -186,8 +188,18 @@ impl Owner {
         match (&traced.failure, error) {
             (Some(ExchangeFailure::Refused(_)), _) | (None, Some(AdapterError::Plugin(_))) => self.breaker.forgo(now),
             (Some(ExchangeFailure::TimedOut), _) if was_hurried => self.breaker.forgo(now),
-            (Some(_), _) => self.breaker.record(CallOutcome::Failure, now),
-            (None, Some(AdapterError::Fault(_)) | None) => self.breaker.record(CallOutcome::Success, now),
+            (Some(_), _) => self.record(CallOutcome::Failure, now),
+            (None, Some(AdapterError::Fault(_)) | None) => self.record(CallOutcome::Success, now),
+        }
+    }
+
+    /// Tells the breaker, and counts it while it is open.
+    pub(super) fn record(&mut self, outcome: CallOutcome, now: Instant) {
+        self.breaker.record(outcome, now);
+        if self.breaker.is_closed() {
+            self.open_breaker = None;
+        } else if self.open_breaker.is_none() {
+            self.open_breaker = Some(OpenBreaker::new(Arc::clone(&self.context.metrics)));
         }
     }
 

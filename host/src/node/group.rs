@@ -5,11 +5,11 @@ use crate::model::{
     Process, ProcessState,
 };
 use crate::node::error::NodeError;
+use crate::node::figures::PoolMetrics;
 use crate::node::lane::{Lane, Reply, Work, group_operation};
 use crate::node::order::is_told_by_the_next_look;
 use crate::node::owner::Owner;
 use crate::node::patience::{Errand, Patience};
-use crate::node::pool::PoolMetrics;
 use crate::node::progress::{Progress, Step};
 use crate::node::snapshot::find;
 use std::time::Duration;

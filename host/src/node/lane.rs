@@ -7,10 +7,10 @@ use crate::model::{
 };
 use crate::node::call::CallFailure;
 use crate::node::error::NodeError;
+use crate::node::figures::PoolMetrics;
 use crate::node::group::GroupWork;
 use crate::node::owner::Owner;
 use crate::node::patience::{Errand, Patience};
-use crate::node::pool::PoolMetrics;
 use crate::node::update::UpdateWork;
 use std::time::Duration;
 use tokio::sync::oneshot;

@@ -5,6 +5,7 @@
 
 mod call;
 mod error;
+mod figures;
 mod follow;
 mod group;
 mod health;
@@ -29,6 +30,7 @@ mod update;
 mod wake;
 
 pub use error::NodeError;
+pub use figures::{CallKind, PoolMetrics};
 pub use keeper::PoolChange;
 pub use patience::Patience;
-pub use pool::{NodeHandle, Pool, PoolMetrics, PoolParts, PoolPlaces};
+pub use pool::{NodeHandle, Pool, PoolParts, PoolPlaces};

@@ -4,9 +4,9 @@ use crate::model::{
     AdapterFault, Event, EventBody, FaultKind, NodeStatus, Observation, ObservedProcess, Process, ProcessId,
 };
 use crate::node::error::NodeError;
+use crate::node::figures::PoolMetrics;
 use crate::node::owner::{HintStream, Owner};
 use crate::node::patience::Errand;
-use crate::node::pool::PoolMetrics;
 use crate::node::snapshot::{Change, Roster, diff};
 use crate::plugin::{AdapterError, ExchangeFailure, PluginFailure};
 use crate::resilience::{Admit, CallOutcome};
@@ -88,7 +88,7 @@ impl Owner {
             poked = self.hints.wake.poke(&self.link, deadline) => poked,
         };
         poked.map_err(|failure| {
-            self.breaker.record(CallOutcome::Failure, now);
+            self.record(CallOutcome::Failure, now);
             let (kind, code) = if failure == ExchangeFailure::TimedOut {
                 (FaultKind::Timeout, "node.timed_out")
             } else {
@@ -176,7 +176,7 @@ impl Owner {
         drop(place);
         match opened {
             Ok(pieces) => {
-                self.breaker.record(CallOutcome::Success, Instant::now());
+                self.record(CallOutcome::Success, Instant::now());
                 PoolMetrics::add(&self.context.metrics.hint_streams);
                 self.hints.stream = Some(HintStream { pieces, _place: stream_place });
                 self.hints.rest.clear();
@@ -192,7 +192,7 @@ impl Owner {
                         CallOutcome::Success
                     }
                 };
-                self.breaker.record(outcome, Instant::now());
+                self.record(outcome, Instant::now());
                 self.hints.reopen_at = Instant::now() + POLL_INTERVAL_MAX;
                 tracing::info!(node = %self.node.name, %failure, "no hint stream; changes show with the next poll");
             }

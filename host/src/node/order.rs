@@ -3,9 +3,9 @@
 use crate::model::{Command, CommandReport, Operation, Outcome, Process, ProcessId, ProcessState};
 use crate::node::call::CallFailure;
 use crate::node::error::NodeError;
+use crate::node::figures::PoolMetrics;
 use crate::node::owner::Owner;
 use crate::node::patience::{Errand, Patience};
-use crate::node::pool::PoolMetrics;
 use crate::node::progress::{Progress, Step};
 use crate::node::snapshot::find;
 use std::time::Duration;

@@ -5,6 +5,7 @@ use crate::model::{
     Command, CommandReport, EventBody, LogChannel, LogRange, LogSlice, NodeStatus, ObservedProcess, ProcessId,
 };
 use crate::node::error::NodeError;
+use crate::node::figures::OpenBreaker;
 use crate::node::follow::Rope;
 use crate::node::health::Health;
 use crate::node::inbox::Inbox;
@@ -58,6 +59,7 @@ pub(super) struct Owner {
     settings: watch::Receiver<Arc<PoolConfig>>,
     pub(super) link: Arc<Link>,
     pub(super) breaker: Breaker,
+    pub(super) open_breaker: Option<OpenBreaker>,
     pub(super) health: Health,
     pub(super) processes: Arc<[ObservedProcess]>,
     pub(super) ambiguous: BTreeSet<ProcessId>,
@@ -124,6 +126,7 @@ impl Owner {
             node: node.clone(),
             link: Arc::new(Link::new(node, &config)),
             breaker: breaker(&config, context.jitter(&node.name)),
+            open_breaker: None,
             health: health(node, &config),
             processes: Arc::from([]),
             ambiguous: BTreeSet::new(),
@@ -175,6 +178,7 @@ impl Owner {
             self.config = self.context.config();
             self.link = Arc::new(Link::new(&self.node, &self.config));
             self.breaker = breaker(&self.config, self.context.jitter(&self.node.name));
+            self.open_breaker = None;
             self.health = health(&self.node, &self.config);
             self.hints = Hints::none();
             self.poll_at = Instant::now();

@@ -1,6 +1,7 @@
 //! Who waits for a call, and how long.
 
 use crate::config::PoolConfig;
+use crate::node::figures::CallKind;
 use crate::node::link::Repeat;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,6 +43,15 @@ pub(super) enum Errand<'a> {
 }
 
 impl Errand<'_> {
+    /// What calls are told apart by in figures.
+    pub(super) const fn kind(&self) -> CallKind {
+        match self {
+            Self::Look | Self::Read(_) => CallKind::Look,
+            Self::Log(_) => CallKind::Log,
+            Self::Order(_) | Self::Rest => CallKind::Order,
+        }
+    }
+
     /// The time by which the call has to have a place.
     pub(super) fn begin_by(&self) -> Option<Instant> {
         match self {

@@ -4,6 +4,7 @@ use crate::model::{
     LogTopic, NodeId, NodeOperation, NodeState, NodeStatus, ProcessAct, ProcessId, UpdateReport,
 };
 use crate::node::error::NodeError;
+use crate::node::figures::PoolMetrics;
 use crate::node::follow::{Follower, Rope};
 use crate::node::inbox::{Letterbox, NotTaken};
 use crate::node::keeper::{CHANGES_MAX, Keeper, PoolChange, Reconfigure};
@@ -135,25 +136,6 @@ impl PoolContext {
     /// shows one that it had before.
     pub(super) fn revision(&self) -> u64 {
         self.revisions.fetch_add(1, Ordering::Relaxed) + 1
-    }
-}
-
-/// Counters over all nodes since the start.
-#[derive(Debug, Default)]
-pub struct PoolMetrics {
-    /// Calls of adapters that ended well.
-    pub calls_ok: AtomicU64,
-    /// Calls of adapters that failed.
-    pub calls_failed: AtomicU64,
-    /// Orders taken by supervisors.
-    pub orders: AtomicU64,
-    /// Hint streams opened.
-    pub hint_streams: AtomicU64,
-}
-
-impl PoolMetrics {
-    pub(super) fn add(counter: &AtomicU64) {
-        counter.fetch_add(1, Ordering::Relaxed);
     }
 }
 

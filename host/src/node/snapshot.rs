@@ -1,6 +1,6 @@
 //! Pure rules on what a node said: ordering, duplicates, and what changed.
 
-use crate::model::{ObservedProcess, Process, ProcessId};
+use crate::model::{ObservedProcess, Process, ProcessId, ProcessState};
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
@@ -109,13 +109,25 @@ fn observed(old: Option<&ObservedProcess>, process: Process, now: SystemTime) ->
         (Some(_), Some(known)) => Some(known),
         (Some(uptime), None) => now.checked_sub(uptime),
     };
-    ObservedProcess { process, started_at }
+    let restarts = old.map_or(0, |old| old.restarts + u64::from(is_begun(&old.process, &process)));
+    ObservedProcess { process, started_at, restarts }
+}
+
+/// Whether another run than before is up. Its start tells; where a kind of node has none, the number of its process.
+fn is_begun(before: &Process, after: &Process) -> bool {
+    if !matches!(after.state, ProcessState::Starting | ProcessState::Running) {
+        return false;
+    }
+    match (before.started_ms, after.started_ms) {
+        (Some(before), Some(after)) => before != after,
+        (None, Some(_)) => true,
+        (_, None) => after.pid.is_some() && before.pid != after.pid,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ProcessState;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
     use std::time::{Duration, UNIX_EPOCH};
@@ -159,6 +171,27 @@ mod tests {
         let old = seen(vec![process("a", ProcessState::Running, 1)]);
         let new = seen(vec![process("a", ProcessState::Running, 2)]);
         assert!(matches!(diff(&old, &new).as_slice(), [Change::Changed { .. }]));
+    }
+
+    #[test]
+    fn runs_that_begin_are_counted_once_each() {
+        let run = |state, pid, started| {
+            let process = Process { pid, started_ms: started, ..process("a", state, 1) };
+            vec![process]
+        };
+        let mut list = seen(run(ProcessState::Running, Some(1), Some(10)));
+        let mut after = |said| {
+            list = Roster::complete(&list, said, UNIX_EPOCH).processes;
+            list[0].restarts
+        };
+        assert_eq!(after(run(ProcessState::Running, Some(1), Some(10))), 0);
+        assert_eq!(after(run(ProcessState::Stopped, None, Some(10))), 0);
+        assert_eq!(after(run(ProcessState::Starting, Some(2), Some(20))), 1);
+        assert_eq!(after(run(ProcessState::Running, Some(2), Some(20))), 1, "the same run, further on");
+        assert_eq!(after(run(ProcessState::Unknown, None, Some(20))), 1);
+        assert_eq!(after(run(ProcessState::Running, Some(2), Some(20))), 1, "it was never gone");
+        assert_eq!(after(run(ProcessState::Running, Some(3), Some(30))), 2, "between two looks");
+        assert_eq!(after(run(ProcessState::Running, Some(4), None)), 3, "no start is told: its number counts");
     }
 
     #[test]

@@ -5,10 +5,10 @@ use crate::model::{
     Ability, GroupChange, GroupOperation, GroupUpdate, NodeOperation, Outcome, ProcessId, UpdateReport,
 };
 use crate::node::error::NodeError;
+use crate::node::figures::PoolMetrics;
 use crate::node::lane::{Lane, Reply, Work};
 use crate::node::owner::Owner;
 use crate::node::patience::{Errand, Patience};
-use crate::node::pool::PoolMetrics;
 use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;

@@ -1,3 +1,4 @@
+use crate::model::Classes;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -42,19 +43,33 @@ const TIME_BOUNDS_US: [u64; 10] = [100, 500, 1_000, 5_000, 10_000, 50_000, 100_0
 const FUEL_BOUNDS: [u64; 7] = [1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000];
 
 /// What a plugin has done since it was loaded. What one generation counts is counted for the plugin as a whole too.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PluginCounters {
     totals: OnceLock<Arc<Self>>,
-    time_classes: [AtomicU64; TIME_BOUNDS_US.len() + 1],
-    fuel_classes: [AtomicU64; FUEL_BOUNDS.len() + 1],
+    times_us: Classes,
+    fuel: Classes,
     outcomes: [AtomicU64; OUTCOMES.len()],
     running: AtomicU64,
-    fuel_total: AtomicU64,
     fuel_last: AtomicU64,
     memory_bytes_last: AtomicU64,
     memory_bytes_peak: AtomicU64,
-    time_us_total: AtomicU64,
     log_lines_dropped: AtomicU64,
+}
+
+impl Default for PluginCounters {
+    fn default() -> Self {
+        Self {
+            totals: OnceLock::new(),
+            times_us: Classes::new(&TIME_BOUNDS_US),
+            fuel: Classes::new(&FUEL_BOUNDS),
+            outcomes: Default::default(),
+            running: AtomicU64::default(),
+            fuel_last: AtomicU64::default(),
+            memory_bytes_last: AtomicU64::default(),
+            memory_bytes_peak: AtomicU64::default(),
+            log_lines_dropped: AtomicU64::default(),
+        }
+    }
 }
 
 /// The counters at one moment.
@@ -112,17 +127,18 @@ impl PluginCounters {
         for ((_, count), counter) in outcomes.iter_mut().zip(&self.outcomes) {
             *count = counter.load(Relaxed);
         }
+        let (times, fuel) = (self.times_us.counts(), self.fuel.counts());
         CountersSnapshot {
             outcomes,
             running: self.running.load(Relaxed),
-            fuel_total: self.fuel_total.load(Relaxed),
+            fuel_total: fuel.sum,
             fuel_last: self.fuel_last.load(Relaxed),
             memory_bytes_last: self.memory_bytes_last.load(Relaxed),
             memory_bytes_peak: self.memory_bytes_peak.load(Relaxed),
-            time_total: Duration::from_micros(self.time_us_total.load(Relaxed)),
+            time_total: Duration::from_micros(times.sum),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
-            time_classes: classes(&TIME_BOUNDS_US, &self.time_classes),
-            fuel_classes: classes(&FUEL_BOUNDS, &self.fuel_classes),
+            time_classes: times.classes,
+            fuel_classes: fuel.classes,
         }
     }
 
@@ -156,30 +172,16 @@ impl PluginCounters {
     }
 
     pub(super) fn add(&self, usage: Usage, took: Duration) {
-        sort(&TIME_BOUNDS_US, &self.time_classes, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
-        sort(&FUEL_BOUNDS, &self.fuel_classes, usage.fuel);
+        self.times_us.add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.fuel.add(usage.fuel);
         if let Some(totals) = self.totals.get() {
             totals.add(usage, took);
         }
-        self.fuel_total.fetch_add(usage.fuel, Relaxed);
         self.fuel_last.store(usage.fuel, Relaxed);
         self.memory_bytes_last.store(usage.memory_bytes as u64, Relaxed);
         self.memory_bytes_peak.fetch_max(usage.memory_bytes as u64, Relaxed);
-        self.time_us_total.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
         self.log_lines_dropped.fetch_add(usage.log_lines_dropped, Relaxed);
     }
-}
-
-/// Counts a value in the first class whose bound it does not pass.
-fn sort(bounds: &[u64], classes: &[AtomicU64], value: u64) {
-    if let Some(class) = classes.get(bounds.partition_point(|bound| *bound < value)) {
-        class.fetch_add(1, Relaxed);
-    }
-}
-
-fn classes(bounds: &[u64], classes: &[AtomicU64]) -> Vec<(u64, u64)> {
-    let bounds = bounds.iter().copied().chain([u64::MAX]);
-    bounds.zip(classes).map(|(bound, count)| (bound, count.load(Relaxed))).collect()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@ use crate::config::{Config, ManagedNode, NodeConfig, PluginsConfig, Snapshot};
 use crate::model::NodeId;
 pub use crate::plugin::Author;
 use crate::plugin::{BoxFuture, SwapError};
-use crate::reload::ReloadError;
+use crate::reload::{ReloadError, ReloadFigures};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -78,6 +78,7 @@ pub struct Reloader {
     pub(super) orders: mpsc::Sender<(Order, Reply)>,
     pub(super) snapshots: watch::Receiver<Arc<Snapshot>>,
     pub(super) fault: watch::Receiver<Option<Arc<str>>>,
+    pub(super) figures: Arc<ReloadFigures>,
 }
 
 impl Reloader {
@@ -97,6 +98,12 @@ impl Reloader {
     #[must_use]
     pub fn fault(&self) -> Option<Arc<str>> {
         self.fault.borrow().clone()
+    }
+
+    /// How many changes ended in which way since the start.
+    #[must_use]
+    pub fn figures(&self) -> &ReloadFigures {
+        &self.figures
     }
 
     /// Reads the file again and applies it.

@@ -5,6 +5,7 @@
 //! point: [`Reloader`], and [`Worker`] for whoever runs it.
 
 mod error;
+mod figures;
 mod file;
 mod handle;
 #[cfg(test)]
@@ -12,6 +13,7 @@ mod tests;
 mod worker;
 
 pub use error::ReloadError;
+pub use figures::ReloadFigures;
 pub use file::ConfigFile;
 pub use handle::{Applied, Author, ORDERS_WAITING_MAX, Parts, Reloader, Trigger};
 pub use worker::{Worker, WorkerParts};

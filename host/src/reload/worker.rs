@@ -3,7 +3,9 @@ use crate::config::{
 };
 use crate::model::NodeId;
 use crate::reload::handle::{Order, Reply};
-use crate::reload::{Applied, Author, ConfigFile, ORDERS_WAITING_MAX, Parts, ReloadError, Reloader, Trigger};
+use crate::reload::{
+    Applied, Author, ConfigFile, ORDERS_WAITING_MAX, Parts, ReloadError, ReloadFigures, Reloader, Trigger,
+};
 use crate::store::{AuditOutcome, AuditRecord, Configuration, Store, StoreError};
 use crate::watch::{Debounce, FileWatch, Mark};
 use std::path::{Path, PathBuf};
@@ -51,6 +53,7 @@ pub struct Worker {
     /// What was told last of a file that cannot be applied, so that it is told once.
     told: Option<String>,
     mark: Option<Mark>,
+    figures: Arc<ReloadFigures>,
 }
 
 /// A configuration that is to be in force.
@@ -134,9 +137,11 @@ impl Worker {
         let started = first.config.clone();
         let (publish, snapshots) = watch::channel(Arc::new(first));
         let (fault, why) = watch::channel(None);
-        let reloader = Reloader { orders, snapshots, fault: why };
+        let figures = Arc::<ReloadFigures>::default();
+        let reloader = Reloader { orders, snapshots, fault: why, figures: Arc::clone(&figures) };
         let (told, mark, settle_at) = (None, None, None);
-        let worker = Self { file, store, parts, stop, started, publish, fault, settle_at, hints, inbox, told, mark };
+        let worker =
+            Self { file, store, parts, stop, started, publish, fault, settle_at, hints, inbox, told, mark, figures };
         (worker, reloader)
     }
 
@@ -260,6 +265,7 @@ impl Worker {
     async fn carry_out(&mut self, order: Order) -> Result<Applied, ReloadError> {
         let is_of_the_file = matches!(order, Order::Reload { .. } | Order::RollBack { .. });
         let carried_out = self.change(order).await;
+        self.figures.count(carried_out.as_ref().ok().map(|applied| applied.is_changed));
         match &carried_out {
             Ok(_) if is_of_the_file => drop(self.fault.send_replace(None)),
             Err(error) if is_of_the_file && error.is_of_the_file() => {

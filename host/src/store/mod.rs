@@ -14,6 +14,7 @@ mod condition;
 mod configuration;
 mod disk;
 mod error;
+mod figures;
 mod generation;
 mod keys;
 mod overlay;
@@ -35,6 +36,7 @@ pub use backup::{BackupFacts, Restored, inspect, restore};
 pub use condition::StoreCondition;
 pub use configuration::{CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX, Configuration};
 pub use error::StoreError;
+pub use figures::StoreFigures;
 pub use generation::Generations;
 pub use keys::{KEYS_MAX, KEYS_OF_ACCOUNT_MAX};
 pub use record::{Account, IssuedKey, Session, SessionId};
@@ -263,7 +265,10 @@ impl Store {
 
     fn send(&self, write: Write) -> Result<(), StoreError> {
         self.orders.try_send(Order::Write(Box::new(write))).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Busy { limit: WRITES_MAX },
+            mpsc::error::TrySendError::Full(_) => {
+                self.shared.snapshots.counters.refused();
+                StoreError::Busy { limit: WRITES_MAX }
+            }
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
         })
     }

@@ -1,5 +1,6 @@
 use crate::store::StoreError;
 use crate::store::condition::Condition;
+use crate::store::figures::Counters;
 use arc_swap::ArcSwapOption;
 use redb::ReadTransaction;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +22,8 @@ pub(super) struct Snapshots {
     changed: Condvar,
     /// How the writer does.
     pub(super) condition: Condition,
+    /// What it has done.
+    pub(super) counters: Counters,
     /// Goes up with each commit that changed accounts.
     account_changes: AtomicU64,
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// What the writer thread is asked.
 pub(super) enum Order {
@@ -101,13 +102,20 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
+        let began = Instant::now();
         let committed = match &self.broken {
             Some(cause) => Err(Refusal::Broken(Arc::clone(cause))),
             None => self.commit(&batch).map_err(|error| self.refuse(error)),
         };
         match committed {
-            Ok(results) => batch.into_iter().zip(results).for_each(|(write, result)| answer(write, result)),
-            Err(refusal) => batch.into_iter().for_each(|write| answer(write, Err(refusal.error()))),
+            Ok(results) => {
+                self.snapshots.counters.committed(batch.len(), began.elapsed());
+                batch.into_iter().zip(results).for_each(|(write, result)| answer(write, result));
+            }
+            Err(refusal) => {
+                self.snapshots.counters.failed(batch.len());
+                batch.into_iter().for_each(|write| answer(write, Err(refusal.error())));
+            }
         }
     }
 

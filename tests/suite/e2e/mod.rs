@@ -14,6 +14,7 @@ mod live_settings;
 mod load;
 mod logs;
 mod manifests;
+mod metrics;
 mod monit;
 mod orders;
 mod processes;

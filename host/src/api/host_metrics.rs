@@ -1,0 +1,112 @@
+//! What `/metrics` says of the host itself: calls of nodes, orders, the database, the configuration, tasks.
+
+use crate::api::edge::Edge;
+use crate::api::histograms::Histograms;
+use crate::store::StoreCondition;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::registry::Registry;
+use std::sync::atomic::Ordering;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabel {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ConditionLabel {
+    condition: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct VersionLabel {
+    version: &'static str,
+}
+
+pub(super) fn register(registry: &mut Registry, edge: &Edge) {
+    let build = Family::<VersionLabel, Gauge>::default();
+    build.get_or_create(&VersionLabel { version: env!("CARGO_PKG_VERSION") }).set(1);
+    registry.register("build_info", "The version that runs", build);
+    pool(registry, edge);
+    store(registry, edge);
+    configuration(registry, edge);
+    tasks(registry, edge);
+    let dropped = ConstCounter::new(edge.log_lines_dropped.load(Ordering::Relaxed));
+    registry.register("log_lines_dropped", "Log lines that were not read fast enough", dropped);
+}
+
+fn pool(registry: &mut Registry, edge: &Edge) {
+    let pool = edge.pool.metrics();
+    let calls =
+        counted([("ok", pool.calls_ok.load(Ordering::Relaxed)), ("failed", pool.calls_failed.load(Ordering::Relaxed))]);
+    registry.register("node_calls", "Calls of node adapters", calls);
+    let times = pool.times().into_iter().map(|(kind, counts)| (KindLabel { kind: kind.as_str() }, counts)).collect();
+    let help = "Time of a call of a node adapter that ended by itself, the wait for its turn not counted";
+    Histograms::micros("node_call_seconds", help, times).register(registry);
+    let under_way = i64::try_from(edge.pool.calls_under_way()).unwrap_or(i64::MAX);
+    registry.register("node_calls_under_way", "Calls of adapters now", ConstGauge::new(under_way));
+    let open = ConstGauge::new(pool.breakers_open());
+    registry.register("node_breakers_open", "Nodes that are not called but for trials", open);
+    let opens = ConstCounter::new(pool.breaker_opens.load(Ordering::Relaxed));
+    registry.register("node_breaker_opens", "Breakers that opened", opens);
+    registry.register("orders", "Orders taken by supervisors", ConstCounter::new(pool.orders.load(Ordering::Relaxed)));
+    let streams = ConstCounter::new(pool.hint_streams.load(Ordering::Relaxed));
+    registry.register("hint_streams_opened", "Hint streams opened", streams);
+}
+
+fn store(registry: &mut Registry, edge: &Edge) {
+    let figures = edge.store.figures();
+    let writes = counted([("written", figures.written), ("failed", figures.failed), ("refused", figures.refused)]);
+    registry.register("store_writes", "Writes of the database, by what became of them", writes);
+    let waiting = i64::try_from(figures.waiting).unwrap_or(i64::MAX);
+    registry.register("store_writes_waiting", "Writes that wait for their turn", ConstGauge::new(waiting));
+    let help = "Time of a commit, which carries out all writes that waited";
+    Histograms::<OutcomeLabel>::micros_of_all("store_commit_seconds", help, figures.commits_us).register(registry);
+    let condition = Family::<ConditionLabel, Gauge>::default();
+    let now = edge.store.condition();
+    for (known, word) in [
+        (StoreCondition::Good, "good"),
+        (StoreCondition::Full, "full"),
+        (StoreCondition::Broken, "broken"),
+        (StoreCondition::Closed, "closed"),
+    ] {
+        condition.get_or_create(&ConditionLabel { condition: word }).set(i64::from(known == now));
+    }
+    registry.register("store_condition", "1 for the condition that the database is in", condition);
+}
+
+fn configuration(registry: &mut Registry, edge: &Edge) {
+    let generation = i64::try_from(edge.reloader.snapshot().generation).unwrap_or(i64::MAX);
+    registry.register("config_generation", "The configuration in force", ConstGauge::new(generation));
+    let changes = counted(edge.reloader.figures().counts());
+    registry.register("config_changes", "Changes of the configuration, by what became of them", changes);
+    let is_faulty = i64::from(edge.reloader.fault().is_some());
+    let help = "1 while the configuration's file as it is now is not in force";
+    registry.register("config_faulty", help, ConstGauge::new(is_faulty));
+}
+
+fn tasks(registry: &mut Registry, edge: &Edge) {
+    let (running, panics) = (Family::<KindLabel, Gauge>::default(), Family::<KindLabel, Counter>::default());
+    for figures in edge.tasks.figures() {
+        let label = KindLabel { kind: figures.kind.as_str() };
+        running.get_or_create(&label).set(i64::try_from(figures.running).unwrap_or(i64::MAX));
+        panics.get_or_create(&label).inc_by(figures.panics);
+    }
+    registry.register("tasks", "Tasks that live, by kind", running);
+    registry.register("task_panics", "Tasks that panicked, by kind", panics);
+}
+
+fn counted<const N: usize>(counts: [(&'static str, u64); N]) -> Family<OutcomeLabel, Counter> {
+    let family = Family::<OutcomeLabel, Counter>::default();
+    for (outcome, count) in counts {
+        family.get_or_create(&OutcomeLabel { outcome }).inc_by(count);
+    }
+    family
+}
