@@ -5,7 +5,7 @@ use crate::api::error::ApiError;
 use crate::api::input::Asked;
 use crate::api::judge::judge;
 use crate::api::metrics::Metrics;
-use crate::api::socket::bearer_from;
+use crate::api::socket::{Door, bearer_from};
 use crate::api::view;
 use crate::api::wire::FieldProblem;
 use crate::auth::{Action, Auth, Offer, Recognised};
@@ -34,6 +34,8 @@ pub struct Edge {
     pub auth: Auth,
     /// The feed.
     pub hub: Hub,
+    /// Who comes in to it.
+    pub door: Arc<Door>,
     /// The plugins that serve now.
     pub plugins: watch::Receiver<Arc<PluginSet>>,
     /// Who looks after them.

@@ -3,7 +3,7 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::input::{Asked, Input};
-use crate::api::socket::{self, FeedContext, FeedRefusal};
+use crate::api::socket::{self, FeedContext, FeedRefusal, Guest};
 use crate::api::wire::Problem;
 use crate::auth::Action;
 use crate::hub::{Access, Framing, Hello, Link, Patterns, Position};
@@ -48,7 +48,13 @@ pub(super) async fn open(
     Extension(facts): Extension<Facts>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    edge.admit(&caller, Action::FeedRead, "feed.open", Asked::default()).await?;
+    let opened = open_socket(&edge, &caller, &facts, request).await;
+    opened.inspect_err(|error| note_refusal(&edge, error))
+}
+
+async fn open_socket(edge: &Arc<Edge>, caller: &Caller, facts: &Facts, request: Request) -> Result<Response, ApiError> {
+    edge.door.knock()?;
+    edge.admit(caller, Action::FeedRead, "feed.open", Asked::default()).await?;
     let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
     let context = FeedContext {
         hub: edge.hub.clone(),
@@ -56,10 +62,29 @@ pub(super) async fn open(
         stop: edge.stop.clone(),
         grant: watch.grant.clone(),
         access: ACCESS,
+        door: Arc::clone(&edge.door),
+        guest: guest(edge, caller, facts),
         hold: Arc::new(watch),
         allowed_origins: Arc::from([]),
     };
     Ok(socket::upgrade(request, context).await?)
+}
+
+fn guest(edge: &Edge, caller: &Caller, facts: &Facts) -> Guest {
+    let snapshot = edge.snapshot();
+    let server = &snapshot.config.server;
+    Guest {
+        principal: caller.principal().name.clone(),
+        address: facts.address,
+        per_principal_max: server.feed_clients_per_principal_max,
+        per_address_max: server.feed_clients_per_address_max,
+    }
+}
+
+fn note_refusal(edge: &Edge, error: &ApiError) {
+    if let ApiError::Feed(refusal) = error {
+        edge.door.refused(refusal);
+    }
 }
 
 /// The live feed as server-sent events
@@ -79,7 +104,18 @@ pub(super) async fn events(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut input = Input::new(&uri);
+    let opened = open_stream(&edge, &caller, &facts, (&uri, &headers)).await;
+    opened.inspect_err(|error| note_refusal(&edge, error))
+}
+
+async fn open_stream(
+    edge: &Edge,
+    caller: &Caller,
+    facts: &Facts,
+    (uri, headers): (&Uri, &HeaderMap),
+) -> Result<Response, ApiError> {
+    edge.door.knock()?;
+    let mut input = Input::new(uri);
     let sub = input.text("sub").unwrap_or_else(|| "*/*,*/*/*".to_owned());
     let patterns = Patterns::parse(&sub.split(',').collect::<Vec<_>>());
     if let Err(error) = &patterns {
@@ -91,7 +127,7 @@ pub(super) async fn events(
         input.problem("/query/log", "invalid", why.clone());
     }
     let since = input.text("since");
-    edge.admit(&caller, Action::FeedRead, "feed.open", input.finish()?).await?;
+    edge.admit(caller, Action::FeedRead, "feed.open", input.finish()?).await?;
     let patterns = patterns.map_err(|error| ApiError::Malformed(error.to_string()))?;
     let logs = logs.map_err(ApiError::Malformed)?;
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -99,6 +135,7 @@ pub(super) async fn events(
         return Err(FeedRefusal::ShuttingDown.into());
     }
     let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
+    let pass = edge.door.enter(&guest(edge, caller, facts))?;
     let slot = edge.hub.reserve().ok_or(FeedRefusal::Full)?;
     let (ours, theirs) = tokio::io::duplex(STREAM_BYTES_MAX);
     let joined = slot.join(Box::new(ours), Framing::EventStream, watch.grant.clone(), ACCESS);
@@ -106,7 +143,7 @@ pub(super) async fn events(
     let (link, _) = joined.ok_or(FeedRefusal::ShuttingDown)?;
     let since = last.or(since).map(|text| Position::parse_or_unknown(&text));
     link.subscribe(Hello { patterns, since, logs });
-    let mut response = Response::new(body(theirs, link, watch));
+    let mut response = Response::new(body(theirs, link, (watch, pass)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,5 +1,6 @@
 //! What `/metrics` says of the feed.
 
+use crate::api::socket::Door;
 use crate::hub::HubFigures;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -19,7 +20,7 @@ struct ResultLabel {
     result: &'static str,
 }
 
-pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
+pub(super) fn register(registry: &mut Registry, figures: &HubFigures, door: &Door) {
     let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     registry.register("feed_shards", "Tasks that serve clients of the feed", gauge(figures.shards));
     registry.register("feed_clients", "Clients of the feed", gauge(figures.clients));
@@ -40,6 +41,7 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
     let help = "Offsets that clients were taken past when they started over";
     registry.register("feed_skipped_offsets", help, ConstCounter::new(figures.skipped));
     register_logs(registry, figures);
+    register_door(registry, door);
     let resumes = Family::<ResultLabel, Counter>::default();
     for (result, count) in [
         ("replay", figures.resumed),
@@ -69,6 +71,19 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
     registry.register("feed_revoke_seconds", "Time from the call to the last shard, in all", time);
     let longest = ConstGauge::new(figures.revoke_max.as_secs_f64());
     registry.register("feed_revoke_seconds_max", "The longest of them", longest);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabel {
+    why: &'static str,
+}
+
+fn register_door(registry: &mut Registry, door: &Door) {
+    let refused = Family::<RefusalLabel, Counter>::default();
+    for (why, count) in door.refusals() {
+        refused.get_or_create(&RefusalLabel { why }).inc_by(count);
+    }
+    registry.register("feed_handshakes_rejected", "Requests for the feed that were refused, by why", refused);
 }
 
 fn register_logs(registry: &mut Registry, figures: &HubFigures) {

@@ -158,7 +158,7 @@ impl Metrics {
         registry.register("http_request_seconds", "From head to answer", self.seconds.clone());
         fleet(&mut registry, edge);
         host(&mut registry, edge);
-        feed_metrics::register(&mut registry, &edge.hub.figures());
+        feed_metrics::register(&mut registry, &edge.hub.figures(), &edge.door);
         plugins(&mut registry, edge);
         artefacts(&mut registry, self.toolchain.counts());
         let help = "Requests that went on although this validator failed";

@@ -1,3 +1,4 @@
+use crate::api::socket::Door;
 use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
@@ -242,6 +243,7 @@ impl Running {
             pool,
             auth,
             hub: hub.clone(),
+            door: Arc::new(Door::new(cores())),
             plugins,
             platform,
             store,
@@ -398,12 +400,15 @@ pub(super) fn feed_limits(server: &ServerConfig) -> (usize, Duration) {
     (server.feed_clients_max, (server.shutdown_timeout / 2).saturating_sub(farewell))
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Starts what looks after clients until `stop`: the feed's shards, one a core, the end of sessions, and the looks at who
 /// may stay.
 fn look_after(edge: &Edge, stop: &CancellationToken) {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shards = edge.tasks.group(TaskKind::Shard);
-    for number in 0..cores {
+    for number in 0..cores() {
         shards.named(&format!("shard-{number}"), edge.hub.shard(stop.clone()));
     }
     let upkeep = edge.tasks.group(TaskKind::Upkeep);

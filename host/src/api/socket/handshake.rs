@@ -15,6 +15,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Vers
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
@@ -33,6 +34,9 @@ const INBOUND_BYTES_BURST: u64 = 64 * 1024;
 const READ_BUFFER_BYTES: usize = 1024;
 /// What the kernel holds for a client that does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// What the kernel holds of that without having sent it: beyond it a connection takes nothing more, so what is due next is
+/// decided as late as possible.
+const UNSENT_BYTES: u32 = 16 * 1024;
 /// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
@@ -54,6 +58,24 @@ pub enum FeedRefusal {
     /// A foreign web page. Answer 403.
     #[error("pages of this origin may not open the feed")]
     Origin,
+    /// The principal has all connections that one may have. Answer 429 with `Retry-After`.
+    #[error("this principal has {limit} connections to the feed, which is all that one may have")]
+    PrincipalFull {
+        /// Connections allowed.
+        limit: usize,
+    },
+    /// From this address there are all connections that may come from one. Answer 429 with `Retry-After`.
+    #[error("there are {limit} connections to the feed from this address, which is all that may come from one")]
+    AddressFull {
+        /// Connections allowed.
+        limit: usize,
+    },
+    /// Too many handshakes in the last second. Answer 503 with `Retry-After`.
+    #[error("too many clients come to the feed at once")]
+    TooFast {
+        /// When to come back; for each another time.
+        retry_after: Duration,
+    },
     /// No slot is free. Answer 503 with `Retry-After`.
     #[error("the feed has as many clients as it may have")]
     Full,
@@ -62,11 +84,33 @@ pub enum FeedRefusal {
     ShuttingDown,
 }
 
+impl FeedRefusal {
+    /// Every word of [`FeedRefusal::why`].
+    pub const WHY: [&'static str; 9] =
+        ["not-an-upgrade", "version", "handshake", "origin", "principal", "address", "rate", "full", "shutting-down"];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub const fn why(&self) -> &'static str {
+        match self {
+            Self::NotAnUpgrade => "not-an-upgrade",
+            Self::Version => "version",
+            Self::Handshake { .. } => "handshake",
+            Self::Origin => "origin",
+            Self::PrincipalFull { .. } => "principal",
+            Self::AddressFull { .. } => "address",
+            Self::TooFast { .. } => "rate",
+            Self::Full => "full",
+            Self::ShuttingDown => "shutting-down",
+        }
+    }
+}
+
 /// Answers a handshake and starts the task that serves the client. Everything is refused here, before the upgrade.
 ///
 /// # Errors
 /// [`FeedRefusal`]; nothing was started and no slot is taken.
-pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result<Response, FeedRefusal> {
+pub async fn upgrade(mut request: Request<Body>, mut context: FeedContext) -> Result<Response, FeedRefusal> {
     let key = check_handshake(&request)?;
     if !origin_is_allowed(request.headers(), &context.allowed_origins) {
         return Err(FeedRefusal::Origin);
@@ -75,7 +119,9 @@ pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result
     if context.stop.is_cancelled() {
         return Err(FeedRefusal::ShuttingDown);
     }
+    let pass = context.door.enter(&context.guest)?;
     let slot = context.hub.reserve().ok_or(FeedRefusal::Full)?;
+    context.hold = Arc::new((context.hold, pass));
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|_| FeedRefusal::Handshake { problem: "the key is bad" })?;
     let upgraded = hyper::upgrade::on(&mut request);
@@ -200,6 +246,8 @@ fn bound_kernel_buffers(stream: &TcpStream) {
     let outcomes = [
         socket.set_tcp_nodelay(true),
         socket.set_send_buffer_size(SEND_BUFFER_BYTES),
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES),
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)),
     ];

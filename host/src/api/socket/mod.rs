@@ -7,12 +7,14 @@
 mod adapter;
 mod allowance;
 mod client;
+mod door;
 mod handshake;
 mod origin;
 #[cfg(test)]
 mod tests;
 
 pub(in crate::api) use client::wishes;
+pub use door::{Door, Guest, Pass};
 pub use handshake::{FeedRefusal, bearer_from, upgrade};
 
 use crate::hub::{Access, Hub};
@@ -35,6 +37,10 @@ pub struct FeedContext {
     pub grant: Grant,
     /// What the grant has to allow, and for which topics.
     pub access: Access,
+    /// Where it comes in.
+    pub door: Arc<Door>,
+    /// Who comes in.
+    pub guest: Guest,
     /// Kept as long as the connection: a session with an open feed is in use.
     pub hold: Arc<dyn Any + Send + Sync>,
     /// Origins of web pages that may open a connection, besides the server's own, e.g. `https://console.example`.
