@@ -115,6 +115,21 @@ impl Feed {
         }
     }
 
+    /// Waits for the answer to a refresh, past everything else: `refreshed` or `error`.
+    ///
+    /// # Errors
+    /// None came within `limit`, or the server closed.
+    pub async fn refresh(&mut self, token: &str, limit: Duration) -> anyhow::Result<Value> {
+        self.say(&json!({ "t": "refresh", "token": token }).to_string()).await?;
+        let end = Instant::now() + limit;
+        loop {
+            let frame = self.next_frame(end).await?.context("the feed was closed")?;
+            if matches!(frame["t"].as_str(), Some("refreshed" | "error")) {
+                return Ok(frame);
+            }
+        }
+    }
+
     /// Waits for an event in which a process has this state.
     ///
     /// # Errors

@@ -110,7 +110,18 @@ impl Edge {
     pub async fn recognise(&self, headers: &HeaderMap, facts: &Facts) -> Result<Caller, ApiError> {
         let bearer = bearer_from(headers).map(|token| Secret::new(token.to_owned()));
         let headers = if bearer.is_some() { Vec::new() } else { wanted(&self.auth.request_headers(), headers)? };
-        let offer = Offer { bearer, headers };
+        self.recognise_offer(Offer { bearer, headers }, facts).await
+    }
+
+    /// The same for a token that stands in no header: one that a client brings on its open connection.
+    ///
+    /// # Errors
+    /// [`ApiError::Auth`], as for a request with that token.
+    pub async fn recognise_token(&self, token: Secret, facts: &Facts) -> Result<Caller, ApiError> {
+        self.recognise_offer(Offer { bearer: Some(token), headers: Vec::new() }, facts).await
+    }
+
+    async fn recognise_offer(&self, offer: Offer, facts: &Facts) -> Result<Caller, ApiError> {
         Ok(Caller(self.auth.recognise(offer, &facts.peer(), SystemTime::now()).await?))
     }
 

@@ -1,7 +1,7 @@
 //! What `/metrics` says of the feed.
 
 use crate::api::socket::Door;
-use crate::hub::HubFigures;
+use crate::hub::{Close, HubFigures};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -41,7 +41,7 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures, door: &Doo
     let help = "Offsets that clients were taken past when they started over";
     registry.register("feed_skipped_offsets", help, ConstCounter::new(figures.skipped));
     register_logs(registry, figures);
-    register_door(registry, door);
+    register_door(registry, figures, door);
     let resumes = Family::<ResultLabel, Counter>::default();
     for (result, count) in [
         ("replay", figures.resumed),
@@ -78,11 +78,18 @@ struct RefusalLabel {
     why: &'static str,
 }
 
-fn register_door(registry: &mut Registry, door: &Door) {
+fn register_door(registry: &mut Registry, figures: &HubFigures, door: &Door) {
     let refused = Family::<RefusalLabel, Counter>::default();
     for (why, count) in door.refusals() {
         refused.get_or_create(&RefusalLabel { why }).inc_by(count);
     }
+    let refreshes = Family::<ResultLabel, Counter>::default();
+    for (result, count) in [("ok", figures.refreshes), ("refused", door.refresh_refusals())] {
+        refreshes.get_or_create(&ResultLabel { result }).inc_by(count);
+    }
+    registry.register("feed_refreshes", "Credentials that clients brought on open connections", refreshes);
+    let expired = figures.disconnects.iter().find(|(why, _)| *why == Close::Expired).map_or(0, |(_, count)| *count);
+    registry.register("feed_auth_expired", "Connections that outlived their credential", ConstCounter::new(expired));
     registry.register("feed_handshakes_rejected", "Requests for the feed that were refused, by why", refused);
 }
 

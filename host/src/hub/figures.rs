@@ -29,6 +29,8 @@ pub struct HubFigures {
     pub writes: u64,
     /// Events that clients were not given because they had to start over.
     pub skipped: u64,
+    /// Clients that stand on another grant than the one they came with.
+    pub refreshes: u64,
     /// Clients that see more or less than before since their rights changed.
     pub regrants: u64,
     /// Ends and changes of grants that every shard has applied, and how long that took in all.
@@ -86,6 +88,7 @@ pub(super) struct Counters {
     pub(super) revokes: AtomicU64,
     pub(super) revoke_us: AtomicU64,
     pub(super) revoke_us_max: AtomicU64,
+    pub(super) refreshes: AtomicU64,
     pub(super) regrants: AtomicU64,
     pub(super) snapshots: AtomicU64,
     pub(super) resyncs: AtomicU64,

@@ -221,6 +221,7 @@ impl Hub {
             state_items: log.state_items(),
             snapshot_bytes: self.0.snapshot_bytes.load(Relaxed),
             deliveries: get(&counters.deliveries),
+            refreshes: get(&counters.refreshes),
             regrants: get(&counters.regrants),
             snapshots: get(&counters.snapshots),
             resyncs: get(&counters.resyncs),

@@ -8,6 +8,7 @@
 //! [`Hub::publish`], [`Hub::publish_log`], [`Hub::log_demand`], [`Hub::reserve`], [`Hub::shard`], [`Hub::revoke`].
 
 mod acks;
+mod batch;
 mod client;
 mod close;
 mod core;

@@ -20,6 +20,7 @@ pub struct Door {
     handshakes: Mutex<Allowance>,
     inside: Mutex<Inside>,
     refused: [AtomicU64; FeedRefusal::WHY.len()],
+    refused_refreshes: AtomicU64,
 }
 
 /// Entries without a connection are not kept, so both are bounded by the feed's clients.
@@ -63,6 +64,7 @@ impl Door {
             handshakes: Mutex::new(Allowance::new(per_second, per_second)),
             inside: Mutex::default(),
             refused: Default::default(),
+            refused_refreshes: AtomicU64::new(0),
         }
     }
 
@@ -110,6 +112,17 @@ impl Door {
     #[must_use]
     pub fn refusals(&self) -> Vec<(&'static str, u64)> {
         FeedRefusal::WHY.into_iter().zip(&self.refused).map(|(why, count)| (why, count.load(Relaxed))).collect()
+    }
+
+    /// Notes that a client brought a credential which was refused.
+    pub fn refused_refresh(&self) {
+        self.refused_refreshes.fetch_add(1, Relaxed);
+    }
+
+    /// How many were.
+    #[must_use]
+    pub fn refresh_refusals(&self) -> u64 {
+        self.refused_refreshes.load(Relaxed)
     }
 
     /// Principals and addresses that have connections.

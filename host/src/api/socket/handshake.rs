@@ -1,6 +1,7 @@
 use crate::api::socket::adapter::Adapter;
 use crate::api::socket::allowance::Allowance;
 use crate::api::socket::origin::origin_is_allowed;
+use crate::api::socket::renewal::Standing;
 use crate::api::socket::{FeedContext, client};
 use crate::hub::{Framing, Slot, Wire};
 use axum::body::Body;
@@ -15,7 +16,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Vers
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
@@ -110,7 +110,7 @@ impl FeedRefusal {
 ///
 /// # Errors
 /// [`FeedRefusal`]; nothing was started and no slot is taken.
-pub async fn upgrade(mut request: Request<Body>, mut context: FeedContext) -> Result<Response, FeedRefusal> {
+pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result<Response, FeedRefusal> {
     let key = check_handshake(&request)?;
     if !origin_is_allowed(request.headers(), &context.allowed_origins) {
         return Err(FeedRefusal::Origin);
@@ -121,12 +121,14 @@ pub async fn upgrade(mut request: Request<Body>, mut context: FeedContext) -> Re
     }
     let pass = context.door.enter(&context.guest)?;
     let slot = context.hub.reserve().ok_or(FeedRefusal::Full)?;
-    context.hold = Arc::new((context.hold, pass));
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|_| FeedRefusal::Handshake { problem: "the key is bad" })?;
     let upgraded = hyper::upgrade::on(&mut request);
     let tasks = context.tasks.clone();
-    tasks.named("reader", take_over(upgraded, slot, context));
+    tasks.named("reader", async move {
+        take_over(upgraded, slot, context).await;
+        drop(pass);
+    });
 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -214,7 +216,7 @@ async fn take_over(upgraded: OnUpgrade, slot: Slot, context: FeedContext) {
     }
 }
 
-/// The task of a client. Its grant's hold is kept to the end.
+/// The task of a client. Its grant's hold is kept to the end, or until it stands on another one.
 pub(super) async fn serve<R: AsyncRead + Unpin>(
     read: R,
     write: Box<dyn Wire>,
@@ -222,12 +224,11 @@ pub(super) async fn serve<R: AsyncRead + Unpin>(
     slot: Slot,
     context: FeedContext,
 ) {
-    let FeedContext { grant, access, hold, .. } = context;
+    let FeedContext { grant, access, renewal, hold, .. } = context;
     let Some((link, closed)) = slot.join(write, Framing::WebSocket, grant, access) else { return };
     let adapter = Adapter::new(read, link, Allowance::new(INBOUND_BYTES_PER_SECOND, INBOUND_BYTES_BURST));
     let socket = WebSocketStream::from_partially_read(adapter, already_read, Role::Server, Some(socket_config())).await;
-    client::serve(socket, closed).await;
-    drop(hold);
+    client::serve(socket, Standing::new(renewal, hold), closed).await;
 }
 
 /// The library's defaults are 128 KiB for each buffer of each client. It writes through at once, and its answers alone.

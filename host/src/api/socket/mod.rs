@@ -10,12 +10,14 @@ mod client;
 mod door;
 mod handshake;
 mod origin;
+mod renewal;
 #[cfg(test)]
 mod tests;
 
 pub(in crate::api) use client::wishes;
 pub use door::{Door, Guest, Pass};
 pub use handshake::{FeedRefusal, bearer_from, upgrade};
+pub use renewal::{NotRenewed, Renewal, Renewed};
 
 use crate::hub::{Access, Hub};
 use crate::model::Grant;
@@ -35,6 +37,8 @@ pub struct FeedContext {
     pub stop: CancellationToken,
     /// Ends when whoever opened the connection may no longer have it.
     pub grant: Grant,
+    /// Judges what it brings later.
+    pub renewal: Arc<dyn Renewal>,
     /// What the grant has to allow, and for which topics.
     pub access: Access,
     /// Where it comes in.

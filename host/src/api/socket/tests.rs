@@ -1,4 +1,5 @@
 mod endings;
+mod refreshes;
 
 use crate::api::socket::handshake::serve;
 use crate::api::socket::{Door, FeedContext, FeedRefusal, Guest, bearer_from, upgrade};
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use refreshes::Script;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -42,6 +44,7 @@ fn context(limits: HubLimits) -> FeedContext {
         stop,
         grant: grant(),
         access: Access { needs: "feed", classes: &[("node", "node"), ("log", "log")] },
+        renewal: Arc::new(Script::default()),
         door: Arc::new(Door::new(1)),
         guest: guest(),
         hold: Arc::new(()),

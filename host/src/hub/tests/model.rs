@@ -5,7 +5,7 @@ use super::reader::{Decoder, Seen, join, planned};
 use super::{ALL, Replica, change, removal};
 use crate::hub::core::{Core, Ended};
 use crate::hub::handle::Framing;
-use crate::hub::inbox::{Arrival, Inbox};
+use crate::hub::inbox::{Arrival, Inbox, Renewal};
 use crate::hub::slots::{Key, Slots};
 use crate::hub::{Change, Close, Hub, HubLimits, Patterns, Position};
 use crate::model::{Grant, GrantEnd};
@@ -63,6 +63,11 @@ enum Act {
         grant: usize,
         bits: u8,
     },
+    /// The client stands on another grant.
+    Renew {
+        client: usize,
+        grant: usize,
+    },
     Sync {
         shard: usize,
     },
@@ -82,9 +87,10 @@ fn acts(length: usize) -> impl Strategy<Value = Vec<Act>> {
         2 => client.clone().prop_map(|client| Act::Answer { client }),
         1 => client.clone().prop_map(|client| Act::Misuse { client }),
         1 => client.clone().prop_map(|client| Act::Kill { client }),
-        1 => client.prop_map(|client| Act::Late { client }),
+        1 => client.clone().prop_map(|client| Act::Late { client }),
         1 => (0..GRANTS).prop_map(|grant| Act::Revoke { grant }),
-        2 => (0..GRANTS, 0..4_u8).prop_map(|(grant, bits)| Act::Rights { grant, bits }),
+        5 => (0..GRANTS, 0..4_u8).prop_map(|(grant, bits)| Act::Rights { grant, bits }),
+        2 => (client.clone(), 0..GRANTS).prop_map(|(client, grant)| Act::Renew { client, grant }),
         6 => (0..SHARDS).prop_map(|shard| Act::Sync { shard }),
         3 => (0..40_000_u64).prop_map(|ms| Act::Wait { ms }),
     ];
@@ -165,6 +171,7 @@ impl World {
             Act::Late { client } => self.late(client, now),
             Act::Revoke { grant } => self.revoke(grant),
             Act::Rights { grant, bits } => self.change_rights(grant, bits),
+            Act::Renew { client, grant } => self.renew(client, grant, now),
             Act::Sync { shard } => self.sync(shard, now),
             Act::Drain => {
                 for shard in 0..SHARDS {
@@ -349,6 +356,20 @@ impl World {
         }
     }
 
+    /// As a link has it done; one that ended meanwhile ends the client.
+    fn renew(&mut self, client: usize, grant: usize, now: Instant) {
+        let Some(index) = self.index(client) else { return };
+        let new = self.grants[grant].clone();
+        let peer = &mut self.peers[index];
+        if new.ended().is_none() && peer.closed.is_none() {
+            peer.grant = grant;
+        }
+        let (core, key) = (&mut self.cores[peer.shard].0, peer.key);
+        if core.renew(key, Renewal { grant: new, ttl: None }, now) == Some(Ended::Cut) {
+            self.remove(index);
+        }
+    }
+
     fn sync(&mut self, shard: usize, now: Instant) {
         let mut cut = Vec::new();
         let (core, inbox) = &mut self.cores[shard];
@@ -437,7 +458,7 @@ impl World {
 /// What a frame tells a client, held against every promise.
 fn read(peer: &mut Peer, frame: &Value, settled: Option<u64>) {
     assert_eq!(peer.closed, None);
-    if frame["t"] == "drain" || frame["t"] == "expiring" {
+    if matches!(frame["t"].as_str(), Some("drain" | "expiring" | "refreshed")) {
         return;
     }
     if let (Some(settled), "ev") = (settled, frame["t"].as_str().unwrap()) {
