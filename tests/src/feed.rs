@@ -176,7 +176,10 @@ impl Feed {
     async fn read_snapshot(&mut self, end: Instant) -> anyhow::Result<()> {
         self.items.clear();
         for index in 0_u64.. {
-            let frame = self.next_frame(end).await?.context("closed within the snapshot")?;
+            let mut frame = self.next_frame(end).await?.context("closed within the snapshot")?;
+            if frame["t"] == "expiring" {
+                frame = self.next_frame(end).await?.context("closed within the snapshot")?;
+            }
             ensure!(frame["t"] == "snap" && frame["i"] == index, "not snapshot frame {index}: {frame}");
             self.items.extend(frame["items"].as_array().context("a snapshot without items")?.iter().cloned());
             self.offset = frame["o"].as_u64().context("a snapshot without its offset")?;

@@ -36,6 +36,8 @@ pub struct Edge {
     pub hub: Hub,
     /// Who comes in to it.
     pub door: Arc<Door>,
+    /// What became of what the feed held before this host began: a word of [`crate::api::FEED_SUCCESSIONS`].
+    pub feed_succession: &'static str,
     /// The plugins that serve now.
     pub plugins: watch::Receiver<Arc<PluginSet>>,
     /// Who looks after them.

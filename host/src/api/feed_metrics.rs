@@ -1,12 +1,15 @@
 //! What `/metrics` says of the feed.
 
 use crate::api::socket::Door;
-use crate::hub::{Close, HubFigures};
-use prometheus_client::encoding::EncodeLabelSet;
+use crate::hub::{Close, HubFigures, TimeClasses};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, NoLabelSet};
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use std::time::Duration;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WhyLabels {
@@ -41,6 +44,7 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures, door: &Doo
     let help = "Offsets that clients were taken past when they started over";
     registry.register("feed_skipped_offsets", help, ConstCounter::new(figures.skipped));
     register_logs(registry, figures);
+    register_times(registry, figures);
     register_door(registry, figures, door);
     let resumes = Family::<ResultLabel, Counter>::default();
     for (result, count) in [
@@ -91,6 +95,42 @@ fn register_door(registry: &mut Registry, figures: &HubFigures, door: &Door) {
     let expired = figures.disconnects.iter().find(|(why, _)| *why == Close::Expired).map_or(0, |(_, count)| *count);
     registry.register("feed_auth_expired", "Connections that outlived their credential", ConstCounter::new(expired));
     registry.register("feed_handshakes_rejected", "Requests for the feed that were refused, by why", refused);
+}
+
+/// What may become of what an earlier host's feed held.
+pub const FEED_SUCCESSIONS: [&str; 6] = ["resumed", "missing", "broken", "foreign", "stale", "unreadable"];
+
+pub(super) fn register_succession(registry: &mut Registry, succession: &'static str) {
+    let successions = Family::<ResultLabel, Counter>::default();
+    for result in FEED_SUCCESSIONS {
+        successions.get_or_create(&ResultLabel { result }).inc_by(u64::from(result == succession));
+    }
+    registry.register("feed_successions", "What became of what the feed held before the start", successions);
+}
+
+fn register_times(registry: &mut Registry, figures: &HubFigures) {
+    registry.register_collector(Box::new(FeedTimes(vec![
+        ("feed_pass_seconds", "Turns of the tasks that serve clients", figures.passes.clone()),
+        ("feed_sequencer_lag_seconds", "From an event to the task that serves it", figures.sequencer_lag.clone()),
+        ("feed_client_lag_seconds", "How far each client is behind, once a second", figures.client_lag.clone()),
+        ("feed_snapshot_seconds", "Making a snapshot", figures.snapshot_times.clone()),
+    ])));
+}
+
+/// Times of the feed as histograms.
+#[derive(Debug)]
+struct FeedTimes(Vec<(&'static str, &'static str, TimeClasses)>);
+
+impl Collector for FeedTimes {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, help, times) in &self.0 {
+            let bound = |bound: &Option<Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+            let classes: Vec<(f64, u64)> = times.classes.iter().map(|(at, count)| (bound(at), *count)).collect();
+            let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+            metric.encode_histogram::<NoLabelSet>(times.total.as_secs_f64(), times.count(), &classes, None)?;
+        }
+        Ok(())
+    }
 }
 
 fn register_logs(registry: &mut Registry, figures: &HubFigures) {

@@ -159,6 +159,7 @@ impl Metrics {
         fleet(&mut registry, edge);
         host(&mut registry, edge);
         feed_metrics::register(&mut registry, &edge.hub.figures(), &edge.door);
+        feed_metrics::register_succession(&mut registry, edge.feed_succession);
         plugins(&mut registry, edge);
         artefacts(&mut registry, self.toolchain.counts());
         let help = "Requests that went on although this validator failed";

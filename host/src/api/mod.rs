@@ -21,6 +21,8 @@ pub mod socket;
 pub mod view;
 pub mod wire;
 
+pub use feed_metrics::FEED_SUCCESSIONS;
+
 pub use documents::Documents;
 
 pub use edge::{Caller, Edge, Facts, RequestId};

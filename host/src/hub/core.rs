@@ -98,10 +98,14 @@ impl Core {
     /// grant has ended since the last time, or no longer allows a connection: before any event of this sync is sent to
     /// anybody. What the others may see is changed then, too.
     pub(super) fn sync(&mut self, now: Instant, mut ended: impl FnMut(Key, Ended)) -> bool {
+        let head = self.ring.head();
         let (is_news, controls) = {
             let log = self.shared.log();
             (self.ring.sync(&log), log.controls())
         };
+        if let Some(since) = self.ring.behind_since(head).filter(|_| is_news) {
+            self.shared.counters.sequencer_lag.note(now.saturating_duration_since(since));
+        }
         if controls != self.controls {
             self.controls = controls;
             for key in self.keys() {
@@ -533,11 +537,14 @@ impl Core {
         keys
     }
 
-    /// How far the client that is furthest behind is behind.
+    /// How far the client that is furthest behind is behind. Notes it of each.
     pub(super) fn lag(&self, now: Instant) -> Duration {
-        let behind = self.clients.iter().flatten().filter(|(_, client)| client.reads().is_some());
-        let since = behind.filter_map(|(_, client)| self.ring.behind_since(client.cursor)).min();
-        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        let readers = self.clients.iter().flatten().filter(|(_, client)| client.reads().is_some());
+        let lags = readers.map(|(_, client)| {
+            let since = self.ring.behind_since(client.cursor);
+            since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        });
+        lags.inspect(|lag| self.shared.counters.client_lag.note(*lag)).max().unwrap_or_default()
     }
 
     /// Takes in what was told of a client, but its coming and going, which is about its connection too. Tells if it ends.

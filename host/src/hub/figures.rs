@@ -1,4 +1,5 @@
-use crate::hub::Close;
+use crate::hub::times::Times;
+use crate::hub::{Close, TimeClasses};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -73,6 +74,14 @@ pub struct HubFigures {
     pub log_ring_age: Duration,
     /// Logs that somebody follows now.
     pub logs_followed: usize,
+    /// Turns of the shards.
+    pub passes: TimeClasses,
+    /// From an event's publication until a shard took it up; of several at once the oldest counts.
+    pub sequencer_lag: TimeClasses,
+    /// How far each client was behind, once a second.
+    pub client_lag: TimeClasses,
+    /// Snapshots made.
+    pub snapshot_times: TimeClasses,
     /// Connections that ended, by reason.
     pub disconnects: Vec<(Close, u64)>,
 }
@@ -99,6 +108,10 @@ pub(super) struct Counters {
     pub(super) resume_too_old: AtomicU64,
     pub(super) resume_ahead: AtomicU64,
     pub(super) log_lines_skipped: AtomicU64,
+    pub(super) passes: Times,
+    pub(super) sequencer_lag: Times,
+    pub(super) client_lag: Times,
+    pub(super) snapshot_times: Times,
     disconnects: [AtomicU64; Close::ALL.len()],
 }
 

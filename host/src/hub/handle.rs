@@ -1,6 +1,7 @@
 use crate::hub::acks::Acks;
 use crate::hub::figures::Counters;
 use crate::hub::filter::Filter;
+use crate::hub::heritage::{self, Heritage, Inherited, Unfit};
 use crate::hub::inbox::{Arrival, Inbox, Join, Link};
 use crate::hub::log::{Bounds, Log};
 use crate::hub::logs::{LogLane, LogLimits, LogPublication};
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -105,16 +106,57 @@ impl Hub {
     pub fn new(limits: HubLimits) -> Self {
         // The standard library seeds this from the system: unlike any earlier log's, which is all an epoch has to be.
         let epoch = format!("{:016x}", RandomState::new().hash_one(0_u8));
-        let HubLimits { events_max, bytes_max, age_max, removals_max, .. } = limits;
+        let log = Log::new(bounds(&limits));
+        Self::with(limits, log, epoch)
+    }
+
+    /// Goes on with the log that an earlier hub left as `bytes`, under the same epoch, as if there had been no end in
+    /// between. What it gives besides is the state as it was then: the caller has to find out what of it is still so, and to
+    /// publish what is not.
+    ///
+    /// The same bytes must never be taken twice: two hubs with one epoch would give the same offsets to different events.
+    ///
+    /// # Errors
+    /// [`Unfit`]; a hub of its own epoch has to be made then.
+    pub fn inherit(
+        limits: HubLimits,
+        bytes: &[u8],
+        stamp: &str,
+        wall: SystemTime,
+    ) -> Result<(Self, Vec<Inherited>), Unfit> {
+        let mut log = Log::new(bounds(&limits));
+        let Heritage { epoch, lines, log_offset } = heritage::decode(&mut log, bytes, stamp, Instant::now(), wall)?;
+        let items = log.state.iter().map(|(key, item)| Inherited {
+            key: key.to_string(),
+            topic: item.topic.to_string(),
+            item: item.json.to_string(),
+        });
+        let items = items.collect();
+        let hub = Self::with(limits, log, epoch);
+        hub.0.logs.go_on_from(log_offset, lines);
+        Ok((hub, items))
+    }
+
+    /// What a later hub needs to go on, for [`Hub::inherit`] with the same `stamp`. Nothing may be published, and nobody
+    /// served, after this.
+    #[must_use]
+    pub fn leave(&self, stamp: &str, wall: SystemTime) -> Vec<u8> {
+        let logs = self.0.logs.figures();
+        let heritage = Heritage { epoch: self.0.epoch.clone(), lines: logs.lines, log_offset: logs.offset };
+        heritage::encode(&self.0.log(), &heritage, stamp, Instant::now(), wall)
+    }
+
+    fn with(limits: HubLimits, log: Log, epoch: String) -> Self {
+        let head = log.head();
         Self(Arc::new(Shared {
-            log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max, removals_max })),
+            log: RwLock::new(log),
             logs: Arc::new(LogLane::new(limits.logs.clone())),
             clients_max: AtomicUsize::new(limits.clients_max),
             drain_max: Mutex::new(limits.drain_max),
             limits,
             epoch,
             counters: Counters::default(),
-            head: watch::Sender::new(0),
+            head: watch::Sender::new(head),
             acks: Acks::default(),
             kept: Mutex::default(),
             snapshot_bytes: Arc::default(),
@@ -238,6 +280,10 @@ impl Hub {
             log_ring_bytes: logs.bytes,
             log_ring_age: logs.oldest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             logs_followed: logs.followed,
+            passes: counters.passes.read(),
+            sequencer_lag: counters.sequencer_lag.read(),
+            client_lag: counters.client_lag.read(),
+            snapshot_times: counters.snapshot_times.read(),
             disconnects: counters.disconnects(),
         }
     }
@@ -295,7 +341,10 @@ impl Shared {
             }
         }
         self.counters.snapshots.fetch_add(1, Relaxed);
-        Some(Arc::new(Snapshot::encode(extent, offset, items, self.snapshot_bytes.clone())))
+        let began = Instant::now();
+        let snapshot = Snapshot::encode(extent, offset, items, self.snapshot_bytes.clone());
+        self.counters.snapshot_times.note(began.elapsed());
+        Some(Arc::new(snapshot))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -314,6 +363,11 @@ impl Shared {
         let first = self.next_shard.fetch_add(1, Relaxed).checked_rem(shards.len())?;
         shards.iter().cycle().skip(first).take(shards.len()).find(|shard| !shard.is_closed()).cloned()
     }
+}
+
+fn bounds(limits: &HubLimits) -> Bounds {
+    let HubLimits { events_max, bytes_max, age_max, removals_max, .. } = *limits;
+    Bounds { events_max: events_max.max(1), bytes_max, age_max, removals_max }
 }
 
 /// What a client's bytes look like.

@@ -50,25 +50,25 @@ pub(super) struct TopicId(pub(super) u32);
 /// The last events and the latest state. The state is exactly what all events up to the head have made of it.
 #[derive(Debug)]
 pub(super) struct Log {
-    bounds: Bounds,
-    ring: VecDeque<Entry>,
-    ring_bytes: usize,
-    head: u64,
+    pub(super) bounds: Bounds,
+    pub(super) ring: VecDeque<Entry>,
+    pub(super) ring_bytes: usize,
+    pub(super) head: u64,
     /// Ends of grants that were told of so far. Its place among the events is what the order of the calls made it.
     controls: u64,
     /// Never forgotten: there are two for each node name that was ever configured, and forgetting one would restart its
     /// count.
-    topics: HashMap<Arc<str>, Topic>,
+    pub(super) topics: HashMap<Arc<str>, Topic>,
     /// By number.
-    names: Vec<Arc<str>>,
-    state: BTreeMap<Arc<str>, Item>,
+    pub(super) names: Vec<Arc<str>>,
+    pub(super) state: BTreeMap<Arc<str>, Item>,
     /// What each entry's latest event was, by its offset: the same keys once more.
-    changed: BTreeMap<u64, Arc<str>>,
+    pub(super) changed: BTreeMap<u64, Arc<str>>,
     /// The removals that are remembered, by offset, and their offsets by key.
-    removed: BTreeMap<u64, Removal>,
-    removed_at: HashMap<Arc<str>, u64>,
+    pub(super) removed: BTreeMap<u64, Removal>,
+    pub(super) removed_at: HashMap<Arc<str>, u64>,
     /// Up to this offset removals may be forgotten.
-    forgotten: u64,
+    pub(super) forgotten: u64,
 }
 
 /// How much of the past is kept.
@@ -82,9 +82,9 @@ pub(super) struct Bounds {
 }
 
 #[derive(Debug)]
-struct Topic {
-    id: TopicId,
-    count: u64,
+pub(super) struct Topic {
+    pub(super) id: TopicId,
+    pub(super) count: u64,
 }
 
 /// One event. To clone it copies a handle of the frame.
@@ -96,20 +96,20 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug)]
-struct Item {
+pub(super) struct Item {
     /// Of its latest event.
-    offset: u64,
-    id: TopicId,
-    topic: Arc<str>,
-    json: Utf8Bytes,
+    pub(super) offset: u64,
+    pub(super) id: TopicId,
+    pub(super) topic: Arc<str>,
+    pub(super) json: Utf8Bytes,
 }
 
 #[derive(Debug)]
-struct Removal {
-    key: Arc<str>,
-    id: TopicId,
-    topic: Arc<str>,
-    json: Utf8Bytes,
+pub(super) struct Removal {
+    pub(super) key: Arc<str>,
+    pub(super) id: TopicId,
+    pub(super) topic: Arc<str>,
+    pub(super) json: Utf8Bytes,
 }
 
 impl Log {
@@ -182,15 +182,9 @@ impl Log {
         let offset = self.head + 1;
         let (id, topic, count) = self.count(&publication.topic);
         let frame = frames::event(offset, count, &publication);
-        self.ring_bytes += frame.len() + ENTRY_BYTES;
-        self.ring.push_back(Entry { id, at: now, frame });
+        self.keep(Entry { id, at: now, frame });
         self.head = offset;
-        // The newest one stays whatever its size: a client at the head has to get it.
-        while self.ring.len() > 1 && self.is_over(now) {
-            if let Some(entry) = self.ring.pop_front() {
-                self.ring_bytes -= entry.frame.len() + ENTRY_BYTES;
-            }
-        }
+        self.evict(now);
         match publication.change {
             Change::Put { key, item } => self.put(key.into(), Item { offset, id, topic, json: item.into() }),
             Change::Remove { key } => {
@@ -199,6 +193,21 @@ impl Log {
             }
         }
         offset
+    }
+
+    /// Puts an event behind those that are kept.
+    pub(super) fn keep(&mut self, entry: Entry) {
+        self.ring_bytes += entry.frame.len() + ENTRY_BYTES;
+        self.ring.push_back(entry);
+    }
+
+    /// Lets go of what is too much. The newest one stays whatever its size: a client at the head has to get it.
+    pub(super) fn evict(&mut self, now: Instant) {
+        while self.ring.len() > 1 && self.is_over(now) {
+            if let Some(entry) = self.ring.pop_front() {
+                self.ring_bytes -= entry.frame.len() + ENTRY_BYTES;
+            }
+        }
     }
 
     fn put(&mut self, key: Arc<str>, item: Item) {

@@ -18,6 +18,7 @@ mod follow;
 mod frame;
 mod frames;
 mod handle;
+mod heritage;
 mod inbox;
 mod log;
 mod logs;
@@ -28,6 +29,7 @@ mod slots;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod times;
 mod topics;
 
 pub use close::Close;
@@ -35,9 +37,11 @@ pub use figures::HubFigures;
 pub use filter::{Access, Reach};
 pub use follow::LogWish;
 pub use handle::{Framing, Hub, HubLimits, Slot};
+pub use heritage::{Inherited, Unfit};
 pub use inbox::{Hello, Link, OutboxFull};
 pub use log::{Change, Publication};
 pub use logs::{LOGS_MAX, LogLimits, LogPublication};
 pub use position::{Position, PositionError};
 pub use shard::Wire;
+pub use times::TimeClasses;
 pub use topics::{PATTERN_BYTES_MAX, PATTERNS_MAX, PatternError, Patterns, WILDCARDS_MAX};

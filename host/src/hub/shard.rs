@@ -132,6 +132,7 @@ impl Shard {
                 }
             }
             let is_busy = self.turn(now);
+            self.shared.counters.passes.note(now.elapsed());
             if is_draining && self.inbox.close_if_empty() {
                 return;
             }

@@ -1,3 +1,4 @@
+mod heritage;
 mod lines;
 mod model;
 pub(in crate::hub) mod reader;
