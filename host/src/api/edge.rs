@@ -62,6 +62,8 @@ pub struct Edge {
     pub backups: Places,
     /// The OpenAPI document.
     pub openapi: Bytes,
+    /// The AsyncAPI document of the feed.
+    pub asyncapi: Bytes,
 }
 
 /// The id of a request: the caller's own if it was proper, else ours.

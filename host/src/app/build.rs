@@ -266,6 +266,7 @@ impl Running {
             batches,
             backups: Places::new(api::BACKUPS_MAX),
             openapi: api::openapi()?.into(),
+            asyncapi: api::asyncapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
             offer_setup(&listener, &token);

@@ -32,6 +32,9 @@ pub struct HubLimits {
     pub age_max: Duration,
     /// Removals that are remembered longer than the ring holds their events. Who missed one that is not is given all.
     pub removals_max: usize,
+    /// Topics of which nothing is left, besides as many as there are of the others. Beyond it they are forgotten, and count
+    /// their events anew if they come back.
+    pub topics_spare: usize,
     /// The lane of logs.
     pub logs: LogLimits,
     /// Bytes of snapshots that are being sent. Beyond it a client that needs one is told to come back.
@@ -64,6 +67,7 @@ impl Default for HubLimits {
             bytes_max: 64 * 1024 * 1024,
             age_max: Duration::from_mins(15),
             removals_max: 16_384,
+            topics_spare: 4_096,
             logs: LogLimits::default(),
             snapshot_bytes_max: 128 * 1024 * 1024,
             lag_max: Duration::from_secs(30),
@@ -366,8 +370,8 @@ impl Shared {
 }
 
 fn bounds(limits: &HubLimits) -> Bounds {
-    let HubLimits { events_max, bytes_max, age_max, removals_max, .. } = *limits;
-    Bounds { events_max: events_max.max(1), bytes_max, age_max, removals_max }
+    let HubLimits { events_max, bytes_max, age_max, removals_max, topics_spare, .. } = *limits;
+    Bounds { events_max: events_max.max(1), bytes_max, age_max, removals_max, topics_spare }
 }
 
 /// What a client's bytes look like.

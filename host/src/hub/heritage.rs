@@ -54,6 +54,7 @@ pub(super) fn encode(log: &Log, heritage: &Heritage, stamp: &str, now: Instant, 
     out.number(heritage.log_offset);
     out.number(log.head);
     out.number(log.forgotten);
+    out.number(log.topics_max as u64);
     out.number(log.names.len() as u64);
     for name in &log.names {
         out.text(name);
@@ -111,6 +112,7 @@ pub(super) fn decode(
     let heritage = Heritage { epoch: body.text()?.to_owned(), lines: body.number()?, log_offset: body.number()? };
     log.head = body.number()?;
     log.forgotten = body.number()?;
+    log.topics_max = usize::try_from(body.number()?).map_err(|_| Unfit::Broken)?;
     topics(log, &mut body)?;
     events(log, &mut body, away, now)?;
     state(log, &mut body)?;

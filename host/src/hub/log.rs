@@ -1,7 +1,7 @@
 use crate::hub::filter::Filter;
 use crate::hub::frame::Frame;
 use crate::hub::frames;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,11 +56,15 @@ pub(super) struct Log {
     pub(super) head: u64,
     /// Ends of grants that were told of so far. Its place among the events is what the order of the calls made it.
     controls: u64,
-    /// Never forgotten: there are two for each node name that was ever configured, and forgetting one would restart its
-    /// count.
+    /// Those of which nothing is left are forgotten, and begin to count anew if they come back: whoever could tell the
+    /// difference has seen the last of them, since it was in the ring.
     pub(super) topics: HashMap<Arc<str>, Topic>,
     /// By number.
     pub(super) names: Vec<Arc<str>>,
+    /// How often topics were numbered anew.
+    generation: u64,
+    /// With so many topics they are looked at.
+    pub(super) topics_max: usize,
     pub(super) state: BTreeMap<Arc<str>, Item>,
     /// What each entry's latest event was, by its offset: the same keys once more.
     pub(super) changed: BTreeMap<u64, Arc<str>>,
@@ -79,6 +83,8 @@ pub(super) struct Bounds {
     pub(super) age_max: Duration,
     /// Removals that are remembered, for those whom the ring has left behind.
     pub(super) removals_max: usize,
+    /// Topics that may be there of which nothing is left, besides as many as there are of the others.
+    pub(super) topics_spare: usize,
 }
 
 #[derive(Debug)]
@@ -115,6 +121,7 @@ pub(super) struct Removal {
 impl Log {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
+            topics_max: bounds.topics_spare,
             bounds,
             ring: VecDeque::new(),
             ring_bytes: 0,
@@ -122,6 +129,7 @@ impl Log {
             controls: 0,
             topics: HashMap::new(),
             names: Vec::new(),
+            generation: 0,
             state: BTreeMap::new(),
             changed: BTreeMap::new(),
             removed: BTreeMap::new(),
@@ -171,6 +179,11 @@ impl Log {
     pub(super) fn behind(&self, offset: u64) -> impl Iterator<Item = &Entry> {
         let known = (offset + 1).saturating_sub(self.oldest());
         self.ring.range(usize::try_from(known).unwrap_or(usize::MAX).min(self.ring.len())..)
+    }
+
+    /// How often topics were numbered anew.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The names of the topics with the number `first` and higher.
@@ -245,6 +258,7 @@ impl Log {
         if cursor < self.forgotten {
             return None;
         }
+        filter.number_by(self.generation);
         let behind = (Bound::Excluded(cursor), Bound::Unbounded);
         let changed = self.changed.range(behind).filter_map(|(at, key)| {
             let item = self.state.get(key)?;
@@ -275,6 +289,9 @@ impl Log {
             });
             return (known, topic, count);
         }
+        if self.names.len() >= self.topics_max {
+            self.forget_topics();
+        }
         let topic: Arc<str> = name.into();
         let id = TopicId(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
         self.topics.insert(topic.clone(), Topic { id, count: 1 });
@@ -282,8 +299,27 @@ impl Log {
         (id, topic, 1)
     }
 
+    /// Numbers the topics anew that something is left of: an event, a state, or a removal.
+    fn forget_topics(&mut self) {
+        let ids = self.ring.iter().map(|entry| entry.id);
+        let ids = ids.chain(self.state.values().map(|item| item.id)).chain(self.removed.values().map(|one| one.id));
+        let used: BTreeSet<u32> = ids.map(|id| id.0).collect();
+        let numbers: HashMap<u32, TopicId> = used.iter().copied().zip((0..).map(TopicId)).collect();
+        let anew = |id: &mut TopicId| *id = numbers.get(&id.0).copied().unwrap_or(*id);
+        self.ring.iter_mut().for_each(|entry| anew(&mut entry.id));
+        self.state.values_mut().for_each(|item| anew(&mut item.id));
+        self.removed.values_mut().for_each(|removal| anew(&mut removal.id));
+        self.topics.retain(|_, topic| used.contains(&topic.id.0));
+        self.topics.values_mut().for_each(|topic| anew(&mut topic.id));
+        let known = std::mem::take(&mut self.names).into_iter().zip(0_u32..);
+        self.names = known.filter(|(_, id)| used.contains(id)).map(|(name, _)| name).collect();
+        self.generation += 1;
+        self.topics_max = 2 * self.names.len() + self.bounds.topics_spare;
+    }
+
     /// The latest state of all that the filter wants, in the order of the keys.
     pub(super) fn items(&self, filter: &mut Filter) -> Vec<Utf8Bytes> {
+        filter.number_by(self.generation);
         let wanted = self.state.values().filter(|item| filter.wants(item.id, &item.topic));
         wanted.map(|item| item.json.clone()).collect()
     }

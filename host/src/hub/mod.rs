@@ -5,7 +5,7 @@
 //! the lines of logs, which may be skipped and are told to be. `core` is the pure half, which is
 //! told what happens and says which bytes go where; `shard` is the half that has connections. Knows nothing of HTTP, of
 //! nodes or of accounts: it is handed encoded members, connections, and grants that may end. Entry points:
-//! [`Hub::publish`], [`Hub::publish_log`], [`Hub::log_demand`], [`Hub::reserve`], [`Hub::shard`], [`Hub::revoke`].
+//! [`Hub::inherit`], [`Hub::leave`], [`Hub::publish`], [`Hub::publish_log`], [`Hub::log_demand`], [`Hub::reserve`], [`Hub::shard`], [`Hub::revoke`].
 
 mod acks;
 mod batch;

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 const STAMP: &str = "1 db";
 
 fn limits(events_max: usize) -> HubLimits {
-    HubLimits { events_max, removals_max: 3, ..HubLimits::default() }
+    HubLimits { events_max, removals_max: 3, topics_spare: 2, ..HubLimits::default() }
 }
 
 fn publish(hub: &Hub, steps: &[(u8, bool)]) {
