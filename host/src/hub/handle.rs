@@ -185,6 +185,14 @@ impl Hub {
         offset
     }
 
+    /// Appends an event that is a frame already, and changes no state.
+    #[cfg(test)]
+    pub(crate) fn publish_frame(&self, topic: &str, frame: bytes::Bytes) {
+        let offset =
+            self.0.log.write().unwrap_or_else(PoisonError::into_inner).append_frame(topic, frame, Instant::now());
+        self.0.head.send_replace(offset);
+    }
+
     /// Appends lines to a log. They reach those who follow it, who are told if they are taken past some. Gives their place
     /// among the lines of all logs.
     ///

@@ -208,6 +208,15 @@ impl Log {
         offset
     }
 
+    #[cfg(test)]
+    pub(super) fn append_frame(&mut self, topic: &str, frame: bytes::Bytes, now: Instant) -> u64 {
+        let (id, ..) = self.count(topic);
+        self.keep(Entry { id, at: now, frame: Frame::raw(frame) });
+        self.head += 1;
+        self.evict(now);
+        self.head
+    }
+
     /// Puts an event behind those that are kept.
     pub(super) fn keep(&mut self, entry: Entry) {
         self.ring_bytes += entry.frame.len() + ENTRY_BYTES;

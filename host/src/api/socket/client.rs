@@ -20,7 +20,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const MESSAGES_PER_SECOND: u64 = 20;
 const MESSAGES_BURST: u64 = 64;
 
-type Socket<R> = WebSocketStream<Adapter<R>>;
+pub(super) type Socket<R> = WebSocketStream<Adapter<R>>;
 
 /// Why we stop, with words for the client.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ impl End {
         Self { close, reason: reason.into() }
     }
 
-    fn left() -> Self {
+    pub(super) fn left() -> Self {
         Self::new(Close::Left, "")
     }
 
@@ -60,6 +60,14 @@ where
     R: AsyncRead + Unpin,
 {
     let end = converse(socket, standing).await;
+    hang_up(socket, end).await;
+}
+
+/// Tells the client that this is the end, and waits until it has hung up.
+pub(super) async fn hang_up<R>(socket: &mut Socket<R>, end: End)
+where
+    R: AsyncRead + Unpin,
+{
     // The library's own answer to a close comes first, then ours, if there is one.
     let _ = socket.flush().await;
     let adapter = socket.get_mut();
@@ -171,7 +179,7 @@ fn judge(message: Option<Result<Message, Error>>, allowance: &mut Allowance) -> 
     }
 }
 
-fn end_of(error: &Error) -> End {
+pub(super) fn end_of(error: &Error) -> End {
     match error {
         Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Flood>()) => End::misuse(Flood.to_string()),
         Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<OutboxFull>()) => {

@@ -1,3 +1,4 @@
+mod autobahn;
 mod endings;
 mod refreshes;
 
