@@ -34,4 +34,4 @@ lint: ## the quick checks alone: format, rules of the source, clippy, documentat
 	@exec scripts/test.sh lint
 
 setup: ## install what building, testing and the demo need
-	@scripts/setup.sh build plugins supervisord oidc curl
+	@scripts/setup.sh build plugins supervisord oidc kosoku curl

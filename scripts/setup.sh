@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs by name what is missing, and says what and why. As root on Debian it uses apt; elsewhere it explains.
 #
-#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [oidc] [uws] [curl]
+#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [oidc] [kosoku] [uws] [curl]
 #
 # Exit codes: 0 all there, 64 no such name, 69 something is missing and has to be installed by hand.
 set -euo pipefail
@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 supervisor_version=4.3.0
 venv=target/tools/supervisor-venv
+kosoku_version=0.1.0
+kosoku=target/tools/kosoku-venv
 oidc_provider_version=9.13.3
 oidc=target/tools/oidc
 uws_version=3.0.6
@@ -85,6 +87,20 @@ need_supervisord() {
     has_supervisord || { say "supervisord $supervisor_version does not run from $venv"; missing=1; }
 }
 
+# The cases of the Autobahn suite for WebSockets.
+need_kosoku() {
+    if "$kosoku/bin/python" -c "import importlib.metadata as m; assert m.version('kosoku') == '$kosoku_version'" 2>/dev/null; then return; fi
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        wants "Python with venv" "Install Python 3.10 or newer with its venv module." python3 python3-venv || return 0
+    fi
+    say "kosoku $kosoku_version is missing: installing it from PyPI into $kosoku"
+    rm -rf "$kosoku"
+    mkdir -p "$(dirname "$kosoku")"
+    python3 -m venv "$kosoku"
+    "$kosoku/bin/python" -m pip install --quiet --disable-pip-version-check "kosoku==$kosoku_version" >&2
+    [ -x "$kosoku/bin/kosoku" ] || { say "kosoku $kosoku_version is not in $kosoku"; missing=1; }
+}
+
 need_monit() {
     command -v monit >/dev/null || wants "monit, against which its adapter is tested," "Install monit 5.33." monit || true
 }
@@ -114,6 +130,7 @@ for name in "$@"; do
         plugins) need_plugins ;;
         supervisord) need_supervisord ;;
         monit) need_monit ;;
+        kosoku) need_kosoku ;;
         oidc) need_npm "$oidc" oidc-provider "$oidc_provider_version" ;;
         # A peer of the feed's bench, 260 MB.
         uws) need_npm "$uws" uwebsockets "$uws_version" ;;

@@ -57,7 +57,7 @@ profile=default
 if [ "$what" = lint ]; then
     step setup scripts/setup.sh build
 else
-    step setup scripts/setup.sh build plugins supervisord monit oidc curl
+    step setup scripts/setup.sh build plugins supervisord monit oidc kosoku curl
 fi
 # Where setup puts it, unless somebody has another.
 export OMNIVISOR_SUPERVISORD=${OMNIVISOR_SUPERVISORD:-$PWD/target/tools/supervisor-venv/bin/supervisord}

@@ -150,6 +150,8 @@ async fn omnivisor(tracker: &TaskTracker) -> anyhow::Result<(Server, Publisher)>
         .open_node(&node.name, node.address)?
         .with("server", "connections_max", "20000")
         .with("server", "feed_clients_max", "12000")
+        .with("server", "feed_clients_per_principal_max", "12000")
+        .with("server", "feed_clients_per_address_max", "12000")
         .with("pool", "nudge_interval_ms", "0")
         // Only what the node's log tells counts here.
         .with("pool", "poll_interval_ms", "60000")

@@ -28,6 +28,9 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// A shorter text is no event: those have about 300 bytes.
 const EVENT_BYTES_MIN: u64 = 200;
 
+/// Before somebody who was told that too many come at once tries again.
+const BUSY_PAUSE: Duration = Duration::from_millis(200);
+
 /// How the server is entered.
 struct Target {
     address: SocketAddr,
@@ -108,7 +111,17 @@ async fn connect(target: &Target, count: usize, tally: &Rc<Tally>, tracker: &Tas
     Ok(json!({ "clients": tally.clients.borrow().len(), "refused": refused.len(), "why": refused.first() }))
 }
 
+/// Comes back as long as the server says that too many come at once.
 async fn open(target: &Target) -> anyhow::Result<(TcpStream, Vec<u8>)> {
+    loop {
+        match try_open(target).await {
+            Err(error) if error.to_string().starts_with("HTTP/1.1 503") => tokio::time::sleep(BUSY_PAUSE).await,
+            opened => return opened,
+        }
+    }
+}
+
+async fn try_open(target: &Target) -> anyhow::Result<(TcpStream, Vec<u8>)> {
     let mut socket = TcpStream::connect(target.address).await?;
     socket.set_nodelay(true)?;
     let Some(upgrade) = &target.upgrade else { return Ok((socket, Vec::new())) };

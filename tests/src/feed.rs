@@ -23,6 +23,8 @@ pub struct Feed {
     offset: u64,
     topics: HashMap<String, u64>,
     seen: Vec<String>,
+    /// Every frame that came.
+    pub frames: Vec<Value>,
 }
 
 impl Feed {
@@ -31,6 +33,18 @@ impl Feed {
     /// # Errors
     /// The upgrade was refused or the first frames break a promise.
     pub async fn open(client: &Client, topics: &[&str], since: Option<&str>) -> anyhow::Result<Self> {
+        let mut hello = json!({ "sub": topics });
+        if let Some(since) = since {
+            hello["since"] = json!(since);
+        }
+        Self::open_with(client, &hello).await
+    }
+
+    /// The same with all that a hello may say.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_with(client: &Client, hello: &Value) -> anyhow::Result<Self> {
         let socket = upgrade(client).await?;
         let mut this = Self {
             socket,
@@ -39,11 +53,10 @@ impl Feed {
             offset: 0,
             topics: HashMap::new(),
             seen: Vec::new(),
+            frames: Vec::new(),
         };
-        let mut hello = json!({ "t": "hello", "sub": topics });
-        if let Some(since) = since {
-            hello["since"] = json!(since);
-        }
+        let mut hello = hello.clone();
+        hello["t"] = json!("hello");
         this.say(&hello.to_string()).await?;
         let end = Instant::now() + WELCOME_WITHIN;
         let welcome = this.next_frame(end).await?.context("closed instead of welcomed")?;
@@ -101,6 +114,21 @@ impl Feed {
         }
     }
 
+    /// Waits for a frame of this type, past all others, which are not held against anything.
+    ///
+    /// # Errors
+    /// None came within `limit`, or the server closed.
+    pub async fn frame(&mut self, kind: &str, limit: Duration) -> anyhow::Result<Value> {
+        let end = Instant::now() + limit;
+        loop {
+            let frame = self.next_frame(end).await.with_context(|| format!("waiting for `{kind}`"))?;
+            let frame = frame.with_context(|| format!("the feed was closed before `{kind}`"))?;
+            if frame["t"] == kind {
+                return Ok(frame);
+            }
+        }
+    }
+
     /// Waits for a frame about followed logs, past all others: `logs`, `log` or `skip`.
     ///
     /// # Errors
@@ -110,6 +138,21 @@ impl Feed {
         loop {
             let frame = self.next_frame(end).await?.context("the feed was closed")?;
             if matches!(frame["t"].as_str(), Some("logs" | "log" | "skip")) {
+                return Ok(frame);
+            }
+        }
+    }
+
+    /// Waits for the answer to a refresh, past everything else: `refreshed` or `error`.
+    ///
+    /// # Errors
+    /// None came within `limit`, or the server closed.
+    pub async fn refresh(&mut self, token: &str, limit: Duration) -> anyhow::Result<Value> {
+        self.say(&json!({ "t": "refresh", "token": token }).to_string()).await?;
+        let end = Instant::now() + limit;
+        loop {
+            let frame = self.next_frame(end).await?.context("the feed was closed")?;
+            if matches!(frame["t"].as_str(), Some("refreshed" | "error")) {
                 return Ok(frame);
             }
         }
@@ -161,7 +204,10 @@ impl Feed {
     async fn read_snapshot(&mut self, end: Instant) -> anyhow::Result<()> {
         self.items.clear();
         for index in 0_u64.. {
-            let frame = self.next_frame(end).await?.context("closed within the snapshot")?;
+            let mut frame = self.next_frame(end).await?.context("closed within the snapshot")?;
+            if frame["t"] == "expiring" {
+                frame = self.next_frame(end).await?.context("closed within the snapshot")?;
+            }
             ensure!(frame["t"] == "snap" && frame["i"] == index, "not snapshot frame {index}: {frame}");
             self.items.extend(frame["items"].as_array().context("a snapshot without items")?.iter().cloned());
             self.offset = frame["o"].as_u64().context("a snapshot without its offset")?;
@@ -178,7 +224,9 @@ impl Feed {
             let Some(message) = timeout_at(end, self.socket.next()).await? else { return Ok(None) };
             match message? {
                 Message::Text(text) => {
-                    return Ok(Some(serde_json::from_str(&text).context("a frame that is no JSON")?));
+                    let frame: Value = serde_json::from_str(&text).context("a frame that is no JSON")?;
+                    self.frames.push(frame.clone());
+                    return Ok(Some(frame));
                 }
                 Message::Close(_) => return Ok(None),
                 Message::Binary(_) => bail!("a binary frame"),
@@ -194,7 +242,11 @@ impl Feed {
         let topic = event["topic"].as_str().context("an event without its topic")?;
         let count = event["s"].as_u64().context("an event without its topic's count")?;
         let before = self.topics.insert(topic.to_owned(), count);
-        ensure!(before.is_none_or(|before| count == before + 1), "topic `{topic}` went from {before:?} to {count}");
+        // A topic of which nothing was left begins anew.
+        ensure!(
+            before.is_none_or(|before| count == before + 1 || count == 1),
+            "topic `{topic}` went from {before:?} to {count}"
+        );
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ mod places;
 #[cfg(feature = "harness")]
 mod program;
 #[cfg(feature = "harness")]
+mod schema;
 mod server;
 #[cfg(feature = "harness")]
 mod settings;
@@ -43,6 +44,7 @@ pub use places::{free_address, node_modules, omnivisor, plugins};
 #[cfg(feature = "harness")]
 pub use program::{Node, Program};
 #[cfg(feature = "harness")]
+pub use schema::check_schema;
 pub use server::{CommandLine, Run, Server};
 #[cfg(feature = "harness")]
 pub use settings::{ADMIN, ADMIN_PASSWORD, Settings};

@@ -5,7 +5,7 @@ use crate::api::error::ApiError;
 use crate::api::input::Asked;
 use crate::api::judge::judge;
 use crate::api::metrics::Metrics;
-use crate::api::socket::bearer_from;
+use crate::api::socket::{Door, bearer_from};
 use crate::api::view;
 use crate::api::wire::FieldProblem;
 use crate::auth::{Action, Auth, Offer, Recognised};
@@ -34,6 +34,10 @@ pub struct Edge {
     pub auth: Auth,
     /// The feed.
     pub hub: Hub,
+    /// Who comes in to it.
+    pub door: Arc<Door>,
+    /// What became of what the feed held before this host began: a word of [`crate::api::FEED_SUCCESSIONS`].
+    pub feed_succession: &'static str,
     /// The plugins that serve now.
     pub plugins: watch::Receiver<Arc<PluginSet>>,
     /// Who looks after them.
@@ -58,6 +62,8 @@ pub struct Edge {
     pub backups: Places,
     /// The OpenAPI document.
     pub openapi: Bytes,
+    /// The AsyncAPI document of the feed.
+    pub asyncapi: Bytes,
 }
 
 /// The id of a request: the caller's own if it was proper, else ours.
@@ -108,7 +114,18 @@ impl Edge {
     pub async fn recognise(&self, headers: &HeaderMap, facts: &Facts) -> Result<Caller, ApiError> {
         let bearer = bearer_from(headers).map(|token| Secret::new(token.to_owned()));
         let headers = if bearer.is_some() { Vec::new() } else { wanted(&self.auth.request_headers(), headers)? };
-        let offer = Offer { bearer, headers };
+        self.recognise_offer(Offer { bearer, headers }, facts).await
+    }
+
+    /// The same for a token that stands in no header: one that a client brings on its open connection.
+    ///
+    /// # Errors
+    /// [`ApiError::Auth`], as for a request with that token.
+    pub async fn recognise_token(&self, token: Secret, facts: &Facts) -> Result<Caller, ApiError> {
+        self.recognise_offer(Offer { bearer: Some(token), headers: Vec::new() }, facts).await
+    }
+
+    async fn recognise_offer(&self, offer: Offer, facts: &Facts) -> Result<Caller, ApiError> {
         Ok(Caller(self.auth.recognise(offer, &facts.peer(), SystemTime::now()).await?))
     }
 

@@ -138,6 +138,8 @@ impl Row {
 
 /// What a caller told to come back is given where no real wait is known.
 const SOON: Duration = Duration::from_secs(1);
+/// The same where only somebody else's leaving helps.
+const LATER: Duration = Duration::from_secs(10);
 
 impl ApiError {
     /// The stable code.
@@ -458,6 +460,15 @@ fn feed_row(refusal: &FeedRefusal) -> Row {
         }
         FeedRefusal::Handshake { .. } => row(S::BAD_REQUEST, "request.malformed", "The request cannot be read"),
         FeedRefusal::Origin => row(S::FORBIDDEN, "feed.origin_refused", "Not from that page"),
+        FeedRefusal::PrincipalFull { .. } => {
+            row(S::TOO_MANY_REQUESTS, "feed.principal_full", "Too many connections of one principal").after(LATER)
+        }
+        FeedRefusal::AddressFull { .. } => {
+            row(S::TOO_MANY_REQUESTS, "feed.address_full", "Too many connections from one address").after(LATER)
+        }
+        FeedRefusal::TooFast { retry_after } => {
+            row(S::SERVICE_UNAVAILABLE, "feed.too_fast", "Too many come at once").after(*retry_after)
+        }
         FeedRefusal::Full => row(S::SERVICE_UNAVAILABLE, "feed.full", "The feed is full").after(SOON),
         FeedRefusal::ShuttingDown => {
             row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)

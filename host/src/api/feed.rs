@@ -3,19 +3,23 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::input::{Asked, Input};
-use crate::api::socket::{self, FeedContext, FeedRefusal};
+use crate::api::request;
+use crate::api::socket::{self, FeedContext, FeedRefusal, Guest, NotRenewed, Renewal, Renewed};
 use crate::api::wire::Problem;
 use crate::auth::Action;
 use crate::hub::{Access, Framing, Hello, Link, Patterns, Position};
+use crate::model::Secret;
 use crate::task::TaskKind;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
 use axum::response::Response;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, DuplexStream};
@@ -48,7 +52,13 @@ pub(super) async fn open(
     Extension(facts): Extension<Facts>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    edge.admit(&caller, Action::FeedRead, "feed.open", Asked::default()).await?;
+    let opened = open_socket(&edge, &caller, &facts, request).await;
+    opened.inspect_err(|error| note_refusal(&edge, error))
+}
+
+async fn open_socket(edge: &Arc<Edge>, caller: &Caller, facts: &Facts, request: Request) -> Result<Response, ApiError> {
+    edge.door.knock()?;
+    edge.admit(caller, Action::FeedRead, "feed.open", Asked::default()).await?;
     let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
     let context = FeedContext {
         hub: edge.hub.clone(),
@@ -56,10 +66,87 @@ pub(super) async fn open(
         stop: edge.stop.clone(),
         grant: watch.grant.clone(),
         access: ACCESS,
+        renewal: Arc::new(Renewer {
+            edge: Arc::clone(edge),
+            name: caller.principal().name.clone(),
+            is_external: caller.principal().is_external,
+            address: facts.address,
+        }),
+        door: Arc::clone(&edge.door),
+        guest: guest(edge, caller, facts),
         hold: Arc::new(watch),
         allowed_origins: Arc::from([]),
     };
     Ok(socket::upgrade(request, context).await?)
+}
+
+/// Judges what one connection brings later, on the way of every request.
+struct Renewer {
+    edge: Arc<Edge>,
+    /// Whom the connection is for. Nobody else's credential will do.
+    name: String,
+    is_external: bool,
+    address: IpAddr,
+}
+
+impl Renewal for Renewer {
+    fn renew(&self, token: Secret) -> BoxFuture<'_, Result<Renewed, NotRenewed>> {
+        Box::pin(async move {
+            let renewed = self.judge(token).await;
+            if renewed.is_err() {
+                self.edge.door.refused_refresh();
+            }
+            renewed
+        })
+    }
+}
+
+impl Renewer {
+    async fn judge(&self, token: Secret) -> Result<Renewed, NotRenewed> {
+        let facts = Facts { request_id: request::new_id(), address: self.address };
+        let caller = self.edge.recognise_token(token, &facts).await.map_err(|error| not_renewed(&error))?;
+        let principal = caller.principal();
+        if (&principal.name, principal.is_external) != (&self.name, self.is_external) {
+            let detail = "the credential is somebody else's; open a connection of its own for it".to_owned();
+            return Err(NotRenewed { code: "feed.other_subject".to_owned(), detail, is_final: true });
+        }
+        let may = self.edge.auth.permit(principal, Action::FeedRead);
+        may.map_err(|refusal| not_renewed(&refusal.into()))?;
+        let now = SystemTime::now();
+        let left = caller.0.expires.map(|expires| expires.duration_since(now).unwrap_or_default());
+        let watch = self.edge.auth.watch(&caller.0, &facts.peer(), now);
+        Ok(Renewed { grant: watch.grant.clone(), hold: Arc::new(watch), ttl: left.map(|left| left.as_secs()) })
+    }
+}
+
+impl std::fmt::Debug for Renewer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Renewer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn not_renewed(error: &ApiError) -> NotRenewed {
+    let problem = error.problem("");
+    // Who has to wait, or meets a fault of ours, has learned nothing about the credential.
+    let is_final = problem.status < 500 && problem.status != 429;
+    NotRenewed { code: problem.code, detail: problem.detail, is_final }
+}
+
+fn guest(edge: &Edge, caller: &Caller, facts: &Facts) -> Guest {
+    let snapshot = edge.snapshot();
+    let server = &snapshot.config.server;
+    Guest {
+        principal: caller.principal().name.clone(),
+        address: facts.address,
+        per_principal_max: server.feed_clients_per_principal_max,
+        per_address_max: server.feed_clients_per_address_max,
+    }
+}
+
+fn note_refusal(edge: &Edge, error: &ApiError) {
+    if let ApiError::Feed(refusal) = error {
+        edge.door.refused(refusal);
+    }
 }
 
 /// The live feed as server-sent events
@@ -79,7 +166,18 @@ pub(super) async fn events(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut input = Input::new(&uri);
+    let opened = open_stream(&edge, &caller, &facts, (&uri, &headers)).await;
+    opened.inspect_err(|error| note_refusal(&edge, error))
+}
+
+async fn open_stream(
+    edge: &Edge,
+    caller: &Caller,
+    facts: &Facts,
+    (uri, headers): (&Uri, &HeaderMap),
+) -> Result<Response, ApiError> {
+    edge.door.knock()?;
+    let mut input = Input::new(uri);
     let sub = input.text("sub").unwrap_or_else(|| "*/*,*/*/*".to_owned());
     let patterns = Patterns::parse(&sub.split(',').collect::<Vec<_>>());
     if let Err(error) = &patterns {
@@ -91,7 +189,7 @@ pub(super) async fn events(
         input.problem("/query/log", "invalid", why.clone());
     }
     let since = input.text("since");
-    edge.admit(&caller, Action::FeedRead, "feed.open", input.finish()?).await?;
+    edge.admit(caller, Action::FeedRead, "feed.open", input.finish()?).await?;
     let patterns = patterns.map_err(|error| ApiError::Malformed(error.to_string()))?;
     let logs = logs.map_err(ApiError::Malformed)?;
     let last = headers.get(LAST_EVENT_ID).and_then(|id| id.to_str().ok()).map(str::to_owned);
@@ -99,6 +197,7 @@ pub(super) async fn events(
         return Err(FeedRefusal::ShuttingDown.into());
     }
     let watch = edge.auth.watch(&caller.0, &facts.peer(), SystemTime::now());
+    let pass = edge.door.enter(&guest(edge, caller, facts))?;
     let slot = edge.hub.reserve().ok_or(FeedRefusal::Full)?;
     let (ours, theirs) = tokio::io::duplex(STREAM_BYTES_MAX);
     let joined = slot.join(Box::new(ours), Framing::EventStream, watch.grant.clone(), ACCESS);
@@ -106,7 +205,7 @@ pub(super) async fn events(
     let (link, _) = joined.ok_or(FeedRefusal::ShuttingDown)?;
     let since = last.or(since).map(|text| Position::parse_or_unknown(&text));
     link.subscribe(Hello { patterns, since, logs });
-    let mut response = Response::new(body(theirs, link, watch));
+    let mut response = Response::new(body(theirs, link, (watch, pass)));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,6 +1,8 @@
 //! What `/metrics` says of the feed.
 
-use crate::hub::HubFigures;
+use crate::api::histograms::Histograms;
+use crate::api::socket::Door;
+use crate::hub::{Close, HubFigures};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -19,7 +21,7 @@ struct ResultLabel {
     result: &'static str,
 }
 
-pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
+pub(super) fn register(registry: &mut Registry, figures: &HubFigures, door: &Door) {
     let gauge = |value: usize| ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
     registry.register("feed_shards", "Tasks that serve clients of the feed", gauge(figures.shards));
     registry.register("feed_clients", "Clients of the feed", gauge(figures.clients));
@@ -40,6 +42,8 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
     let help = "Offsets that clients were taken past when they started over";
     registry.register("feed_skipped_offsets", help, ConstCounter::new(figures.skipped));
     register_logs(registry, figures);
+    register_times(registry, figures);
+    register_door(registry, figures, door);
     let resumes = Family::<ResultLabel, Counter>::default();
     for (result, count) in [
         ("replay", figures.resumed),
@@ -69,6 +73,48 @@ pub(super) fn register(registry: &mut Registry, figures: &HubFigures) {
     registry.register("feed_revoke_seconds", "Time from the call to the last shard, in all", time);
     let longest = ConstGauge::new(figures.revoke_max.as_secs_f64());
     registry.register("feed_revoke_seconds_max", "The longest of them", longest);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RefusalLabel {
+    why: &'static str,
+}
+
+fn register_door(registry: &mut Registry, figures: &HubFigures, door: &Door) {
+    let refused = Family::<RefusalLabel, Counter>::default();
+    for (why, count) in door.refusals() {
+        refused.get_or_create(&RefusalLabel { why }).inc_by(count);
+    }
+    let refreshes = Family::<ResultLabel, Counter>::default();
+    for (result, count) in [("ok", figures.refreshes), ("refused", door.refresh_refusals())] {
+        refreshes.get_or_create(&ResultLabel { result }).inc_by(count);
+    }
+    registry.register("feed_refreshes", "Credentials that clients brought on open connections", refreshes);
+    let expired = figures.disconnects.iter().find(|(why, _)| *why == Close::Expired).map_or(0, |(_, count)| *count);
+    registry.register("feed_auth_expired", "Connections that outlived their credential", ConstCounter::new(expired));
+    registry.register("feed_handshakes_rejected", "Requests for the feed that were refused, by why", refused);
+}
+
+/// What may become of what an earlier host's feed held.
+pub const FEED_SUCCESSIONS: [&str; 6] = ["resumed", "missing", "broken", "foreign", "stale", "unreadable"];
+
+pub(super) fn register_succession(registry: &mut Registry, succession: &'static str) {
+    let successions = Family::<ResultLabel, Counter>::default();
+    for result in FEED_SUCCESSIONS {
+        successions.get_or_create(&ResultLabel { result }).inc_by(u64::from(result == succession));
+    }
+    registry.register("feed_successions", "What became of what the feed held before the start", successions);
+}
+
+fn register_times(registry: &mut Registry, figures: &HubFigures) {
+    for (name, help, times) in [
+        ("feed_pass_seconds", "Turns of the tasks that serve clients", &figures.passes),
+        ("feed_sequencer_lag_seconds", "From an event to the task that serves it", &figures.sequencer_lag),
+        ("feed_client_lag_seconds", "How far each client is behind, once a second", &figures.client_lag),
+        ("feed_snapshot_seconds", "Making a snapshot", &figures.snapshot_times),
+    ] {
+        Histograms::<ResultLabel>::micros_of_all(name, help, times.clone()).register(registry);
+    }
 }
 
 fn register_logs(registry: &mut Registry, figures: &HubFigures) {

@@ -146,7 +146,8 @@ impl Metrics {
         registry.register("http_request_seconds", "From head to answer", self.seconds.clone());
         fleet(&mut registry, edge);
         host_metrics::register(&mut registry, edge);
-        feed_metrics::register(&mut registry, &edge.hub.figures());
+        feed_metrics::register(&mut registry, &edge.hub.figures(), &edge.door);
+        feed_metrics::register_succession(&mut registry, edge.feed_succession);
         plugins(&mut registry, edge);
         artefacts(&mut registry, self.toolchain.counts());
         let help = "Requests that went on although this validator failed";

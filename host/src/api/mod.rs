@@ -3,6 +3,7 @@
 //! Holds no state of its own beyond what it was handed, and documents that it made before. Status codes stand in `api::error` alone, JSON forms in
 //! [`wire`] alone. Entry points: [`router`], [`serve`].
 
+mod asyncapi;
 mod batch;
 mod documents;
 mod edge;
@@ -23,8 +24,11 @@ pub mod socket;
 pub mod view;
 pub mod wire;
 
+pub use feed_metrics::FEED_SUCCESSIONS;
+
 pub use documents::Documents;
 
+pub use asyncapi::asyncapi;
 pub use edge::{Caller, Edge, Facts, RequestId};
 pub use error::ApiError;
 pub use handlers::backup::BACKUPS_MAX;

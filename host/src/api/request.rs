@@ -120,7 +120,7 @@ fn proper_id(value: Option<&HeaderValue>) -> Option<String> {
     ((1..=REQUEST_ID_MAX).contains(&text.len()) && text.chars().all(is_proper)).then(|| text.to_owned())
 }
 
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     let mut bytes = [0_u8; 12];
     match getrandom::fill(&mut bytes) {
         Ok(()) => bytes.iter().map(|byte| format!("{byte:02x}")).collect(),

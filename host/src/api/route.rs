@@ -86,7 +86,8 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
         .routes(routes!(probes::metrics))
-        .routes(routes!(probes::openapi));
+        .routes(routes!(probes::openapi))
+        .routes(routes!(probes::asyncapi));
     (open, with_session)
 }
 

@@ -84,6 +84,8 @@ fn server(server: &ServerConfig) -> Keys {
         ("session_idle_timeout_ms", millis(server.session_idle_timeout)),
         ("session_timeout_ms", millis(server.session_timeout)),
         ("feed_clients_max", json!(server.feed_clients_max)),
+        ("feed_clients_per_principal_max", json!(server.feed_clients_per_principal_max)),
+        ("feed_clients_per_address_max", json!(server.feed_clients_per_address_max)),
         ("config_watch", json!(server.config_watch)),
     ]
 }

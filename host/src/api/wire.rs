@@ -413,7 +413,8 @@ pub struct FieldProblem {
     pub message: String,
 }
 
-/// What a client of the feed says: a hello, once, within 5 seconds, and then which logs it follows, as often as it likes.
+/// What a client of the feed says: a hello, once, within 5 seconds, and then which logs it follows and which credential it
+/// stands on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "t", rename_all = "lowercase", deny_unknown_fields)]
 pub enum FeedRequest {
@@ -435,5 +436,10 @@ pub enum FeedRequest {
     Logs {
         /// As in the hello.
         log: Vec<String>,
+    },
+    /// Another credential of the same subject, which the connection stands on from now on.
+    Refresh {
+        /// A session's token, an API key, or another bearer token.
+        token: String,
     },
 }

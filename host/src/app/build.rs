@@ -1,16 +1,19 @@
+use crate::api::socket::Door;
 use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
+use crate::app::heritage::Succession;
 use crate::app::logging::LogLevel;
 use crate::app::parts::HostParts;
+use crate::app::restored::Restored;
 use crate::app::shutdown::{Ended, Shutdown};
-use crate::app::{logs, relay, retention};
+use crate::app::{heritage, logs, relay, retention};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
-use crate::hub::{Hub, HubLimits};
+use crate::hub::{Hub, HubLimits, Inherited};
 use crate::model::{Event, Role};
-use crate::node::{Pool, PoolParts};
+use crate::node::{NodeHandle, Pool, PoolParts};
 use crate::plugin::{
     Compiler, Platform, PlatformParts, PluginEvent, PluginSet, Services, Strategy, Toolchain, WebCache,
 };
@@ -21,7 +24,7 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -168,6 +171,12 @@ impl End {
                 tracing::error!(%error, "the database did not close in order");
             }
         };
+        // Only a feed that nobody reads or writes any more is one to go on from.
+        if let Some(running) = &running
+            && shutdown.is_clean()
+        {
+            shutdown.stage("feed", running.leave_feed(&tasks, &store)).await;
+        }
         shutdown.stage("store", close).await;
         let (left, names) = tasks.left();
         shutdown.count("tasks", left, &names);
@@ -210,12 +219,13 @@ impl Running {
         let parts = platform_parts(&config, services, store.clone(), publish, swaps, stop_owners.clone());
         let platform = Platform::start(parts, &tasks.group(TaskKind::Keeper)).await.map_err(RunError::Plugins)?;
         warn_of_logins_that_cannot_come_back(&config, &plugins.borrow());
-        let hub = feed(&config);
+        let (hub, inherited, succession) = feed(&config, &store, &tasks).await?;
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
         let owners = tasks.group(TaskKind::Owner);
         let pool = start_pool(&config, plugins.clone(), events, &owners, stop_owners.clone());
         let relay = tasks.group(TaskKind::Relay);
-        relay.named("events", relay::run(relayed, swapped, hub.clone()));
+        let restored = restore(&hub, inherited, &pool, &platform);
+        relay.named("events", relay::run(relayed, swapped, restored, hub.clone()));
         let followers = tasks.group(TaskKind::Follower);
         relay.named("logs", logs::run(pool.clone(), hub.clone(), followers, stop_owners.clone()));
         relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
@@ -242,6 +252,8 @@ impl Running {
             pool,
             auth,
             hub: hub.clone(),
+            door: Arc::new(Door::new(cores())),
+            feed_succession: succession.as_str(),
             plugins,
             platform,
             store,
@@ -254,6 +266,7 @@ impl Running {
             batches,
             backups: Places::new(api::BACKUPS_MAX),
             openapi: api::openapi()?.into(),
+            asyncapi: api::asyncapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
             offer_setup(&listener, &token);
@@ -262,6 +275,18 @@ impl Running {
         look_after(&edge, &stop);
         let close = open(Arc::clone(&edge), listener, connections.clone());
         Ok(Self { close, hub, reloader, edge, connections })
+    }
+
+    /// Leaves the feed's log to the next host. Without it that one begins anew, and clients are given snapshots.
+    async fn leave_feed(&self, tasks: &Tasks, store: &Store) {
+        let path = heritage::path_of(&self.reloader.snapshot().config.storage.path);
+        let (hub, stamp) = (self.hub.clone(), heritage::stamp(store.instance_id()));
+        let leaving = move || heritage::leave(&hub, &path, &stamp, SystemTime::now());
+        match tasks.group(TaskKind::Upkeep).spawn_blocking(leaving).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the feed's log was not kept; its clients will begin anew"),
+            Err(error) => tracing::error!(%error, "the feed's log was not kept; its clients will begin anew"),
+        }
     }
 
     /// What is taken of everything that bounds how many do something at once.
@@ -387,9 +412,29 @@ fn start_pool(
     Pool::start(parts, owners)
 }
 
-fn feed(config: &Config) -> Hub {
+/// The feed, which goes on from where the host before ended, if that was in order.
+async fn feed(config: &Config, store: &Store, tasks: &Tasks) -> Result<(Hub, Vec<Inherited>, Succession), RunError> {
     let (clients_max, drain_max) = feed_limits(&config.server);
-    Hub::new(HubLimits { clients_max, drain_max, ..HubLimits::default() })
+    let limits = HubLimits { clients_max, drain_max, ..HubLimits::default() };
+    let (path, stamp) = (heritage::path_of(&config.storage.path), heritage::stamp(store.instance_id()));
+    let taking = move || heritage::succeed(limits, &path, &stamp, SystemTime::now());
+    let taken = tasks.group(TaskKind::Upkeep).spawn_blocking(taking).await;
+    let (hub, inherited, succession) =
+        taken.map_err(|error| RunError::Machine(format!("what the feed held was not read: {error}")))?;
+    tracing::info!(feed = succession.as_str(), events = hub.figures().ring_events, "the feed begins");
+    Ok((hub, inherited, succession))
+}
+
+/// Tells what is not as it was in the state that was inherited, as far as that is known already; gives the rest.
+fn restore(hub: &Hub, inherited: Vec<Inherited>, pool: &Pool, platform: &Platform) -> Restored {
+    let mut restored = Restored::of(inherited);
+    let nodes: Vec<_> = pool.nodes().iter().map(NodeHandle::status).collect();
+    let plugins = platform.reports().into_iter().map(|report| report.name).collect();
+    let told = restored.begin(&nodes, &plugins, SystemTime::now());
+    for publication in told {
+        hub.publish(publication);
+    }
+    restored
 }
 
 /// The feed's clients, and how long closing them may take: half of a shutdown's time, less their last second.
@@ -398,12 +443,15 @@ pub(super) fn feed_limits(server: &ServerConfig) -> (usize, Duration) {
     (server.feed_clients_max, (server.shutdown_timeout / 2).saturating_sub(farewell))
 }
 
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Starts what looks after clients until `stop`: the feed's shards, one a core, the end of sessions, and the looks at who
 /// may stay.
 fn look_after(edge: &Edge, stop: &CancellationToken) {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let shards = edge.tasks.group(TaskKind::Shard);
-    for number in 0..cores {
+    for number in 0..cores() {
         shards.named(&format!("shard-{number}"), edge.hub.shard(stop.clone()));
     }
     let upkeep = edge.tasks.group(TaskKind::Upkeep);

@@ -8,6 +8,7 @@ mod build;
 mod command;
 mod exit;
 mod generations;
+mod heritage;
 mod lines;
 mod logging;
 mod logs;
@@ -15,6 +16,7 @@ mod parts;
 mod paths;
 mod relay;
 mod restore;
+mod restored;
 mod retention;
 mod shutdown;
 #[cfg(test)]

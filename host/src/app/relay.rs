@@ -1,10 +1,12 @@
 //! Carries what nodes and plugins tell to the feed: the one place where an event becomes JSON, once for all clients.
 
 use crate::api::view;
+use crate::app::restored::Restored;
 use crate::hub::{Change, Hub, Publication};
 use crate::model::{Event, EventBody, Transition};
 use crate::plugin::{PluginEvent, PluginEventKind};
 use serde::Serialize;
+use std::time::SystemTime;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -21,21 +23,42 @@ pub(super) async fn revoke(mut revocations: mpsc::Receiver<oneshot::Sender<()>>,
     }
 }
 
-/// Publishes every event, in order, until all nodes and plugins are gone.
-pub(super) async fn run(mut events: mpsc::Receiver<Event>, mut swaps: mpsc::Receiver<PluginEvent>, hub: Hub) {
+/// Publishes every event, in order, until all nodes and plugins are gone. Of what was inherited from the host before, what
+/// `restored` holds is told only where it is not so any more.
+pub(super) async fn run(
+    mut events: mpsc::Receiver<Event>,
+    mut swaps: mpsc::Receiver<PluginEvent>,
+    mut restored: Restored,
+    hub: Hub,
+) {
     loop {
-        let (publication, of) = tokio::select! {
-            Some(event) = events.recv() => (publication(&event), event.node.to_string()),
-            Some(event) = swaps.recv() => (plugin_publication(&event), event.report.name.clone()),
-            else => return,
-        };
-        match publication {
-            Ok(publication) => {
-                hub.publish(publication);
+        tokio::select! {
+            Some(event) = events.recv() => {
+                for publication in restored.take(&event) {
+                    hub.publish(publication);
+                }
             }
-            Err(error) => tracing::error!(of, %error, "an event could not be written as JSON"),
+            Some(event) = swaps.recv() => match plugin_publication(&event) {
+                Ok(publication) => {
+                    hub.publish(publication);
+                }
+                Err(error) => {
+                    tracing::error!(plugin = event.report.name, %error, "an event could not be written as JSON");
+                }
+            },
+            else => return,
         }
     }
+}
+
+/// A plugin of the host before this one, which this one does not have. `item` is how it was.
+pub(super) fn removed_plugin(name: &str, item: &str, at: SystemTime) -> Option<Publication> {
+    let topic = format!("plugin/{name}");
+    let known = item.strip_prefix(&format!("{{\"topic\":\"{topic}\","))?.strip_suffix('}')?;
+    let members = format!("{known},\"reason\":\"it was not there when the server started\"");
+    let change = Change::Remove { key: format!("/plugin/{name}") };
+    let kind = PluginEventKind::Removed.as_str();
+    Some(Publication { topic, kind, at: view::timestamp(at), members, change })
 }
 
 fn plugin_publication(event: &PluginEvent) -> Result<Publication, serde_json::Error> {
@@ -57,7 +80,8 @@ fn plugin_publication(event: &PluginEvent) -> Result<Publication, serde_json::Er
     Ok(Publication { topic, kind: event.kind.as_str(), at: view::timestamp(event.at), members, change })
 }
 
-fn publication(event: &Event) -> Result<Publication, serde_json::Error> {
+/// An event as the feed tells it.
+pub(super) fn publication(event: &Event) -> Result<Publication, serde_json::Error> {
     let name = event.node.as_str();
     let node_topic = format!("node/{name}/state");
     let process_topic = format!("proc/{name}/state");
@@ -98,12 +122,12 @@ fn publication(event: &Event) -> Result<Publication, serde_json::Error> {
     })
 }
 
-fn members(node: &str, name: &str, value: &impl Serialize) -> Result<String, serde_json::Error> {
+pub(super) fn members(node: &str, name: &str, value: &impl Serialize) -> Result<String, serde_json::Error> {
     let (node, value) = (serde_json::to_string(node)?, serde_json::to_string(value)?);
     Ok(format!("\"node\":{node},\"{name}\":{value}"))
 }
 
 /// Topics are made of node names, which need no escaping.
-fn item(topic: &str, members: &str) -> String {
+pub(super) fn item(topic: &str, members: &str) -> String {
     format!("{{\"topic\":\"{topic}\",{members}}}")
 }

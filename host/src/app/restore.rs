@@ -2,6 +2,7 @@
 
 use crate::app::command::init_storage;
 use crate::app::exit::RunError;
+use crate::app::heritage;
 use crate::cli::args::RestoreArgs;
 use crate::store::{self, AuditOutcome, AuditRecord, BackupFacts};
 use std::path::Path;
@@ -28,6 +29,8 @@ pub fn restore(args: RestoreArgs) -> Result<String, RunError> {
         request_id: String::new(),
         address: None,
     };
+    // What the feed held is another database's past; without the file its clients begin anew.
+    heritage::forget(&storage.path).map_err(|error| RunError::Machine(format!("what the feed held stays: {error}")))?;
     let restored = store::restore(&file, &storage, record)?;
     let mut text = told(&file, &restored.facts);
     text += &format!(

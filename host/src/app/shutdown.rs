@@ -48,6 +48,11 @@ impl Shutdown {
         }
     }
 
+    /// Whether all that was to end until now has.
+    pub(super) fn is_clean(&self) -> bool {
+        self.ended == Ended::Clean
+    }
+
     pub(super) fn ended(self) -> Ended {
         self.ended
     }

@@ -22,6 +22,8 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// So long before a credential's time is over its connections are told.
 const EXPIRING: Duration = Duration::from_secs(60);
+/// So long after it its connections may still bring another one. Then they end.
+const GRACE: Duration = Duration::from_secs(10);
 /// How often a credential that a strategy judges is judged again while a connection that it opened goes on.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(30);
 /// So many times in a row it may not have been judged, for want of whoever judges. Then its connections end.
@@ -103,8 +105,11 @@ impl Registry {
     /// Ends everything that is over.
     fn look(&self, now: SystemTime) {
         for entry in self.live() {
-            if entry.who.expires.is_some_and(|expires| expires <= now) {
-                self.end(&entry, GrantEnd::Expired);
+            if let Some(expires) = entry.who.expires.filter(|expires| *expires <= now) {
+                // What is over by itself is nothing else in the meantime.
+                if expires + GRACE <= now {
+                    self.end(&entry, GrantEnd::Expired);
+                }
             } else if entry.who.session().is_some_and(|session| session.ended.is_cancelled()) {
                 self.end(&entry, GrantEnd::Revoked);
             } else if let Some(left) = entry.who.expires.and_then(|expires| expires.duration_since(now).ok())
@@ -225,7 +230,8 @@ impl Auth {
         let gone = offer_of(who).map(|offer| {
             let gone = CancellationToken::new();
             let (auth, now, facts, grant) = (self.clone(), Arc::clone(&standing), facts.clone(), grant.clone());
-            let task = Recheck { auth, now, offer, facts, is_ours: api_key.is_some(), grant };
+            let expires = who.expires;
+            let task = Recheck { auth, now, offer, facts, is_ours: api_key.is_some(), expires, grant };
             let (stop, began) = (gone.clone(), (began, tokio::time::Instant::now()));
             self.tracker().spawn(async move {
                 tokio::select! {
@@ -325,6 +331,7 @@ struct Recheck {
     facts: PeerFacts,
     /// It is an API key of this host: its end is told, and a judge that fails says nothing about it.
     is_ours: bool,
+    expires: Option<SystemTime>,
     grant: Grant,
 }
 
@@ -345,6 +352,8 @@ impl Recheck {
                         break GrantEnd::Revoked;
                     }
                 }
+                // Its time is over: it ends with that, when the grace is over too.
+                Err(_) if self.expires.is_some_and(|expires| expires <= now) => {}
                 Err(_) => break GrantEnd::Revoked,
             }
         };

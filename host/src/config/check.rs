@@ -128,6 +128,8 @@ fn check_server(mut section: Section<'_>, report: &mut Report<'_>) -> ServerConf
         session_idle_timeout: section.millis(report, "session_idle_timeout_ms", DAY_MS / 2, MINUTE_MS..=365 * DAY_MS),
         session_timeout: section.millis(report, "session_timeout_ms", 7 * DAY_MS, MINUTE_MS..=365 * DAY_MS),
         feed_clients_max: section.size(report, "feed_clients_max", 10_000, 1..=1_000_000),
+        feed_clients_per_principal_max: section.size(report, "feed_clients_per_principal_max", 256, 1..=1_000_000),
+        feed_clients_per_address_max: section.size(report, "feed_clients_per_address_max", 1_024, 1..=1_000_000),
         config_watch: section.flag(report, "config_watch", true),
     };
     section.finish(report, &[]);

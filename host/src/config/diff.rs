@@ -139,6 +139,8 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
         session_idle_timeout,
         session_timeout,
         feed_clients_max,
+        feed_clients_per_principal_max,
+        feed_clients_per_address_max,
         config_watch,
     } = old;
     differing([
@@ -152,6 +154,16 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
         ("server.session_idle_timeout_ms", *session_idle_timeout != new.session_idle_timeout, Effect::Live),
         ("server.session_timeout_ms", *session_timeout != new.session_timeout, Effect::Live),
         ("server.feed_clients_max", *feed_clients_max != new.feed_clients_max, Effect::Live),
+        (
+            "server.feed_clients_per_principal_max",
+            *feed_clients_per_principal_max != new.feed_clients_per_principal_max,
+            Effect::Live,
+        ),
+        (
+            "server.feed_clients_per_address_max",
+            *feed_clients_per_address_max != new.feed_clients_per_address_max,
+            Effect::Live,
+        ),
         ("server.config_watch", *config_watch != new.config_watch, Effect::Live),
     ])
 }

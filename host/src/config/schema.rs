@@ -58,6 +58,10 @@ pub struct ServerConfig {
     pub session_timeout: Duration,
     /// `feed_clients_max`, default 10,000, 1 to 1,000,000: beyond it the feed answers 503 before the upgrade.
     pub feed_clients_max: usize,
+    /// `feed_clients_per_principal_max`, default 256, 1 to 1,000,000: beyond it the feed answers 429 to that principal.
+    pub feed_clients_per_principal_max: usize,
+    /// `feed_clients_per_address_max`, default 1,024, 1 to 1,000,000: beyond it the feed answers 429 to that address.
+    pub feed_clients_per_address_max: usize,
     /// `config_watch`, default `true`: this file is read again when it changes.
     pub config_watch: bool,
 }

@@ -262,6 +262,14 @@ impl Client {
         Ok(())
     }
 
+    /// It stands on another grant from here on. What that changes has to be looked at.
+    pub(super) fn stand_on(&mut self, grant: Grant) {
+        self.grant = grant;
+        // No number of changes: the rights are looked at whatever the new grant's is.
+        self.rights_seen = u64::MAX;
+        self.is_warned = false;
+    }
+
     /// Says once that its time will be over soon, if that is so and it has said what it asks for.
     pub(super) fn warn(&mut self) {
         if let Some(seconds) = self.grant.ends_in()

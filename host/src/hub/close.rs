@@ -23,6 +23,8 @@ pub enum Close {
     ResyncTooOften,
     /// The server has no room for this client now.
     Full,
+    /// The client brought credentials that are not good, time and again.
+    BadToken,
     /// The session or credential that opened the connection was revoked.
     SessionEnded,
     /// The client broke the feed's own protocol.
@@ -31,7 +33,7 @@ pub enum Close {
 
 impl Close {
     /// Every reason, in the order above.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Left,
         Self::BadFrame,
         Self::BadText,
@@ -42,6 +44,7 @@ impl Close {
         Self::TooSlow,
         Self::ResyncTooOften,
         Self::Full,
+        Self::BadToken,
         Self::SessionEnded,
         Self::Misuse,
     ];
@@ -62,6 +65,7 @@ impl Close {
             Self::TooSlow => Some(4008),
             Self::ResyncTooOften => Some(4010),
             Self::Full => Some(4013),
+            Self::BadToken => Some(4500),
             Self::SessionEnded => Some(4501),
             Self::Misuse => Some(4502),
         }
@@ -81,6 +85,7 @@ impl Close {
             Self::TooSlow => "too-slow",
             Self::ResyncTooOften => "resync-too-often",
             Self::Full => "full",
+            Self::BadToken => "bad-token",
             Self::SessionEnded => "session-ended",
             Self::Misuse => "misuse",
         }

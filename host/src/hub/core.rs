@@ -1,9 +1,10 @@
-use crate::hub::client::{Client, event, hub_of};
-use crate::hub::filter::{Filter, FilterKey, Filters};
+use crate::hub::batch::{BATCH_FRAMES_MAX, Lanes, Room, Source, advance, encode, gather, stage};
+use crate::hub::client::{Client, hub_of};
+use crate::hub::filter::{FilterKey, Filters};
 use crate::hub::follow::{Followers, LogWish, Staged};
 use crate::hub::handle::{Framing, Shared};
-use crate::hub::inbox::{Hello, Join, Note};
-use crate::hub::ring::{Found, Ring};
+use crate::hub::inbox::{Hello, Join, Note, Renewal};
+use crate::hub::ring::Ring;
 use crate::hub::slots::Key;
 use crate::hub::{Close, frames};
 use crate::model::GrantEnd;
@@ -15,35 +16,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Frames of one write, besides what is held and the outbox.
-const BATCH_FRAMES_MAX: usize = 64;
-const BATCH_BYTES_MAX: usize = 64 * 1024;
-/// Events looked at for one write, so that a filter that wants little does not hold the shard up.
-const SCAN_MAX: usize = 1024;
 /// Pieces of one write.
 pub(super) const PIECES_MAX: usize = BATCH_FRAMES_MAX + 2;
 /// In a shutdown, so many connections are closed in each of these intervals.
 const DRAIN_STEP: Duration = Duration::from_micros(200);
-
-/// Where the bytes of a piece are.
-#[derive(Debug, Clone, Copy)]
-enum Source {
-    Held,
-    Outbox,
-    Snapshot(usize),
-    Event(u64),
-    /// The number of what is staged.
-    Log(usize),
-}
-
-/// What a write may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Lanes {
-    /// States alone.
-    States,
-    /// Behind them, lines of logs.
-    All,
-}
 
 #[derive(Debug, Clone, Copy)]
 struct Piece {
@@ -122,10 +98,14 @@ impl Core {
     /// grant has ended since the last time, or no longer allows a connection: before any event of this sync is sent to
     /// anybody. What the others may see is changed then, too.
     pub(super) fn sync(&mut self, now: Instant, mut ended: impl FnMut(Key, Ended)) -> bool {
+        let head = self.ring.head();
         let (is_news, controls) = {
             let log = self.shared.log();
             (self.ring.sync(&log), log.controls())
         };
+        if let Some(since) = self.ring.behind_since(head).filter(|_| is_news) {
+            self.shared.counters.sequencer_lag.note(now.saturating_duration_since(since));
+        }
         if controls != self.controls {
             self.controls = controls;
             for key in self.keys() {
@@ -251,6 +231,19 @@ impl Core {
         self.followers.news()
     }
 
+    /// A client stands on another grant from here on: what it may see is changed with it.
+    pub(super) fn renew(&mut self, key: Key, renewal: Renewal, now: Instant) -> Option<Ended> {
+        let client = self.client_mut(key).filter(|client| client.farewell.is_none())?;
+        client.stand_on(renewal.grant);
+        // It may have ended while it was on its way here: then nobody is told of it again.
+        if let Some(ended) = self.end_if_revoked(key, now) {
+            return Some(ended);
+        }
+        self.client_mut(key)?.say(&frames::refreshed(renewal.ttl));
+        self.shared.counters.refreshes.fetch_add(1, Relaxed);
+        self.regrant(key, now)
+    }
+
     /// Whole control frames for a client. None behind our close.
     pub(super) fn control(&mut self, key: Key, frames: &[u8]) {
         let Some(client) = self.client_mut(key).filter(|client| client.farewell.is_none()) else { return };
@@ -352,7 +345,7 @@ impl Core {
         }
         let id = client.reads().filter(|_| client.framing == Framing::WebSocket);
         if let Some(filter) = id.and_then(|id| self.filters.get_mut(id)) {
-            let mut room = Room { frames: BATCH_FRAMES_MAX, bytes: BATCH_BYTES_MAX };
+            let mut room = Room::new();
             let pieces = &mut self.pieces;
             let hand_over = |source, len| pieces.push(Piece { source, len });
             self.reached = gather(client, &self.ring, filter, &mut room, hand_over);
@@ -544,11 +537,14 @@ impl Core {
         keys
     }
 
-    /// How far the client that is furthest behind is behind.
+    /// How far the client that is furthest behind is behind. Notes it of each.
     pub(super) fn lag(&self, now: Instant) -> Duration {
-        let behind = self.clients.iter().flatten().filter(|(_, client)| client.reads().is_some());
-        let since = behind.filter_map(|(_, client)| self.ring.behind_since(client.cursor)).min();
-        since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        let readers = self.clients.iter().flatten().filter(|(_, client)| client.reads().is_some());
+        let lags = readers.map(|(_, client)| {
+            let since = self.ring.behind_since(client.cursor);
+            since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since))
+        });
+        lags.inspect(|lag| self.shared.counters.client_lag.note(*lag)).max().unwrap_or_default()
     }
 
     /// Takes in what was told of a client, but its coming and going, which is about its connection too. Tells if it ends.
@@ -568,6 +564,7 @@ impl Core {
                 self.control(key, &frames);
                 None
             }
+            Note::Renew(key, renewal) => self.renew(key, *renewal, now).map(|ended| (key, ended)),
             Note::End(key, close, reason) => self.end(key, close, &reason, now).map(|ended| (key, ended)),
             Note::Writable(key) => {
                 self.unblock(key);
@@ -585,158 +582,5 @@ impl Core {
     #[cfg(test)]
     pub(super) fn followers(&self) -> usize {
         self.followers.len()
-    }
-}
-
-/// What one write has left.
-struct Room {
-    frames: usize,
-    bytes: usize,
-}
-
-impl Room {
-    /// Whether a frame still fits. The first one always does.
-    fn take(&mut self, len: usize) -> bool {
-        if self.frames == 0 || self.bytes < len && self.bytes < BATCH_BYTES_MAX {
-            return false;
-        }
-        self.frames -= 1;
-        self.bytes = self.bytes.saturating_sub(len);
-        true
-    }
-}
-
-/// Hands over the frames that come next: of the snapshot, then events. Gives where the cursor stands behind them.
-fn gather(
-    client: &Client,
-    ring: &Ring,
-    filter: &mut Filter,
-    room: &mut Room,
-    mut hand_over: impl FnMut(Source, usize),
-) -> u64 {
-    if let Some((snapshot, next)) = &client.snapshot {
-        for (index, frame) in snapshot.frames.iter().enumerate().skip(*next) {
-            if !room.take(frame.len()) {
-                return client.cursor;
-            }
-            hand_over(Source::Snapshot(index), frame.len());
-        }
-    }
-    if client.cursor + 1 < ring.oldest() {
-        // The log has left it behind; it starts over once what is begun is done.
-        return client.cursor;
-    }
-    ring.scan(client.cursor, filter, SCAN_MAX, |Found { offset, len }| {
-        let fits = room.take(len);
-        if fits {
-            hand_over(Source::Event(offset), len);
-        }
-        fits
-    })
-}
-
-/// Collects lines of logs behind the states, once those are all there: `is_at_head`.
-fn stage(client: &Client, is_at_head: bool, room: &mut Room, staged: &mut Vec<Staged>) {
-    let has_snapshot = client.snapshot.as_ref().is_some_and(|(snapshot, next)| *next < snapshot.frames.len());
-    if let Some(following) = client.following.as_ref().filter(|_| is_at_head && !has_snapshot) {
-        following.stage(staged, |len| room.take(len));
-    }
-}
-
-/// A piece has been begun; `rest` says how much of it is done if not all.
-fn advance(client: &mut Client, (ring, staged): (&Ring, &[Staged]), source: Source, rest: Option<usize>, now: Instant) {
-    let begun = match source {
-        Source::Held => {
-            match (rest, &mut client.held) {
-                (Some(more), Some((_, done))) => *done += more,
-                (Some(_) | None, _) => {
-                    client.held = None;
-                    client.held_since = None;
-                }
-            }
-            return;
-        }
-        Source::Outbox => {
-            let outbox = client.begin_outbox();
-            rest.map(|_| outbox.into())
-        }
-        Source::Snapshot(index) => {
-            let Some((snapshot, next)) = &mut client.snapshot else { return };
-            *next = index + 1;
-            let frame = rest.and_then(|_| snapshot.frames.get(index)).map(|frame| frame.bytes().clone());
-            if *next >= snapshot.frames.len() {
-                client.snapshot = None;
-            }
-            frame
-        }
-        Source::Event(offset) => {
-            client.cursor = offset;
-            rest.and_then(|_| ring.frame(offset)).map(|frame| frame.bytes().clone())
-        }
-        Source::Log(at) => {
-            let Some(staged) = staged.get(at) else { return };
-            if let Some(following) = &mut client.following {
-                following.advance(staged);
-            }
-            rest.map(|_| staged.frame.bytes().clone())
-        }
-    };
-    if let (Some(bytes), Some(done)) = (begun, rest) {
-        client.held = Some((bytes, done));
-        client.held_since = Some(now);
-    }
-}
-
-/// The same for a client of server-sent events: its frames are put into one text, which it holds from the start.
-fn encode(
-    client: &mut Client,
-    ring: &Ring,
-    filter: &mut Filter,
-    (lanes, staged): (Lanes, &mut Vec<Staged>),
-    now: Instant,
-) {
-    let shared = client.slot.shared.clone();
-    let mut found = Vec::new();
-    let mut room = Room { frames: BATCH_FRAMES_MAX, bytes: BATCH_BYTES_MAX };
-    let reached = gather(client, ring, filter, &mut room, |source, _| found.push(source));
-    if lanes == Lanes::All {
-        stage(client, reached >= ring.head(), &mut room, staged);
-        found.extend((0..staged.len()).map(Source::Log));
-    }
-    let mut text = Vec::new();
-    let mut is_state = false;
-    for source in found {
-        match source {
-            Source::Snapshot(index) => {
-                let Some((snapshot, _)) = client.snapshot.clone() else { continue };
-                let is_last = index + 1 == snapshot.frames.len();
-                if let Some(frame) = snapshot.frames.get(index) {
-                    event(&mut text, is_last.then_some((client.epoch(), snapshot.offset)), frame);
-                }
-                is_state = true;
-            }
-            Source::Event(offset) => {
-                if let Some(frame) = ring.frame(offset) {
-                    event(&mut text, Some((client.epoch(), offset)), frame);
-                }
-                is_state = true;
-            }
-            Source::Log(at) => {
-                if let Some(staged) = staged.get(at) {
-                    event(&mut text, None, &staged.frame);
-                }
-            }
-            Source::Held | Source::Outbox => {}
-        }
-        shared.counters.deliveries.fetch_add(1, Relaxed);
-        advance(client, (ring, staged), source, None, now);
-    }
-    client.cursor = client.cursor.max(reached);
-    if is_state {
-        client.quiet_until = now + shared.limits.bookmark_after;
-    }
-    if !text.is_empty() {
-        client.held = Some((text.into(), 0));
-        client.held_since = Some(now);
     }
 }

@@ -1,4 +1,6 @@
+use crate::hub::times::Times;
 use crate::hub::Close;
+use crate::model::ClassCounts;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -29,6 +31,8 @@ pub struct HubFigures {
     pub writes: u64,
     /// Events that clients were not given because they had to start over.
     pub skipped: u64,
+    /// Clients that stand on another grant than the one they came with.
+    pub refreshes: u64,
     /// Clients that see more or less than before since their rights changed.
     pub regrants: u64,
     /// Ends and changes of grants that every shard has applied, and how long that took in all.
@@ -71,6 +75,14 @@ pub struct HubFigures {
     pub log_ring_age: Duration,
     /// Logs that somebody follows now.
     pub logs_followed: usize,
+    /// Turns of the shards.
+    pub passes: ClassCounts,
+    /// From an event's publication until a shard took it up; of several at once the oldest counts.
+    pub sequencer_lag: ClassCounts,
+    /// How far each client was behind, once a second.
+    pub client_lag: ClassCounts,
+    /// Snapshots made.
+    pub snapshot_times: ClassCounts,
     /// Connections that ended, by reason.
     pub disconnects: Vec<(Close, u64)>,
 }
@@ -86,6 +98,7 @@ pub(super) struct Counters {
     pub(super) revokes: AtomicU64,
     pub(super) revoke_us: AtomicU64,
     pub(super) revoke_us_max: AtomicU64,
+    pub(super) refreshes: AtomicU64,
     pub(super) regrants: AtomicU64,
     pub(super) snapshots: AtomicU64,
     pub(super) resyncs: AtomicU64,
@@ -96,6 +109,10 @@ pub(super) struct Counters {
     pub(super) resume_too_old: AtomicU64,
     pub(super) resume_ahead: AtomicU64,
     pub(super) log_lines_skipped: AtomicU64,
+    pub(super) passes: Times,
+    pub(super) sequencer_lag: Times,
+    pub(super) client_lag: Times,
+    pub(super) snapshot_times: Times,
     disconnects: [AtomicU64; Close::ALL.len()],
 }
 

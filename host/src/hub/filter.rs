@@ -74,17 +74,27 @@ impl FilterKey {
 #[derive(Debug)]
 pub(super) struct Filter {
     key: Arc<FilterKey>,
+    /// Which numbers of topics these answers are for.
+    generation: u64,
     answered: Vec<u64>,
     wanted: Vec<u64>,
 }
 
 impl Filter {
     fn new(key: Arc<FilterKey>) -> Self {
-        Self { key, answered: Vec::new(), wanted: Vec::new() }
+        Self { key, generation: 0, answered: Vec::new(), wanted: Vec::new() }
     }
 
     pub(super) fn key(&self) -> &Arc<FilterKey> {
         &self.key
+    }
+
+    /// Topics are numbered as in this generation of the log: answers about others are forgotten.
+    pub(super) fn number_by(&mut self, generation: u64) {
+        if std::mem::replace(&mut self.generation, generation) != generation {
+            self.answered.clear();
+            self.wanted.clear();
+        }
     }
 
     /// Whether the group is given events of a topic. The grant comes first, and both have to say yes.

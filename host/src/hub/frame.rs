@@ -23,6 +23,11 @@ impl Frame {
         Self { bytes, text_at }
     }
 
+    #[cfg(test)]
+    pub(super) fn raw(bytes: Bytes) -> Self {
+        Self { bytes, text_at: 0 }
+    }
+
     /// Header and text.
     pub(super) fn bytes(&self) -> &Bytes {
         &self.bytes

@@ -90,6 +90,17 @@ pub(super) fn expiring(seconds: u32) -> Frame {
     Frame::text(format!(r#"{{"t":"expiring","in":{seconds}}}"#))
 }
 
+/// The connection stands on another session or key now, which ends in so many seconds, if it does.
+pub(super) fn refreshed(ttl: Option<u64>) -> Frame {
+    let ttl = ttl.map(|ttl| format!(r#","ttl":{ttl}"#)).unwrap_or_default();
+    Frame::text(format!(r#"{{"t":"refreshed"{ttl}}}"#))
+}
+
+/// What the client asked for was not done, and nothing else has changed.
+pub(super) fn error(code: &str, detail: &str) -> Frame {
+    Frame::text(format!(r#"{{"t":"error","code":{},"detail":{}}}"#, quoted(code), quoted(detail)))
+}
+
 /// One that is no more, among the items of those that changed.
 pub(super) fn removal(topic: &str, members: &str) -> String {
     let comma = if members.is_empty() { "" } else { "," };

@@ -1,6 +1,7 @@
 use crate::hub::acks::Acks;
 use crate::hub::figures::Counters;
 use crate::hub::filter::Filter;
+use crate::hub::heritage::{self, Heritage, Inherited, Unfit};
 use crate::hub::inbox::{Arrival, Inbox, Join, Link};
 use crate::hub::log::{Bounds, Log};
 use crate::hub::logs::{LogLane, LogLimits, LogPublication};
@@ -12,7 +13,7 @@ use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Utf8Bytes;
@@ -31,6 +32,9 @@ pub struct HubLimits {
     pub age_max: Duration,
     /// Removals that are remembered longer than the ring holds their events. Who missed one that is not is given all.
     pub removals_max: usize,
+    /// Topics of which nothing is left, besides as many as there are of the others. Beyond it they are forgotten, and count
+    /// their events anew if they come back.
+    pub topics_spare: usize,
     /// The lane of logs.
     pub logs: LogLimits,
     /// Bytes of snapshots that are being sent. Beyond it a client that needs one is told to come back.
@@ -63,6 +67,7 @@ impl Default for HubLimits {
             bytes_max: 64 * 1024 * 1024,
             age_max: Duration::from_mins(15),
             removals_max: 16_384,
+            topics_spare: 4_096,
             logs: LogLimits::default(),
             snapshot_bytes_max: 128 * 1024 * 1024,
             lag_max: Duration::from_secs(30),
@@ -105,16 +110,57 @@ impl Hub {
     pub fn new(limits: HubLimits) -> Self {
         // The standard library seeds this from the system: unlike any earlier log's, which is all an epoch has to be.
         let epoch = format!("{:016x}", RandomState::new().hash_one(0_u8));
-        let HubLimits { events_max, bytes_max, age_max, removals_max, .. } = limits;
+        let log = Log::new(bounds(&limits));
+        Self::with(limits, log, epoch)
+    }
+
+    /// Goes on with the log that an earlier hub left as `bytes`, under the same epoch, as if there had been no end in
+    /// between. What it gives besides is the state as it was then: the caller has to find out what of it is still so, and to
+    /// publish what is not.
+    ///
+    /// The same bytes must never be taken twice: two hubs with one epoch would give the same offsets to different events.
+    ///
+    /// # Errors
+    /// [`Unfit`]; a hub of its own epoch has to be made then.
+    pub fn inherit(
+        limits: HubLimits,
+        bytes: &[u8],
+        stamp: &str,
+        wall: SystemTime,
+    ) -> Result<(Self, Vec<Inherited>), Unfit> {
+        let mut log = Log::new(bounds(&limits));
+        let Heritage { epoch, lines, log_offset } = heritage::decode(&mut log, bytes, stamp, Instant::now(), wall)?;
+        let items = log.state.iter().map(|(key, item)| Inherited {
+            key: key.to_string(),
+            topic: item.topic.to_string(),
+            item: item.json.to_string(),
+        });
+        let items = items.collect();
+        let hub = Self::with(limits, log, epoch);
+        hub.0.logs.go_on_from(log_offset, lines);
+        Ok((hub, items))
+    }
+
+    /// What a later hub needs to go on, for [`Hub::inherit`] with the same `stamp`. Nothing may be published, and nobody
+    /// served, after this.
+    #[must_use]
+    pub fn leave(&self, stamp: &str, wall: SystemTime) -> Vec<u8> {
+        let logs = self.0.logs.figures();
+        let heritage = Heritage { epoch: self.0.epoch.clone(), lines: logs.lines, log_offset: logs.offset };
+        heritage::encode(&self.0.log(), &heritage, stamp, Instant::now(), wall)
+    }
+
+    fn with(limits: HubLimits, log: Log, epoch: String) -> Self {
+        let head = log.head();
         Self(Arc::new(Shared {
-            log: RwLock::new(Log::new(Bounds { events_max: events_max.max(1), bytes_max, age_max, removals_max })),
+            log: RwLock::new(log),
             logs: Arc::new(LogLane::new(limits.logs.clone())),
             clients_max: AtomicUsize::new(limits.clients_max),
             drain_max: Mutex::new(limits.drain_max),
             limits,
             epoch,
             counters: Counters::default(),
-            head: watch::Sender::new(0),
+            head: watch::Sender::new(head),
             acks: Acks::default(),
             kept: Mutex::default(),
             snapshot_bytes: Arc::default(),
@@ -137,6 +183,14 @@ impl Hub {
         let offset = self.0.log.write().unwrap_or_else(PoisonError::into_inner).append(publication, now);
         self.0.head.send_replace(offset);
         offset
+    }
+
+    /// Appends an event that is a frame already, and changes no state.
+    #[cfg(test)]
+    pub(crate) fn publish_frame(&self, topic: &str, frame: bytes::Bytes) {
+        let offset =
+            self.0.log.write().unwrap_or_else(PoisonError::into_inner).append_frame(topic, frame, Instant::now());
+        self.0.head.send_replace(offset);
     }
 
     /// Appends lines to a log. They reach those who follow it, who are told if they are taken past some. Gives their place
@@ -221,6 +275,7 @@ impl Hub {
             state_items: log.state_items(),
             snapshot_bytes: self.0.snapshot_bytes.load(Relaxed),
             deliveries: get(&counters.deliveries),
+            refreshes: get(&counters.refreshes),
             regrants: get(&counters.regrants),
             snapshots: get(&counters.snapshots),
             resyncs: get(&counters.resyncs),
@@ -237,6 +292,10 @@ impl Hub {
             log_ring_bytes: logs.bytes,
             log_ring_age: logs.oldest_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)),
             logs_followed: logs.followed,
+            passes: counters.passes.read(),
+            sequencer_lag: counters.sequencer_lag.read(),
+            client_lag: counters.client_lag.read(),
+            snapshot_times: counters.snapshot_times.read(),
             disconnects: counters.disconnects(),
         }
     }
@@ -294,7 +353,10 @@ impl Shared {
             }
         }
         self.counters.snapshots.fetch_add(1, Relaxed);
-        Some(Arc::new(Snapshot::encode(extent, offset, items, self.snapshot_bytes.clone())))
+        let began = Instant::now();
+        let snapshot = Snapshot::encode(extent, offset, items, self.snapshot_bytes.clone());
+        self.counters.snapshot_times.note(began.elapsed());
+        Some(Arc::new(snapshot))
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
@@ -313,6 +375,11 @@ impl Shared {
         let first = self.next_shard.fetch_add(1, Relaxed).checked_rem(shards.len())?;
         shards.iter().cycle().skip(first).take(shards.len()).find(|shard| !shard.is_closed()).cloned()
     }
+}
+
+fn bounds(limits: &HubLimits) -> Bounds {
+    let HubLimits { events_max, bytes_max, age_max, removals_max, topics_spare, .. } = *limits;
+    Bounds { events_max: events_max.max(1), bytes_max, age_max, removals_max, topics_spare }
 }
 
 /// What a client's bytes look like.

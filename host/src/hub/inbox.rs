@@ -2,7 +2,7 @@ use crate::hub::follow::LogWish;
 use crate::hub::handle::{Framing, Slot};
 use crate::hub::shard::Wire;
 use crate::hub::slots::{Key, Slots};
-use crate::hub::{Access, Close, Patterns, Position};
+use crate::hub::{Access, Close, Patterns, Position, frames};
 use crate::model::Grant;
 use bytes::Bytes;
 use std::borrow::Cow;
@@ -38,6 +38,8 @@ pub(super) enum Note {
     Subscribe(Key, Box<Hello>),
     /// It follows other logs from now on: those that it asked for last.
     Logs(Key, Arc<Wishes>),
+    /// It stands on another grant from now on.
+    Renew(Key, Box<Renewal>),
     /// Whole control frames, to go out in front of what is not begun.
     Control(Key, Bytes),
     End(Key, Close, Cow<'static, str>),
@@ -45,6 +47,13 @@ pub(super) enum Note {
     Writable(Key),
     /// Its reader has ended.
     Gone(Key),
+}
+
+/// A grant that a client stands on instead of its own.
+pub(super) struct Renewal {
+    pub(super) grant: Grant,
+    /// Seconds until it ends, if it does.
+    pub(super) ttl: Option<u64>,
 }
 
 /// What a client asks for first.
@@ -85,7 +94,7 @@ impl Wishes {
 }
 
 /// Where a shard is told of its clients. What waits is bounded by them: each comes, asks, ends and goes once, has one
-/// waker and one set of logs that it wants, and its control frames have an allowance.
+/// waker and one set of logs that it wants, and its control frames and renewals have an allowance.
 pub(super) struct Inbox {
     state: Mutex<State>,
     pub(super) news: Notify,
@@ -235,6 +244,22 @@ impl Link {
         self.pending.fetch_update(Relaxed, Relaxed, fits).map_err(|_| OutboxFull)?;
         self.inbox.post(Note::Control(self.key, Bytes::copy_from_slice(frames)));
         Ok(())
+    }
+
+    /// Has the client stand on another grant, which ends in `ttl` seconds, if it does. It is told, and what it may see is
+    /// changed at this place among its events.
+    ///
+    /// The caller bounds how often: each is one note in the shard's inbox.
+    pub fn renew(&self, grant: Grant, ttl: Option<u64>) {
+        self.inbox.post(Note::Renew(self.key, Box::new(Renewal { grant, ttl })));
+    }
+
+    /// Tells the client that what it asked for was not done: a stable code, and words.
+    ///
+    /// # Errors
+    /// [`OutboxFull`]; nothing is sent.
+    pub fn refuse(&self, code: &str, detail: &str) -> Result<(), OutboxFull> {
+        self.control(frames::error(code, detail).bytes())
     }
 
     /// Ends the connection: the close frame of the reason, then nothing. The first reason counts.

@@ -1,7 +1,7 @@
 use crate::hub::filter::Filter;
 use crate::hub::frame::Frame;
 use crate::hub::frames;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,25 +50,29 @@ pub(super) struct TopicId(pub(super) u32);
 /// The last events and the latest state. The state is exactly what all events up to the head have made of it.
 #[derive(Debug)]
 pub(super) struct Log {
-    bounds: Bounds,
-    ring: VecDeque<Entry>,
-    ring_bytes: usize,
-    head: u64,
+    pub(super) bounds: Bounds,
+    pub(super) ring: VecDeque<Entry>,
+    pub(super) ring_bytes: usize,
+    pub(super) head: u64,
     /// Ends of grants that were told of so far. Its place among the events is what the order of the calls made it.
     controls: u64,
-    /// Never forgotten: there are two for each node name that was ever configured, and forgetting one would restart its
-    /// count.
-    topics: HashMap<Arc<str>, Topic>,
+    /// Those of which nothing is left are forgotten, and begin to count anew if they come back: whoever could tell the
+    /// difference has seen the last of them, since it was in the ring.
+    pub(super) topics: HashMap<Arc<str>, Topic>,
     /// By number.
-    names: Vec<Arc<str>>,
-    state: BTreeMap<Arc<str>, Item>,
+    pub(super) names: Vec<Arc<str>>,
+    /// How often topics were numbered anew.
+    generation: u64,
+    /// With so many topics they are looked at.
+    pub(super) topics_max: usize,
+    pub(super) state: BTreeMap<Arc<str>, Item>,
     /// What each entry's latest event was, by its offset: the same keys once more.
-    changed: BTreeMap<u64, Arc<str>>,
+    pub(super) changed: BTreeMap<u64, Arc<str>>,
     /// The removals that are remembered, by offset, and their offsets by key.
-    removed: BTreeMap<u64, Removal>,
-    removed_at: HashMap<Arc<str>, u64>,
+    pub(super) removed: BTreeMap<u64, Removal>,
+    pub(super) removed_at: HashMap<Arc<str>, u64>,
     /// Up to this offset removals may be forgotten.
-    forgotten: u64,
+    pub(super) forgotten: u64,
 }
 
 /// How much of the past is kept.
@@ -79,12 +83,14 @@ pub(super) struct Bounds {
     pub(super) age_max: Duration,
     /// Removals that are remembered, for those whom the ring has left behind.
     pub(super) removals_max: usize,
+    /// Topics that may be there of which nothing is left, besides as many as there are of the others.
+    pub(super) topics_spare: usize,
 }
 
 #[derive(Debug)]
-struct Topic {
-    id: TopicId,
-    count: u64,
+pub(super) struct Topic {
+    pub(super) id: TopicId,
+    pub(super) count: u64,
 }
 
 /// One event. To clone it copies a handle of the frame.
@@ -96,25 +102,26 @@ pub(super) struct Entry {
 }
 
 #[derive(Debug)]
-struct Item {
+pub(super) struct Item {
     /// Of its latest event.
-    offset: u64,
-    id: TopicId,
-    topic: Arc<str>,
-    json: Utf8Bytes,
+    pub(super) offset: u64,
+    pub(super) id: TopicId,
+    pub(super) topic: Arc<str>,
+    pub(super) json: Utf8Bytes,
 }
 
 #[derive(Debug)]
-struct Removal {
-    key: Arc<str>,
-    id: TopicId,
-    topic: Arc<str>,
-    json: Utf8Bytes,
+pub(super) struct Removal {
+    pub(super) key: Arc<str>,
+    pub(super) id: TopicId,
+    pub(super) topic: Arc<str>,
+    pub(super) json: Utf8Bytes,
 }
 
 impl Log {
     pub(super) fn new(bounds: Bounds) -> Self {
         Self {
+            topics_max: bounds.topics_spare,
             bounds,
             ring: VecDeque::new(),
             ring_bytes: 0,
@@ -122,6 +129,7 @@ impl Log {
             controls: 0,
             topics: HashMap::new(),
             names: Vec::new(),
+            generation: 0,
             state: BTreeMap::new(),
             changed: BTreeMap::new(),
             removed: BTreeMap::new(),
@@ -173,6 +181,11 @@ impl Log {
         self.ring.range(usize::try_from(known).unwrap_or(usize::MAX).min(self.ring.len())..)
     }
 
+    /// How often topics were numbered anew.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The names of the topics with the number `first` and higher.
     pub(super) fn names_from(&self, first: usize) -> &[Arc<str>] {
         self.names.get(first..).unwrap_or_default()
@@ -182,15 +195,9 @@ impl Log {
         let offset = self.head + 1;
         let (id, topic, count) = self.count(&publication.topic);
         let frame = frames::event(offset, count, &publication);
-        self.ring_bytes += frame.len() + ENTRY_BYTES;
-        self.ring.push_back(Entry { id, at: now, frame });
+        self.keep(Entry { id, at: now, frame });
         self.head = offset;
-        // The newest one stays whatever its size: a client at the head has to get it.
-        while self.ring.len() > 1 && self.is_over(now) {
-            if let Some(entry) = self.ring.pop_front() {
-                self.ring_bytes -= entry.frame.len() + ENTRY_BYTES;
-            }
-        }
+        self.evict(now);
         match publication.change {
             Change::Put { key, item } => self.put(key.into(), Item { offset, id, topic, json: item.into() }),
             Change::Remove { key } => {
@@ -199,6 +206,30 @@ impl Log {
             }
         }
         offset
+    }
+
+    #[cfg(test)]
+    pub(super) fn append_frame(&mut self, topic: &str, frame: bytes::Bytes, now: Instant) -> u64 {
+        let (id, ..) = self.count(topic);
+        self.keep(Entry { id, at: now, frame: Frame::raw(frame) });
+        self.head += 1;
+        self.evict(now);
+        self.head
+    }
+
+    /// Puts an event behind those that are kept.
+    pub(super) fn keep(&mut self, entry: Entry) {
+        self.ring_bytes += entry.frame.len() + ENTRY_BYTES;
+        self.ring.push_back(entry);
+    }
+
+    /// Lets go of what is too much. The newest one stays whatever its size: a client at the head has to get it.
+    pub(super) fn evict(&mut self, now: Instant) {
+        while self.ring.len() > 1 && self.is_over(now) {
+            if let Some(entry) = self.ring.pop_front() {
+                self.ring_bytes -= entry.frame.len() + ENTRY_BYTES;
+            }
+        }
     }
 
     fn put(&mut self, key: Arc<str>, item: Item) {
@@ -236,6 +267,7 @@ impl Log {
         if cursor < self.forgotten {
             return None;
         }
+        filter.number_by(self.generation);
         let behind = (Bound::Excluded(cursor), Bound::Unbounded);
         let changed = self.changed.range(behind).filter_map(|(at, key)| {
             let item = self.state.get(key)?;
@@ -266,6 +298,9 @@ impl Log {
             });
             return (known, topic, count);
         }
+        if self.names.len() >= self.topics_max {
+            self.forget_topics();
+        }
         let topic: Arc<str> = name.into();
         let id = TopicId(u32::try_from(self.topics.len()).unwrap_or(u32::MAX));
         self.topics.insert(topic.clone(), Topic { id, count: 1 });
@@ -273,8 +308,27 @@ impl Log {
         (id, topic, 1)
     }
 
+    /// Numbers the topics anew that something is left of: an event, a state, or a removal.
+    fn forget_topics(&mut self) {
+        let ids = self.ring.iter().map(|entry| entry.id);
+        let ids = ids.chain(self.state.values().map(|item| item.id)).chain(self.removed.values().map(|one| one.id));
+        let used: BTreeSet<u32> = ids.map(|id| id.0).collect();
+        let numbers: HashMap<u32, TopicId> = used.iter().copied().zip((0..).map(TopicId)).collect();
+        let anew = |id: &mut TopicId| *id = numbers.get(&id.0).copied().unwrap_or(*id);
+        self.ring.iter_mut().for_each(|entry| anew(&mut entry.id));
+        self.state.values_mut().for_each(|item| anew(&mut item.id));
+        self.removed.values_mut().for_each(|removal| anew(&mut removal.id));
+        self.topics.retain(|_, topic| used.contains(&topic.id.0));
+        self.topics.values_mut().for_each(|topic| anew(&mut topic.id));
+        let known = std::mem::take(&mut self.names).into_iter().zip(0_u32..);
+        self.names = known.filter(|(_, id)| used.contains(id)).map(|(name, _)| name).collect();
+        self.generation += 1;
+        self.topics_max = 2 * self.names.len() + self.bounds.topics_spare;
+    }
+
     /// The latest state of all that the filter wants, in the order of the keys.
     pub(super) fn items(&self, filter: &mut Filter) -> Vec<Utf8Bytes> {
+        filter.number_by(self.generation);
         let wanted = self.state.values().filter(|item| filter.wants(item.id, &item.topic));
         wanted.map(|item| item.json.clone()).collect()
     }

@@ -146,6 +146,13 @@ impl LogLane {
         Self { limits, state: Mutex::default(), demand: watch::Sender::default(), news: watch::Sender::new(0) }
     }
 
+    /// Goes on from another lane's numbers: whoever asks for a line of it is told that it is gone.
+    pub(super) fn go_on_from(&self, offset: u64, lines: u64) {
+        let mut state = self.state();
+        state.offset = offset;
+        state.lines = lines;
+    }
+
     pub(super) const fn limits(&self) -> &LogLimits {
         &self.limits
     }

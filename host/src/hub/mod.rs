@@ -5,9 +5,10 @@
 //! the lines of logs, which may be skipped and are told to be. `core` is the pure half, which is
 //! told what happens and says which bytes go where; `shard` is the half that has connections. Knows nothing of HTTP, of
 //! nodes or of accounts: it is handed encoded members, connections, and grants that may end. Entry points:
-//! [`Hub::publish`], [`Hub::publish_log`], [`Hub::log_demand`], [`Hub::reserve`], [`Hub::shard`], [`Hub::revoke`].
+//! [`Hub::inherit`], [`Hub::leave`], [`Hub::publish`], [`Hub::publish_log`], [`Hub::log_demand`], [`Hub::reserve`], [`Hub::shard`], [`Hub::revoke`].
 
 mod acks;
+mod batch;
 mod client;
 mod close;
 mod core;
@@ -17,6 +18,7 @@ mod follow;
 mod frame;
 mod frames;
 mod handle;
+mod heritage;
 mod inbox;
 mod log;
 mod logs;
@@ -27,6 +29,7 @@ mod slots;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod times;
 mod topics;
 
 pub use close::Close;
@@ -34,6 +37,7 @@ pub use figures::HubFigures;
 pub use filter::{Access, Reach};
 pub use follow::LogWish;
 pub use handle::{Framing, Hub, HubLimits, Slot};
+pub use heritage::{Inherited, Unfit};
 pub use inbox::{Hello, Link, OutboxFull};
 pub use log::{Change, Publication};
 pub use logs::{LOGS_MAX, LogLimits, LogPublication};

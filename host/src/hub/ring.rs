@@ -12,6 +12,8 @@ pub(super) struct Ring {
     events: VecDeque<Entry>,
     /// By number.
     names: Vec<Arc<str>>,
+    /// The log's, whose numbers these are.
+    generation: u64,
     head: u64,
 }
 
@@ -30,11 +32,16 @@ impl Ring {
         if log.head() == self.head {
             return false;
         }
+        let is_renumbered = std::mem::replace(&mut self.generation, log.generation()) != log.generation();
+        if is_renumbered {
+            self.names.clear();
+        }
         self.names.extend_from_slice(log.names_from(self.names.len()));
-        if self.head + 1 < log.oldest() {
+        if is_renumbered || self.head + 1 < log.oldest() {
             self.events.clear();
         }
-        self.events.extend(log.behind(self.head).cloned());
+        let known = if is_renumbered { 0 } else { self.head };
+        self.events.extend(log.behind(known).cloned());
         self.head = log.head();
         while self.oldest() < log.oldest() {
             self.events.pop_front();
@@ -73,6 +80,7 @@ impl Ring {
         scan_max: usize,
         mut take: impl FnMut(Found) -> bool,
     ) -> u64 {
+        filter.number_by(self.generation);
         let start = usize::try_from((cursor + 1).saturating_sub(self.oldest())).unwrap_or(usize::MAX);
         let mut at = cursor;
         for entry in self.events.range(start.min(self.events.len())..).take(scan_max) {

@@ -1,4 +1,5 @@
-use crate::hub::core::{Core, Ended, Lanes, PIECES_MAX};
+use crate::hub::batch::Lanes;
+use crate::hub::core::{Core, Ended, PIECES_MAX};
 use crate::hub::handle::Shared;
 use crate::hub::inbox::{Arrival, ClientWaker, Inbox, Note};
 use crate::hub::slots::Key;
@@ -131,6 +132,7 @@ impl Shard {
                 }
             }
             let is_busy = self.turn(now);
+            self.shared.counters.passes.note(now.elapsed());
             if is_draining && self.inbox.close_if_empty() {
                 return;
             }
@@ -237,6 +239,7 @@ impl Shard {
             | Note::Subscribe(key, _)
             | Note::Logs(key, _)
             | Note::Control(key, _)
+            | Note::Renew(key, _)
             | Note::End(key, ..)
             | Note::Writable(key)
             | Note::Gone(key) => *key,
@@ -250,7 +253,12 @@ impl Shard {
                 }
                 self.remove(key);
             }
-            note @ (Note::Subscribe(..) | Note::Logs(..) | Note::Control(..) | Note::End(..) | Note::Writable(_)) => {
+            note @ (Note::Subscribe(..)
+            | Note::Logs(..)
+            | Note::Control(..)
+            | Note::Renew(..)
+            | Note::End(..)
+            | Note::Writable(_)) => {
                 if let Some((key, end)) = self.core.take(note, now) {
                     self.finish(key, end);
                 }

@@ -264,6 +264,12 @@ impl Owner {
         self.health.observed(self.hints.stream.is_some());
         self.leaving_until = None;
         let info = self.adapter().ok().map(|adapter| Arc::clone(adapter.info()));
+        // The first time the processes come before the node: whoever hears that it was observed has heard of all of them.
+        let is_first = self.status.borrow().observed_at.is_none();
+        let mut processes = Some(roster.processes);
+        if is_first && let Some(processes) = processes.take() {
+            self.replace(processes).await;
+        }
         self.set_status(|status| {
             status.version = said.version;
             status.identification = said.identification;
@@ -271,7 +277,9 @@ impl Owner {
             status.info = info;
         })
         .await;
-        self.replace(roster.processes).await;
+        if let Some(processes) = processes {
+            self.replace(processes).await;
+        }
     }
 
     async fn call_failed(&mut self, error: NodeError, began: Instant) {

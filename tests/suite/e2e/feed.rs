@@ -1,7 +1,8 @@
 use super::{SOON, one};
+use anyhow::Context as _;
 use serde_json::json;
 use std::time::Duration;
-use tests::{Client, Feed, Host, Node, Program};
+use tests::{Client, Feed, Host, Node, Program, Server, Signal, until};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -205,5 +206,64 @@ async fn the_event_stream_tells_the_same_and_goes_on_from_its_last_event_id() ->
     tokio::time::timeout(SOON, stream.read_to_end(&mut rest)).await??;
     text.push_str(&String::from_utf8_lossy(&rest));
     assert!(text.contains("event: close\ndata: {\"code\":4501,"), "{text}");
+    Ok(())
+}
+
+/// The kinds of the frames about processes that a client is given which comes back with `position`, up to the mark.
+async fn replayed(client: &Client, position: &str, mark: &str) -> anyhow::Result<(String, Vec<String>)> {
+    let mut feed = Feed::open(client, &["proc/*/state"], Some(position)).await?;
+    let mode = feed.welcome["mode"].as_str().unwrap_or_default().to_owned();
+    let mut kinds = Vec::new();
+    if mode == "replay" {
+        feed.event(mark, SOON, |event| {
+            let word = event["transition"].as_str().unwrap_or(event["kind"].as_str().unwrap_or_default());
+            kinds.push(format!("{} {word}", event["process"]["id"].as_str().unwrap_or_default()));
+            event["process"]["id"] == mark
+        })
+        .await?;
+    }
+    Ok((mode, kinds))
+}
+
+/// Failure case 12, and a kill: a client that was there before a restart in order is given what it missed and nothing else.
+#[tokio::test]
+async fn a_restart_in_order_is_replayed_and_a_kill_is_not() -> anyhow::Result<()> {
+    let names = ["steady", "fails", "mark"];
+    let node = names.iter().fold(Node::new("alpha"), |node, name| node.program(Program::quiet(name)));
+    let node = tests::Supervisord::start(node).await?;
+    let mut server = Server::start(tests::Settings::new()?.node(&node)?).await?;
+    let admin = server.client().login(tests::ADMIN, tests::ADMIN_PASSWORD).await?;
+    let mut feed = Feed::open(&admin, &["proc/*/state"], None).await?;
+    for name in names {
+        let id = format!("{name}:{name}");
+        let is_there =
+            feed.items.iter().any(|item| item["process"]["id"] == id && item["process"]["state"] == "running");
+        if !is_there {
+            feed.process_state("alpha", &id, "running", SOON).await?;
+        }
+    }
+    let position = feed.position();
+    drop(feed);
+    let stop = |name: &str| format!("/api/v1/nodes/alpha/processes/{name}:{name}/stop");
+    admin.post(&stop("mark"), &json!({})).await?.expect_status(200)?;
+    assert!(server.terminate(SOON).await?.success(), "{}", server.log());
+    // Something happens while nobody looks.
+    node.call("supervisor.stopProcess", &[tests::text("fails:fails")]).await?;
+    server = server.start_again().await?;
+    let (mode, seen) = replayed(&admin, &position, "fails:fails").await?;
+    assert_eq!(mode, "replay");
+    let seen: Vec<&str> = seen.iter().map(String::as_str).filter(|kind| !kind.ends_with("stopping")).collect();
+    assert_eq!(seen, ["mark:mark stopped", "fails:fails stopped"], "what was missed, once, and nothing of what stayed");
+    let metrics = server.client().get("/metrics").await?.text();
+    assert!(metrics.contains("omnivisor_feed_successions_total{result=\"resumed\"} 1"), "{metrics}");
+    assert!(metrics.contains("omnivisor_feed_resumes_total{result=\"replay\"} 1"), "{metrics}");
+    // The past belongs to one process alone.
+    tests::send_signal(Signal::Kill, server.pid().context("it runs")?)?;
+    until("it is dead", SOON, async || Ok(server.client().get("/livez").await.is_err().then_some(()))).await?;
+    server = server.start_again().await?;
+    let (mode, _) = replayed(&admin, &position, "").await?;
+    assert_eq!(mode, "snapshot");
+    let metrics = server.client().get("/metrics").await?.text();
+    assert!(metrics.contains("omnivisor_feed_successions_total{result=\"missing\"} 1"), "{metrics}");
     Ok(())
 }

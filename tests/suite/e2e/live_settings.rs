@@ -53,6 +53,28 @@ async fn the_feeds_places_and_the_logs_level_are_those_of_the_file() -> anyhow::
 }
 
 #[tokio::test]
+async fn one_principal_and_one_address_have_so_many_places_of_the_feed_as_the_file_says() -> anyhow::Result<()> {
+    let settings = settings()?.with("server", "feed_clients_per_principal_max", "1");
+    let server = Server::start(settings.with("server", "feed_clients_per_address_max", "3")).await?;
+    let admin = server.client().login(ADMIN, ADMIN_PASSWORD).await?;
+    let first = Feed::open(&admin, &["*"], None).await?;
+    let refused = admin.get("/api/v1/feed/events").await?;
+    assert_eq!(refused.header("retry-after"), "10");
+    refused.problem(429, "feed.principal_full")?;
+    let keys = apply(&server, &admin, "per_principal_max = 1", "per_principal_max = 9").await?;
+    assert_eq!(keys, ["server.feed_clients_per_principal_max"]);
+    let _others = [Feed::open(&admin, &["*"], None).await?, Feed::open(&admin, &["*"], None).await?];
+    admin.get("/api/v1/feed/events").await?.problem(429, "feed.address_full")?;
+    drop(first);
+    until("its place is free", SOON, async || Ok(Feed::open(&admin, &["*"], None).await.ok())).await?;
+    let metrics = admin.get("/metrics").await?.text();
+    for line in ["{why=\"principal\"} 1", "{why=\"rate\"} 0"] {
+        assert!(metrics.contains(&format!("omnivisor_feed_handshakes_rejected_total{line}")), "{metrics}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn connections_are_as_many_as_the_file_says_and_a_signal_gets_through_when_they_are_taken() -> anyhow::Result<()>
 {
     let server = Server::start(settings()?.with("server", "connections_max", "2")).await?;

@@ -1,6 +1,7 @@
 //! The real host over real supervisords, asked as a user asks.
 
 mod api_keys;
+mod asyncapi;
 mod bad_input;
 mod bulk;
 mod change_freeze;

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
-use tests::{ADMIN, Client, CommandLine, Host, Node, Program, Reply, Settings, Supervisord, free_address, until};
+use tests::{ADMIN, Client, CommandLine, Feed, Host, Node, Program, Reply, Settings, Supervisord, free_address, until};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
@@ -168,6 +168,38 @@ async fn a_signed_token_is_worth_what_its_issuer_says_and_the_operator_grants() 
     }
     host.stop().await?;
     Ok(())
+}
+
+/// Failure cases 26 and 27 of the feed.
+#[tokio::test]
+async fn a_feed_outlives_its_token_by_ten_seconds_or_goes_on_with_another_of_its_subject() -> anyhow::Result<()> {
+    let mut issuer = Script::start("issuer.mjs", &[], "").await?;
+    issuer.told(&json!({ "make": "first" })).await?;
+    let host = Host::start(jwt(&issuer.issuer)?).await?;
+    let address = issuer.issuer.clone();
+    let claims = |name: &str, exp: i64| json!({ "iss": address, "aud": "omnivisor", "sub": name, "role": "ops", "exp": exp, "iat": exp - 660 });
+    let end = seconds_from_now(4)?;
+    let short = issuer.token("first", "RS256", &claims("ann", end)).await?;
+    let long = issuer.token("first", "RS256", &claims("ann", end + 600)).await?;
+    let strangers = issuer.token("first", "RS256", &claims("bob", end + 600)).await?;
+    let ann = host.stranger().bearer(&short);
+    let (mut left, mut stays) =
+        (Feed::open(&ann, &["node/*/state"], None).await?, Feed::open(&ann, &["*"], None).await?);
+    let refused = stays.refresh(&strangers, SOON).await?;
+    assert_eq!((&refused["t"], &refused["code"]), (&json!("error"), &json!("feed.other_subject")), "{refused}");
+    assert_eq!(stays.refresh("rubbish", SOON).await?["code"], "auth.failed");
+    let refreshed = stays.refresh(&long, SOON).await?;
+    assert_eq!(refreshed["t"], "refreshed", "{refreshed}");
+    assert!(refreshed["ttl"].as_u64().is_some_and(|ttl| (500..=604).contains(&ttl)), "{refreshed}");
+    assert_eq!(left.closed(Duration::from_secs(20)).await?, 4003);
+    let after = seconds_from_now(0)? - end;
+    assert!((10..=12).contains(&after), "closed {after} s behind the end of its token");
+    assert_eq!(stays.refresh(&long, SOON).await?["t"], "refreshed", "it is still there");
+    let metrics = host.stranger().get("/metrics").await?.text();
+    for line in ["refreshes_total{result=\"ok\"} 2", "refreshes_total{result=\"refused\"} 2", "auth_expired_total 1"] {
+        assert!(metrics.contains(&format!("omnivisor_feed_{line}")), "{line}: {metrics}");
+    }
+    host.stop().await
 }
 
 #[tokio::test]

@@ -42,3 +42,12 @@ pub(in crate::api) async fn metrics(State(edge): State<Arc<Edge>>) -> Result<Res
 pub(in crate::api) async fn openapi(State(edge): State<Arc<Edge>>) -> Response {
     ([(CONTENT_TYPE, "application/json")], edge.openapi.clone()).into_response()
 }
+
+/// The feed's messages
+///
+/// As an AsyncAPI document.
+#[utoipa::path(get, path = "/api/asyncapi.json", tag = "probes", security(()),
+    responses((status = 200, body = Object, content_type = "application/json")))]
+pub(in crate::api) async fn asyncapi(State(edge): State<Arc<Edge>>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], edge.asyncapi.clone()).into_response()
+}

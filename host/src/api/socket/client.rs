@@ -1,7 +1,8 @@
 use crate::api::socket::adapter::{Adapter, Flood};
 use crate::api::socket::allowance::Allowance;
+use crate::api::socket::renewal::Standing;
 use crate::api::wire::FeedRequest;
-use crate::hub::{Close, Hello, LOGS_MAX, LogWish, OutboxFull, Patterns, Position};
+use crate::hub::{Close, Hello, LOGS_MAX, Link, LogWish, OutboxFull, Patterns, Position};
 use crate::model::LogTopic;
 use futures_util::{SinkExt, StreamExt};
 use std::borrow::Cow;
@@ -19,46 +20,54 @@ const SILENCE_MAX: Duration = Duration::from_secs(60);
 const MESSAGES_PER_SECOND: u64 = 20;
 const MESSAGES_BURST: u64 = 64;
 
-type Socket<R> = WebSocketStream<Adapter<R>>;
+pub(super) type Socket<R> = WebSocketStream<Adapter<R>>;
 
 /// Why we stop, with words for the client.
 #[derive(Debug)]
-struct End {
+pub(super) struct End {
     close: Close,
     reason: Cow<'static, str>,
 }
 
 impl End {
-    fn new(close: Close, reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(close: Close, reason: impl Into<Cow<'static, str>>) -> Self {
         Self { close, reason: reason.into() }
     }
 
-    fn left() -> Self {
+    pub(super) fn left() -> Self {
         Self::new(Close::Left, "")
     }
 
-    fn misuse(reason: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn misuse(reason: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Close::Misuse, reason)
     }
 }
 
 /// Listens to one client until it leaves, breaks the rules, or has been let go by whoever writes to it.
-pub(super) async fn serve<R>(socket: &mut Socket<R>, closed: oneshot::Receiver<()>)
+pub(super) async fn serve<R>(socket: &mut Socket<R>, standing: &mut Standing, closed: oneshot::Receiver<()>)
 where
     R: AsyncRead + Unpin,
 {
     tokio::select! {
         biased;
         _ = closed => {}
-        () = listen(socket) => {}
+        () = listen(socket, standing) => {}
     }
 }
 
-async fn listen<R>(socket: &mut Socket<R>)
+async fn listen<R>(socket: &mut Socket<R>, standing: &mut Standing)
 where
     R: AsyncRead + Unpin,
 {
-    let end = converse(socket).await;
+    let end = converse(socket, standing).await;
+    hang_up(socket, end).await;
+}
+
+/// Tells the client that this is the end, and waits until it has hung up.
+pub(super) async fn hang_up<R>(socket: &mut Socket<R>, end: End)
+where
+    R: AsyncRead + Unpin,
+{
     // The library's own answer to a close comes first, then ours, if there is one.
     let _ = socket.flush().await;
     let adapter = socket.get_mut();
@@ -70,7 +79,7 @@ where
     while adapter.read.read(&mut rest).await.is_ok_and(|bytes| bytes > 0) {}
 }
 
-async fn converse<R>(socket: &mut Socket<R>) -> End
+async fn converse<R>(socket: &mut Socket<R>, standing: &mut Standing) -> End
 where
     R: AsyncRead + Unpin,
 {
@@ -85,10 +94,11 @@ where
         };
         match judge(message, &mut allowance) {
             Ok(None) => {}
-            Ok(Some(text)) => match request(&text).and_then(logs_of) {
-                Ok(logs) => socket.get_ref().link.follow(logs),
-                Err(end) => return end,
-            },
+            Ok(Some(text)) => {
+                if let Err(end) = answer(&text, &socket.get_ref().link, standing).await {
+                    return end;
+                }
+            }
             Err(end) => return end,
         }
     }
@@ -115,7 +125,9 @@ where
             let logs = wishes(&log, &log_from).map_err(refused)?;
             Ok(Hello { patterns, since: since.map(|text| Position::parse_or_unknown(&text)), logs })
         }
-        FeedRequest::Logs { .. } => Err(End::misuse("the first message has to be the hello")),
+        FeedRequest::Logs { .. } | FeedRequest::Refresh { .. } => {
+            Err(End::misuse("the first message has to be the hello"))
+        }
     }
 }
 
@@ -123,12 +135,14 @@ fn request(text: &str) -> Result<FeedRequest, End> {
     serde_json::from_str(text).map_err(|error| End::misuse(format!("the message cannot be read: {error}")))
 }
 
-/// The logs of a message behind the hello.
-fn logs_of(request: FeedRequest) -> Result<Vec<LogWish>, End> {
-    match request {
-        FeedRequest::Logs { log } => wishes(&log, &BTreeMap::new()).map_err(End::misuse),
-        FeedRequest::Hello { .. } => Err(End::misuse("there was a hello before")),
+/// Does what a message behind the hello asks for.
+async fn answer(text: &str, link: &Link, standing: &mut Standing) -> Result<(), End> {
+    match request(text)? {
+        FeedRequest::Logs { log } => link.follow(wishes(&log, &BTreeMap::new()).map_err(End::misuse)?),
+        FeedRequest::Refresh { token } => standing.refresh(link, token).await?,
+        FeedRequest::Hello { .. } => return Err(End::misuse("there was a hello before")),
     }
+    Ok(())
 }
 
 /// Reads the names of logs, each with the line to go on from where one is given. The error is for the client.
@@ -165,7 +179,7 @@ fn judge(message: Option<Result<Message, Error>>, allowance: &mut Allowance) -> 
     }
 }
 
-fn end_of(error: &Error) -> End {
+pub(super) fn end_of(error: &Error) -> End {
     match error {
         Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<Flood>()) => End::misuse(Flood.to_string()),
         Error::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<OutboxFull>()) => {

@@ -1,6 +1,7 @@
 use crate::api::socket::adapter::Adapter;
 use crate::api::socket::allowance::Allowance;
 use crate::api::socket::origin::origin_is_allowed;
+use crate::api::socket::renewal::Standing;
 use crate::api::socket::{FeedContext, client};
 use crate::hub::{Framing, Slot, Wire};
 use axum::body::Body;
@@ -34,6 +35,9 @@ const INBOUND_BYTES_BURST: u64 = 64 * 1024;
 const READ_BUFFER_BYTES: usize = 256;
 /// What the kernel holds for a client that does not read.
 const SEND_BUFFER_BYTES: usize = 64 * 1024;
+/// What the kernel holds of that without having sent it: beyond it a connection takes nothing more, so what is due next is
+/// decided as late as possible.
+const UNSENT_BYTES: u32 = 16 * 1024;
 /// How long sent bytes may stay unacknowledged before the kernel gives the connection up.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
@@ -55,12 +59,52 @@ pub enum FeedRefusal {
     /// A foreign web page. Answer 403.
     #[error("pages of this origin may not open the feed")]
     Origin,
+    /// The principal has all connections that one may have. Answer 429 with `Retry-After`.
+    #[error("this principal has {limit} connections to the feed, which is all that one may have")]
+    PrincipalFull {
+        /// Connections allowed.
+        limit: usize,
+    },
+    /// From this address there are all connections that may come from one. Answer 429 with `Retry-After`.
+    #[error("there are {limit} connections to the feed from this address, which is all that may come from one")]
+    AddressFull {
+        /// Connections allowed.
+        limit: usize,
+    },
+    /// Too many handshakes in the last second. Answer 503 with `Retry-After`.
+    #[error("too many clients come to the feed at once")]
+    TooFast {
+        /// When to come back; for each another time.
+        retry_after: Duration,
+    },
     /// No slot is free. Answer 503 with `Retry-After`.
     #[error("the feed has as many clients as it may have")]
     Full,
     /// The server is going away. Answer 503.
     #[error("the server is shutting down")]
     ShuttingDown,
+}
+
+impl FeedRefusal {
+    /// Every word of [`FeedRefusal::why`].
+    pub const WHY: [&'static str; 9] =
+        ["not-an-upgrade", "version", "handshake", "origin", "principal", "address", "rate", "full", "shutting-down"];
+
+    /// The word used in metrics.
+    #[must_use]
+    pub const fn why(&self) -> &'static str {
+        match self {
+            Self::NotAnUpgrade => "not-an-upgrade",
+            Self::Version => "version",
+            Self::Handshake { .. } => "handshake",
+            Self::Origin => "origin",
+            Self::PrincipalFull { .. } => "principal",
+            Self::AddressFull { .. } => "address",
+            Self::TooFast { .. } => "rate",
+            Self::Full => "full",
+            Self::ShuttingDown => "shutting-down",
+        }
+    }
 }
 
 /// Answers a handshake and starts the task that serves the client. Everything is refused here, before the upgrade.
@@ -76,12 +120,16 @@ pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result
     if context.stop.is_cancelled() {
         return Err(FeedRefusal::ShuttingDown);
     }
+    let pass = context.door.enter(&context.guest)?;
     let slot = context.hub.reserve().ok_or(FeedRefusal::Full)?;
     let accept = HeaderValue::from_str(&derive_accept_key(key.as_bytes()))
         .map_err(|_| FeedRefusal::Handshake { problem: "the key is bad" })?;
     let upgraded = hyper::upgrade::on(&mut request);
     let tasks = context.tasks.clone();
-    tasks.named("reader", take_over(upgraded, slot, context));
+    tasks.named("reader", async move {
+        take_over(upgraded, slot, context).await;
+        drop(pass);
+    });
 
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -171,7 +219,7 @@ async fn take_over(upgraded: OnUpgrade, slot: Slot, context: FeedContext) {
     }
 }
 
-/// The task of a client. Its grant's hold is kept to the end.
+/// The task of a client. Its grant's hold is kept to the end, or until it stands on another one.
 pub(super) async fn serve<R: AsyncRead + Unpin>(
     read: R,
     write: Box<dyn Wire>,
@@ -179,13 +227,13 @@ pub(super) async fn serve<R: AsyncRead + Unpin>(
     slot: Slot,
     context: FeedContext,
 ) {
-    let FeedContext { grant, access, hold, .. } = context;
+    let FeedContext { grant, access, renewal, hold, .. } = context;
     let Some((link, closed)) = slot.join(write, Framing::WebSocket, grant, access) else { return };
     let adapter = Adapter::new(read, link, Allowance::new(INBOUND_BYTES_PER_SECOND, INBOUND_BYTES_BURST));
     let socket = WebSocketStream::from_partially_read(adapter, already_read, Role::Server, Some(socket_config())).await;
+    let mut standing = Standing::new(renewal, hold);
     // Boxed: a future keeps what is handed on once for each function that it goes through.
-    client::serve(&mut Box::new(socket), closed).await;
-    drop(hold);
+    client::serve(&mut Box::new(socket), &mut standing, closed).await;
 }
 
 /// The library's defaults are 128 KiB for each buffer of each client. It writes through at once, and its answers alone.
@@ -204,6 +252,8 @@ fn bound_kernel_buffers(stream: &TcpStream) {
     let outcomes = [
         socket.set_tcp_nodelay(true),
         socket.set_send_buffer_size(SEND_BUFFER_BYTES),
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES),
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)),
     ];

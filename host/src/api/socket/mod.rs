@@ -7,13 +7,17 @@
 mod adapter;
 mod allowance;
 mod client;
+mod door;
 mod handshake;
 mod origin;
+mod renewal;
 #[cfg(test)]
 mod tests;
 
 pub(in crate::api) use client::wishes;
+pub use door::{Door, Guest, Pass};
 pub use handshake::{FeedRefusal, bearer_from, upgrade};
+pub use renewal::{NotRenewed, Renewal, Renewed};
 
 use crate::hub::{Access, Hub};
 use crate::model::Grant;
@@ -33,8 +37,14 @@ pub struct FeedContext {
     pub stop: CancellationToken,
     /// Ends when whoever opened the connection may no longer have it.
     pub grant: Grant,
+    /// Judges what it brings later.
+    pub renewal: Arc<dyn Renewal>,
     /// What the grant has to allow, and for which topics.
     pub access: Access,
+    /// Where it comes in.
+    pub door: Arc<Door>,
+    /// Who comes in.
+    pub guest: Guest,
     /// Kept as long as the connection: a session with an open feed is in use.
     pub hold: Arc<dyn Any + Send + Sync>,
     /// Origins of web pages that may open a connection, besides the server's own, e.g. `https://console.example`.

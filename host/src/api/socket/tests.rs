@@ -1,7 +1,9 @@
+mod autobahn;
 mod endings;
+mod refreshes;
 
 use crate::api::socket::handshake::serve;
-use crate::api::socket::{FeedContext, FeedRefusal, bearer_from, upgrade};
+use crate::api::socket::{Door, FeedContext, FeedRefusal, Guest, bearer_from, upgrade};
 use crate::hub::{Access, Change, Close, Hub, HubLimits, LogPublication, Publication};
 use crate::model::{Grant, GrantEnd};
 use crate::task::{TaskGroup, TaskKind};
@@ -12,6 +14,7 @@ use http::{HeaderMap, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use refreshes::Script;
 use serde_json::Value;
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -42,9 +45,17 @@ fn context(limits: HubLimits) -> FeedContext {
         stop,
         grant: grant(),
         access: Access { needs: "feed", classes: &[("node", "node"), ("log", "log")] },
+        renewal: Arc::new(Script::default()),
+        door: Arc::new(Door::new(1)),
+        guest: guest(),
         hold: Arc::new(()),
         allowed_origins: Arc::from(["https://console.example".to_owned()]),
     }
+}
+
+fn guest() -> Guest {
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    Guest { principal: "ann".to_owned(), address, per_principal_max: 10_000, per_address_max: 10_000 }
 }
 
 fn grant() -> Grant {
@@ -84,7 +95,8 @@ async fn answer(request: Request<Incoming>, context: FeedContext) -> Result<Resp
         Err(FeedRefusal::NotAnUpgrade | FeedRefusal::Version) => 426,
         Err(FeedRefusal::Handshake { .. }) => 400,
         Err(FeedRefusal::Origin) => 403,
-        Err(FeedRefusal::Full | FeedRefusal::ShuttingDown) => 503,
+        Err(FeedRefusal::PrincipalFull { .. } | FeedRefusal::AddressFull { .. }) => 429,
+        Err(FeedRefusal::Full | FeedRefusal::TooFast { .. } | FeedRefusal::ShuttingDown) => 503,
     };
     Ok(Response::builder().status(status).body(Body::empty()).unwrap())
 }

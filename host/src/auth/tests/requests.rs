@@ -366,10 +366,10 @@ async fn a_connection_ends_when_its_credential_does() {
     house.serve(vec![Judge::bearer("s", yes(expiring))]);
     let who = house.ask(bearer("t"), 1).await.unwrap();
     let watch = house.auth.watch(&who, &facts(1), at(1));
-    house.auth.look(at(10)).await;
+    house.auth.look(at(20)).await;
     assert_eq!(watch.grant.ended(), None);
-    house.auth.look(at(11)).await;
-    assert_eq!(watch.grant.ended(), Some(GrantEnd::Expired), "at its end");
+    house.auth.look(at(21)).await;
+    assert_eq!(watch.grant.ended(), Some(GrantEnd::Expired), "ten seconds behind its end");
 
     let judge = Judge::bearer("s", yes(account("bob".into())));
     house.serve(vec![judge.clone()]);

@@ -2,7 +2,8 @@
 
 use super::reader::{Decoder, Seen, join, plan_of};
 use super::{ALL, Replica, change};
-use crate::hub::core::{Core, Lanes};
+use crate::hub::batch::Lanes;
+use crate::hub::core::Core;
 use crate::hub::follow::LogWish;
 use crate::hub::handle::Framing;
 use crate::hub::logs::{LOGS_MAX, LogLimits, LogPublication};

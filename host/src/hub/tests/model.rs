@@ -5,7 +5,7 @@ use super::reader::{Decoder, Seen, join, planned};
 use super::{ALL, Replica, change, removal};
 use crate::hub::core::{Core, Ended};
 use crate::hub::handle::Framing;
-use crate::hub::inbox::{Arrival, Inbox};
+use crate::hub::inbox::{Arrival, Inbox, Renewal};
 use crate::hub::slots::{Key, Slots};
 use crate::hub::{Change, Close, Hub, HubLimits, Patterns, Position};
 use crate::model::{Grant, GrantEnd};
@@ -63,6 +63,11 @@ enum Act {
         grant: usize,
         bits: u8,
     },
+    /// The client stands on another grant.
+    Renew {
+        client: usize,
+        grant: usize,
+    },
     Sync {
         shard: usize,
     },
@@ -77,14 +82,15 @@ fn acts(length: usize) -> impl Strategy<Value = Vec<Act>> {
     let act = prop_oneof![
         3 => (0..SHARDS, 0..GRANTS, 0..3_usize).prop_map(|(shard, grant, patterns)| Act::Connect { shard, grant, patterns }),
         3 => (client.clone(), any::<bool>()).prop_map(|(client, with_position)| Act::Subscribe { client, with_position }),
-        8 => (0..5_u8, any::<bool>(), prop_oneof![6 => 0..300_usize, 1 => Just(9_000)]).prop_map(|(node, is_removal, pad)| Act::Publish { node, is_removal, pad }),
+        8 => (0..10_u8, any::<bool>(), prop_oneof![6 => 0..300_usize, 1 => Just(9_000)]).prop_map(|(node, is_removal, pad)| Act::Publish { node, is_removal, pad }),
         16 => (client.clone(), prop_oneof![Just(0), 1..40_usize, Just(usize::MAX)]).prop_map(|(client, bytes)| Act::Write { client, bytes }),
         2 => client.clone().prop_map(|client| Act::Answer { client }),
         1 => client.clone().prop_map(|client| Act::Misuse { client }),
         1 => client.clone().prop_map(|client| Act::Kill { client }),
-        1 => client.prop_map(|client| Act::Late { client }),
+        1 => client.clone().prop_map(|client| Act::Late { client }),
         1 => (0..GRANTS).prop_map(|grant| Act::Revoke { grant }),
-        2 => (0..GRANTS, 0..4_u8).prop_map(|(grant, bits)| Act::Rights { grant, bits }),
+        5 => (0..GRANTS, 0..4_u8).prop_map(|(grant, bits)| Act::Rights { grant, bits }),
+        2 => (client.clone(), 0..GRANTS).prop_map(|(client, grant)| Act::Renew { client, grant }),
         6 => (0..SHARDS).prop_map(|shard| Act::Sync { shard }),
         3 => (0..40_000_u64).prop_map(|ms| Act::Wait { ms }),
     ];
@@ -110,9 +116,9 @@ struct Peer {
     is_there: bool,
 }
 
-struct World {
-    hub: Hub,
-    cores: Vec<(Core, Inbox)>,
+pub(super) struct World {
+    pub(super) hub: Hub,
+    pub(super) cores: Vec<(Core, Inbox)>,
     grants: Vec<Grant>,
     /// The head when the end of a grant had been applied by every shard.
     settled: Vec<Option<u64>>,
@@ -123,8 +129,16 @@ struct World {
 }
 
 impl World {
-    fn new(events_max: usize) -> Self {
-        let limits = HubLimits { events_max, clients_max: 10, resyncs_max: 6, ..HubLimits::default() };
+    pub(super) fn new(events_max: usize) -> Self {
+        let removals_max = events_max % 4;
+        let limits = HubLimits {
+            events_max,
+            clients_max: 10,
+            resyncs_max: 6,
+            removals_max,
+            topics_spare: 0,
+            ..HubLimits::default()
+        };
         let hub = Hub::new(limits);
         let shard = |_| (Core::new(hub.shared().clone()), Inbox::new(hub.shared().acks.enter()));
         Self {
@@ -165,6 +179,7 @@ impl World {
             Act::Late { client } => self.late(client, now),
             Act::Revoke { grant } => self.revoke(grant),
             Act::Rights { grant, bits } => self.change_rights(grant, bits),
+            Act::Renew { client, grant } => self.renew(client, grant, now),
             Act::Sync { shard } => self.sync(shard, now),
             Act::Drain => {
                 for shard in 0..SHARDS {
@@ -251,7 +266,7 @@ impl World {
         core.subscribe(key, (Patterns::parse(patterns).unwrap(), since), now);
     }
 
-    fn publish(&mut self, node: u8, is_removal: bool, pad: usize) {
+    pub(super) fn publish(&mut self, node: u8, is_removal: bool, pad: usize) {
         // Some are of another class.
         let class = if node < 3 { "node/" } else { "proc/" };
         let node = format!("n{node}");
@@ -279,7 +294,7 @@ impl World {
         };
     }
 
-    fn write(&mut self, client: usize, bytes: usize, now: Instant) {
+    pub(super) fn write(&mut self, client: usize, bytes: usize, now: Instant) {
         let Some(index) = self.index(client) else { return };
         let peer = &mut self.peers[index];
         let (core, key) = (&mut self.cores[peer.shard].0, peer.key);
@@ -349,7 +364,21 @@ impl World {
         }
     }
 
-    fn sync(&mut self, shard: usize, now: Instant) {
+    /// As a link has it done; one that ended meanwhile ends the client.
+    fn renew(&mut self, client: usize, grant: usize, now: Instant) {
+        let Some(index) = self.index(client) else { return };
+        let new = self.grants[grant].clone();
+        let peer = &mut self.peers[index];
+        if new.ended().is_none() && peer.closed.is_none() {
+            peer.grant = grant;
+        }
+        let (core, key) = (&mut self.cores[peer.shard].0, peer.key);
+        if core.renew(key, Renewal { grant: new, ttl: None }, now) == Some(Ended::Cut) {
+            self.remove(index);
+        }
+    }
+
+    pub(super) fn sync(&mut self, shard: usize, now: Instant) {
         let mut cut = Vec::new();
         let (core, inbox) = &mut self.cores[shard];
         core.sync(now, |key, end| {
@@ -437,7 +466,7 @@ impl World {
 /// What a frame tells a client, held against every promise.
 fn read(peer: &mut Peer, frame: &Value, settled: Option<u64>) {
     assert_eq!(peer.closed, None);
-    if frame["t"] == "drain" || frame["t"] == "expiring" {
+    if matches!(frame["t"].as_str(), Some("drain" | "expiring" | "refreshed")) {
         return;
     }
     if let (Some(settled), "ev") = (settled, frame["t"].as_str().unwrap()) {
@@ -516,7 +545,7 @@ proptest! {
 }
 
 /// One client of a core, connected and at the head, with what it has seen so far.
-fn settled(world: &mut World, now: Instant) {
+pub(super) fn settled(world: &mut World, now: Instant) {
     world.act(Act::Connect { shard: 0, grant: 0, patterns: 0 }, now);
     world.act(Act::Subscribe { client: 0, with_position: false }, now);
     world.act(Act::Write { client: 0, bytes: usize::MAX }, now);

@@ -1,4 +1,5 @@
-use crate::hub::core::{Core, Lanes, PIECES_MAX};
+use crate::hub::batch::Lanes;
+use crate::hub::core::{Core, PIECES_MAX};
 use crate::hub::handle::Framing;
 use crate::hub::inbox::Join;
 use crate::hub::slots::{Key, Slots};

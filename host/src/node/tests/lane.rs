@@ -149,7 +149,7 @@ async fn a_supervisor_that_was_told_to_restart_is_shutting_down_and_comes_back_w
             EventBody::ProcessRemoved(_) | EventBody::NodeRemoved => "removed".to_owned(),
         });
     }
-    assert_eq!(told, ["live-poll", "process running", "shutting-down", "live-poll"]);
+    assert_eq!(told, ["process running", "live-poll", "shutting-down", "live-poll"]);
 }
 
 #[tokio::test(start_paused = true)]

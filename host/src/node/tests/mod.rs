@@ -275,7 +275,7 @@ async fn each_change_is_told_once_and_nothing_else() {
             break;
         }
     }
-    assert_eq!(told, ["live-poll", "None->Some(7)", "Some(7)->Some(8)"]);
+    assert_eq!(told, ["None->Some(7)", "live-poll", "Some(7)->Some(8)"]);
 }
 
 /// Two hundred nodes, half of them dead: every one that lives is refreshed within its interval all the while. The dead

@@ -8,7 +8,8 @@ async fn is_empty(context: &FeedContext) {
         let figures = context.hub.figures();
         // The shards, the context here and the server's clone of it.
         let held = Arc::strong_count(&context.hold);
-        (figures.clients, figures.blocked, context.tasks.tracker().len()) == (0, 0, 2) && held <= 2
+        let is_empty = (figures.clients, figures.blocked, context.tasks.tracker().len()) == (0, 0, 2);
+        is_empty && held <= 2 && context.door.known() == (0, 0)
     })
     .await;
 }
@@ -49,6 +50,19 @@ async fn p20_every_way_to_end_gives_everything_back() {
     assert!(matches!(client_async(format!("ws://{address}/"), stream).await, Err(Error::Http(_))));
     drop(full);
     is_empty(&context).await;
+    // For want of a place of its principal, or of its address.
+    let few = Guest { per_principal_max: 1, per_address_max: 1, ..guest() };
+    for guest in [few.clone(), Guest { principal: "bob".to_owned(), ..few }] {
+        let address = server(&FeedContext { guest: guest.clone(), hold: Arc::new(()), ..context.clone() }).await;
+        let first = greeted(address).await;
+        let stream = TcpStream::connect(address).await.unwrap();
+        match client_async(format!("ws://{address}/"), stream).await {
+            Err(Error::Http(response)) => assert_eq!(response.status(), 429),
+            other => panic!("{other:?}"),
+        }
+        drop(first);
+        until("its place is free", || context.door.known() == (0, 0)).await;
+    }
     // By a revocation, of one that reads and of one that does not.
     let mut socket = greeted(address).await;
     let stalled = greeted(address).await;
