@@ -57,7 +57,8 @@ pub(super) async fn open(
         grant: watch.grant.clone(),
         access: ACCESS,
         hold: Arc::new(watch),
-        allowed_origins: Arc::from([]),
+        // Where users reach this server, whatever a proxy makes of the `Host`.
+        allowed_origins: edge.snapshot().config.server.external_url.iter().cloned().collect(),
     };
     Ok(socket::upgrade(request, context).await?)
 }

@@ -1,7 +1,7 @@
 //! Bytes to typed requests and typed results to bytes: the HTTP and WebSocket edge.
 //!
 //! Holds no state of its own beyond what it was handed, and documents that it made before. Status codes stand in `api::error` alone, JSON forms in
-//! [`wire`] alone. Entry points: [`router`], [`serve`].
+//! [`wire`] alone. Entry points: [`router`], [`serve::Door`].
 
 mod batch;
 mod documents;
@@ -15,7 +15,7 @@ mod judge;
 mod metrics;
 mod request;
 mod route;
-mod server;
+pub mod serve;
 mod settings;
 pub mod socket;
 pub mod view;
@@ -29,4 +29,3 @@ pub use handlers::backup::BACKUPS_MAX;
 pub use input::Asked;
 pub use metrics::Metrics;
 pub use route::{openapi, router};
-pub use server::serve;

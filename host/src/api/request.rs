@@ -2,7 +2,7 @@
 
 use crate::api::edge::{Edge, Facts, RequestId};
 use crate::api::error::ApiError;
-use crate::api::server::Peer;
+use crate::api::serve::{Peer, Seen};
 use crate::task::TaskKind;
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -23,13 +23,16 @@ const REQUEST_ID_MAX: usize = 64;
 pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = RequestId(proper_id(request.headers().get(X_REQUEST_ID)).unwrap_or_else(new_id));
-    let address = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let unknown = Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), is_unix: false, is_tls: false };
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
+    let Seen { address, is_secure } =
+        Seen::of(&peer, request.headers(), &edge.snapshot().config.server.trusted_proxies);
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
-    request.extensions_mut().insert(Facts { request_id: id.0.clone(), address });
+    request.extensions_mut().insert(Facts { request_id: id.0.clone(), address, peer: peer.address, is_secure });
     request.extensions_mut().insert(id.clone());
     let mut response = unless_it_panics(next.run(request)).await.unwrap_or_else(|| {
         edge.tasks.note_panic(TaskKind::Connection);

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use std::sync::Arc;
 use utoipa::OpenApi;
+use utoipa::openapi::Server;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -90,13 +91,16 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
     (open, with_session)
 }
 
-/// The OpenAPI document of all routes, made from the handlers' own types.
+/// The OpenAPI document of all routes below `base_path`, made from the handlers' own types.
 ///
 /// # Errors
 /// Only if it cannot be written as JSON, which would be a bug.
-pub fn openapi() -> Result<String, serde_json::Error> {
+pub fn openapi(base_path: &str) -> Result<String, serde_json::Error> {
     let (open, with_session) = table();
-    let document = open.merge(with_session).into_openapi();
+    let mut document = open.merge(with_session).into_openapi();
+    if !base_path.is_empty() {
+        document.servers = Some(vec![Server::new(base_path)]);
+    }
     serde_json::to_string(&document)
 }
 

@@ -9,6 +9,7 @@ mod command;
 mod exit;
 mod generations;
 mod lines;
+mod listeners;
 mod logging;
 mod logs;
 mod parts;

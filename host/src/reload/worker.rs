@@ -259,6 +259,9 @@ impl Worker {
 
     async fn carry_out(&mut self, order: Order) -> Result<Applied, ReloadError> {
         let is_of_the_file = matches!(order, Order::Reload { .. } | Order::RollBack { .. });
+        if matches!(order, Order::Reload { .. }) {
+            self.parts.read_again();
+        }
         let carried_out = self.change(order).await;
         match &carried_out {
             Ok(_) if is_of_the_file => drop(self.fault.send_replace(None)),

@@ -9,6 +9,7 @@ mod allowance;
 mod client;
 mod handshake;
 mod origin;
+mod secure;
 #[cfg(test)]
 mod tests;
 

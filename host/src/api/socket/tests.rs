@@ -1,5 +1,6 @@
 mod endings;
 
+use crate::api::serve::Guarded;
 use crate::api::socket::handshake::serve;
 use crate::api::socket::{FeedContext, FeedRefusal, bearer_from, upgrade};
 use crate::hub::{Access, Change, Close, Hub, HubLimits, LogPublication, Publication};
@@ -69,8 +70,9 @@ async fn server(context: &FeedContext) -> SocketAddr {
             let context = context.clone();
             connections.spawn(async move {
                 let service = service_fn(move |request: Request<Incoming>| answer(request, context.clone()));
+                let guarded = Guarded::new(stream, Duration::from_secs(30));
                 let connection =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(guarded), service);
                 let _ = connection.with_upgrades().await;
             });
         }
