@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs by name what is missing, and says what and why. As root on Debian it uses apt; elsewhere it explains.
 #
-#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [oidc] [uws] [curl]
+#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [schemathesis] [oidc] [uws] [curl]
 #
 # Exit codes: 0 all there, 64 no such name, 69 something is missing and has to be installed by hand.
 set -euo pipefail
@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 supervisor_version=4.3.0
 venv=target/tools/supervisor-venv
+schemathesis_version=4.32.5
+schemathesis=target/tools/schemathesis-venv
 oidc_provider_version=9.13.3
 oidc=target/tools/oidc
 uws_version=3.0.6
@@ -85,6 +87,24 @@ need_supervisord() {
     has_supervisord || { say "supervisord $supervisor_version does not run from $venv"; missing=1; }
 }
 
+has_schemathesis() {
+    [ "$("$schemathesis/bin/schemathesis" --version 2>/dev/null)" = "schemathesis, version $schemathesis_version" ]
+}
+
+need_schemathesis() {
+    if has_schemathesis; then return; fi
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        wants "Python with venv" "Install Python 3 with its venv module." python3 python3-venv || return 0
+    fi
+    say "schemathesis $schemathesis_version is missing: installing it from PyPI into $schemathesis"
+    rm -rf "$schemathesis"
+    mkdir -p "$(dirname "$schemathesis")"
+    python3 -m venv "$schemathesis"
+    "$schemathesis/bin/python" -m pip install --quiet --disable-pip-version-check \
+        "schemathesis==$schemathesis_version" >&2
+    has_schemathesis || { say "schemathesis $schemathesis_version does not run from $schemathesis"; missing=1; }
+}
+
 need_monit() {
     command -v monit >/dev/null || wants "monit, against which its adapter is tested," "Install monit 5.33." monit || true
 }
@@ -114,6 +134,7 @@ for name in "$@"; do
         plugins) need_plugins ;;
         supervisord) need_supervisord ;;
         monit) need_monit ;;
+        schemathesis) need_schemathesis ;;
         oidc) need_npm "$oidc" oidc-provider "$oidc_provider_version" ;;
         # A peer of the feed's bench, 260 MB.
         uws) need_npm "$uws" uwebsockets "$uws_version" ;;

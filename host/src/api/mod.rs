@@ -6,6 +6,7 @@
 mod batch;
 mod documents;
 mod edge;
+mod encoding;
 mod error;
 mod feed;
 mod feed_metrics;
@@ -13,6 +14,7 @@ mod handlers;
 mod input;
 mod judge;
 mod metrics;
+mod page;
 mod request;
 mod route;
 pub mod serve;

@@ -6,7 +6,7 @@ use crate::api::handlers::{
     acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes,
     sessions, supervisors,
 };
-use crate::api::{feed, request};
+use crate::api::{encoding, feed, request};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -112,6 +112,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
     router
         .fallback(request::no_route)
         .layer(from_fn(name_methods))
+        .layer(from_fn_with_state(Arc::clone(&edge), encoding::pack))
         .layer(from_fn_with_state(Arc::clone(&edge), request::stamp))
         .with_state(edge)
 }

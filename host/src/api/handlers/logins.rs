@@ -10,7 +10,7 @@ use crate::model::Secret;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use http::header::{CACHE_CONTROL, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,6 +36,7 @@ pub(in crate::api) async fn depart(
     input.path("strategy", &strategy);
     edge.validate(None, "session.depart", input.finish()?).await?;
     let departure = edge.auth.depart(&strategy, facts.peer()).await?;
+    let departure = Departure { is_secure: departure.is_secure || facts.is_secure, ..departure };
     let location = header(&departure.url)?;
     Ok((
         StatusCode::FOUND,
@@ -69,8 +70,12 @@ pub(in crate::api) async fn arrive(
     // The address of this answer holds the code: no page that it leads to may learn of it.
     let base = &edge.snapshot().config.server.base_path;
     let gone = header(&format!("{COOKIE_NAME}=; HttpOnly; SameSite=Lax; Path={base}/api/v1/login; Max-Age=0"))?;
-    let headers: [(HeaderName, HeaderValue); 2] =
-        [(SET_COOKIE, gone), (REFERRER_POLICY, HeaderValue::from_static("no-referrer"))];
+    // Nor is it to be kept, nor compressed beside what the other server sent.
+    let headers: [(HeaderName, HeaderValue); 3] = [
+        (SET_COOKIE, gone),
+        (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
     Ok((headers, Json(granted(&login))).into_response())
 }
 

@@ -1,5 +1,6 @@
 //! Where requests come in: listeners, TLS, HTTP/2, proxies, and clients that are slow on purpose.
 
+mod answers;
 mod h2;
 mod listeners;
 mod outside;
