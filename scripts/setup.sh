@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs by name what is missing, and says what and why. As root on Debian it uses apt; elsewhere it explains.
 #
-#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [oidc] [kosoku] [uws] [curl]
+#   scripts/setup.sh [make] [build] [plugins] [supervisord] [monit] [schemathesis] [oidc] [kosoku] [uws] [curl]
 #
 # Exit codes: 0 all there, 64 no such name, 69 something is missing and has to be installed by hand.
 set -euo pipefail
@@ -9,6 +9,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 supervisor_version=4.3.0
 venv=target/tools/supervisor-venv
+schemathesis_version=4.32.5
+schemathesis=target/tools/schemathesis-venv
 kosoku_version=0.1.0
 kosoku=target/tools/kosoku-venv
 oidc_provider_version=9.13.3
@@ -70,35 +72,23 @@ need_plugins() {
             rustc-web cargo-web rust-web-src || true
 }
 
-has_supervisord() {
-    [ "$("$venv/bin/supervisord" --version 2>/dev/null)" = "$supervisor_version" ]
+# has_pip FOLDER PACKAGE VERSION
+has_pip() {
+    "$1/bin/python" -c "import importlib.metadata as m; assert m.version('$2') == '$3'" 2>/dev/null
 }
 
-need_supervisord() {
-    if has_supervisord; then return; fi
-    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
-        wants "Python with venv" "Install Python 3 with its venv module." python3 python3-venv || return 0
-    fi
-    say "supervisord $supervisor_version is missing: installing it from PyPI into $venv"
-    rm -rf "$venv"
-    mkdir -p "$(dirname "$venv")"
-    python3 -m venv "$venv"
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "supervisor==$supervisor_version" >&2
-    has_supervisord || { say "supervisord $supervisor_version does not run from $venv"; missing=1; }
-}
-
-# The cases of the Autobahn suite for WebSockets.
-need_kosoku() {
-    if "$kosoku/bin/python" -c "import importlib.metadata as m; assert m.version('kosoku') == '$kosoku_version'" 2>/dev/null; then return; fi
+# need_pip FOLDER PACKAGE VERSION
+need_pip() {
+    if has_pip "$@"; then return; fi
     if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
         wants "Python with venv" "Install Python 3.10 or newer with its venv module." python3 python3-venv || return 0
     fi
-    say "kosoku $kosoku_version is missing: installing it from PyPI into $kosoku"
-    rm -rf "$kosoku"
-    mkdir -p "$(dirname "$kosoku")"
-    python3 -m venv "$kosoku"
-    "$kosoku/bin/python" -m pip install --quiet --disable-pip-version-check "kosoku==$kosoku_version" >&2
-    [ -x "$kosoku/bin/kosoku" ] || { say "kosoku $kosoku_version is not in $kosoku"; missing=1; }
+    say "$2 $3 is missing: installing it from PyPI into $1"
+    rm -rf "$1"
+    mkdir -p "$(dirname "$1")"
+    python3 -m venv "$1"
+    "$1/bin/python" -m pip install --quiet --disable-pip-version-check "$2==$3" >&2
+    has_pip "$@" || { say "$2 $3 does not run from $1"; missing=1; }
 }
 
 need_monit() {
@@ -128,9 +118,11 @@ for name in "$@"; do
         make) need_make ;;
         build) need_build ;;
         plugins) need_plugins ;;
-        supervisord) need_supervisord ;;
+        supervisord) need_pip "$venv" supervisor "$supervisor_version" ;;
         monit) need_monit ;;
-        kosoku) need_kosoku ;;
+        schemathesis) need_pip "$schemathesis" schemathesis "$schemathesis_version" ;;
+        # The cases of the Autobahn suite for WebSockets.
+        kosoku) need_pip "$kosoku" kosoku "$kosoku_version" ;;
         oidc) need_npm "$oidc" oidc-provider "$oidc_provider_version" ;;
         # A peer of the feed's bench, 260 MB.
         uws) need_npm "$uws" uwebsockets "$uws_version" ;;

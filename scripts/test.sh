@@ -57,7 +57,7 @@ profile=default
 if [ "$what" = lint ]; then
     step setup scripts/setup.sh build
 else
-    step setup scripts/setup.sh build plugins supervisord monit oidc kosoku curl
+    step setup scripts/setup.sh build plugins supervisord monit schemathesis oidc kosoku curl
 fi
 # Where setup puts it, unless somebody has another.
 export OMNIVISOR_SUPERVISORD=${OMNIVISOR_SUPERVISORD:-$PWD/target/tools/supervisor-venv/bin/supervisord}
@@ -77,6 +77,7 @@ else
 fi
 # The short forms of the benches that need many sockets; figures are for `make bench`.
 step load cargo test --quiet --locked --workspace --bench feed --bench load -- --smoke
+step schemathesis scripts/schemathesis.sh
 step packing cargo test --quiet --locked -p plugin-sdk --features pack --lib --bins
 step fuzz env OMNIVISOR_FUZZ_SECONDS="$fuzz_seconds" \
     cargo test --quiet --locked -p tests --test hostile -- --nocapture fuzz

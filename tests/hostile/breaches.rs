@@ -98,7 +98,11 @@ async fn a_guest_that_misbehaves_while_it_is_given_its_arguments_is_stopped_as_w
         let loaded = place.load().await.map_err(|errors| anyhow::anyhow!("{errors:?}"))?;
         let strategy = loaded.set.strategies.first().expect("one");
         let credential = Credential::Password { username: "ann".to_owned(), password: Secret::new("pass".to_owned()) };
-        let facts = PeerFacts { address: IpAddr::V4(Ipv4Addr::LOCALHOST), request_id: "r-1".to_owned() };
+        let facts = PeerFacts {
+            address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            request_id: "r-1".to_owned(),
+        };
         let logged = Logged::start();
         let result = strategy.authenticate(credential, facts).await;
         let Err(JudgeError::Plugin(failure)) = result else { panic!("`{fixture}` got away with {result:?}") };

@@ -144,7 +144,11 @@ async fn a_loop_with_endless_fuel_is_stopped_by_time_and_leaves_its_thread_to_ot
 }
 
 fn facts() -> PeerFacts {
-    PeerFacts { address: IpAddr::V4(Ipv4Addr::LOCALHOST), request_id: "r-1".to_owned() }
+    PeerFacts {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        request_id: "r-1".to_owned(),
+    }
 }
 
 fn ann() -> Identity {

@@ -46,7 +46,11 @@ async fn granted(web: &Web) -> anyhow::Result<LoadedPlugins> {
 /// Has the strategy do `what` with `argument`: the text that the host answered, or how it refused.
 async fn ask(loaded: &LoadedPlugins, what: &str, argument: &str) -> Result<String, JudgeError> {
     let credential = Credential::Password { username: what.to_owned(), password: Secret::new(argument.to_owned()) };
-    let facts = PeerFacts { address: IpAddr::V4(Ipv4Addr::LOCALHOST), request_id: "r-1".to_owned() };
+    let facts = PeerFacts {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        request_id: "r-1".to_owned(),
+    };
     let Some(strategy) = loaded.set.strategies.first() else { return Ok("there is no strategy".to_owned()) };
     strategy.authenticate(credential, facts).await.map(|verdict| match verdict {
         Verdict::Granted(identity) => identity.name,

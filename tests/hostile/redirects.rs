@@ -27,7 +27,7 @@ fn begin(url: usize, keep: usize) -> String {
 }
 
 fn facts() -> PeerFacts {
-    PeerFacts { address: Ipv4Addr::LOCALHOST.into(), request_id: "r1".into() }
+    PeerFacts { address: Ipv4Addr::LOCALHOST.into(), peer: Ipv4Addr::LOCALHOST.into(), request_id: "r1".into() }
 }
 
 async fn loaded(bytes: &[u8]) -> anyhow::Result<Result<Arc<PluginSet>, Vec<LoadError>>> {

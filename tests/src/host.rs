@@ -41,7 +41,7 @@ impl Host {
             cache_directory: settings.path("cache"),
         };
         let config = omnivisor::config::load(&path, &MachineSecrets, &defaults)?;
-        let listener = tokio::net::TcpListener::bind(config.server.listen).await?;
+        let listener = tokio::net::TcpListener::bind(config.server.listen.context("no address to listen at")?).await?;
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let tracker = TaskTracker::new();

@@ -52,6 +52,13 @@ impl Settings {
         self
     }
 
+    /// With one more place to listen at, given by its lines of TOML. Before any node.
+    #[must_use]
+    pub fn listen(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.nodes, "[[listen]]\n{lines}\n");
+        self
+    }
+
     /// With a node, which is entered with its own password.
     ///
     /// # Errors

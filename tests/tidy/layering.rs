@@ -18,7 +18,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("fetch", &["model", "plugin"]),
     ("reload", &["model", "config", "watch", "store", "plugin"]),
     ("author", &["model", "config", "plugin"]),
-    ("api", &["model", "config", "task", "store", "plugin", "hub", "node", "auth", "reload"]),
+    ("api", &["model", "config", "watch", "task", "store", "plugin", "hub", "node", "auth", "reload"]),
     ("cli", &["model", "api::wire"]),
     (
         "app",
@@ -49,7 +49,8 @@ const GATED: &[(&str, &[&str])] = &[
     ("hyper", &["api/", "cli/", "node/link", "fetch/"]),
     ("hyper_util", &["api/", "cli/", "node/link", "fetch/"]),
     ("hyper_rustls", &["fetch/"]),
-    ("rustls", &["fetch/"]),
+    ("rustls", &["fetch/", "api/serve/", "api/socket/secure", "cli/connect"]),
+    ("tokio_rustls", &["api/serve/", "api/socket/secure", "cli/connect"]),
 ];
 
 /// Places without await, spawn or clock, by the start of their path.

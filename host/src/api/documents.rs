@@ -1,10 +1,11 @@
 //! The documents of nodes for the lists, encoded once for each state of a node instead of once for each who asks.
 
+use crate::api::encoding::Whole;
 use crate::api::error::ApiError;
 use crate::api::view;
 use crate::model::{NodeId, NodeStatus};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// How much of each node a list holds.
@@ -16,22 +17,74 @@ pub(super) enum Form {
     Full,
 }
 
-/// The documents last made. At most one of each form for each node of the pool.
+/// Whole lists that are kept of each form: of as many pages, and of as many groups of those who may see the same nodes.
+const LISTS_MAX: usize = 8;
+
+/// The documents last made. At most one of each form for each node of the pool, and a few whole lists.
 #[derive(Debug, Default)]
 pub struct Documents {
     short: Kept,
     full: Kept,
+    short_lists: Lists,
+    full_lists: Lists,
+}
+
+/// Whole lists of one form, the last used first.
+type Lists = Mutex<VecDeque<List>>;
+
+/// A list with what it tells: the revisions of its nodes, which no other state of any node has, and where it goes on.
+#[derive(Debug)]
+struct List {
+    revisions: Box<[u64]>,
+    next: Option<String>,
+    whole: Arc<Whole>,
 }
 
 /// Documents of one form, each with the revision of the status that it tells.
 type Kept = Mutex<BTreeMap<NodeId, (u64, Bytes)>>;
 
 impl Documents {
-    /// `{"items":[...]}` with all these nodes, in their order.
+    /// `{"items":[...]}` with all these nodes, in their order, and with `next` if there is one. Made once for each state of
+    /// these nodes, whoever asks for them.
     ///
     /// # Errors
     /// [`ApiError::Internal`] if a document cannot be written, which would be a bug.
-    pub(super) fn list(&self, form: Form, nodes: &[Arc<NodeStatus>]) -> Result<Bytes, ApiError> {
+    pub(super) fn list(
+        &self,
+        form: Form,
+        nodes: &[Arc<NodeStatus>],
+        next: Option<&str>,
+    ) -> Result<Arc<Whole>, ApiError> {
+        let lists = match form {
+            Form::Short => &self.short_lists,
+            Form::Full => &self.full_lists,
+        };
+        let is_this = |list: &List| {
+            list.next.as_deref() == next && list.revisions.iter().copied().eq(nodes.iter().map(|node| node.revision))
+        };
+        {
+            let mut lists = lists.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(at) = lists.iter().position(is_this) {
+                let found = lists.remove(at);
+                let whole = found.as_ref().map(|list| Arc::clone(&list.whole));
+                if let Some(list) = found {
+                    lists.push_front(list);
+                }
+                if let Some(whole) = whole {
+                    return Ok(whole);
+                }
+            }
+        }
+        let whole = Arc::new(Whole::new(self.written(form, nodes, next)?));
+        let revisions = nodes.iter().map(|node| node.revision).collect();
+        let list = List { revisions, next: next.map(str::to_owned), whole: Arc::clone(&whole) };
+        let mut lists = lists.lock().unwrap_or_else(PoisonError::into_inner);
+        lists.push_front(list);
+        lists.truncate(LISTS_MAX);
+        Ok(whole)
+    }
+
+    fn written(&self, form: Form, nodes: &[Arc<NodeStatus>], next: Option<&str>) -> Result<Bytes, ApiError> {
         let kept = match form {
             Form::Short => &self.short,
             Form::Full => &self.full,
@@ -47,7 +100,7 @@ impl Documents {
         }
         keep(kept, made, nodes);
         let documents: Vec<Bytes> = documents.into_iter().flatten().collect();
-        Ok(join(&documents))
+        Ok(join(&documents, next))
     }
 }
 
@@ -83,10 +136,12 @@ fn encode(form: Form, status: &NodeStatus) -> Result<Bytes, ApiError> {
     Ok(text.into())
 }
 
-fn join(documents: &[Bytes]) -> Bytes {
+fn join(documents: &[Bytes], next: Option<&str>) -> Bytes {
     const HEAD: &[u8] = br#"{"items":["#;
     const TAIL: &[u8] = b"]}";
-    let size = documents.iter().map(|document| document.len() + 1).sum::<usize>() + HEAD.len() + TAIL.len();
+    let next = next.map(|next| format!(r#"],"next":{}}}"#, serde_json::Value::from(next)));
+    let tail = next.as_deref().map_or(TAIL, str::as_bytes);
+    let size = documents.iter().map(|document| document.len() + 1).sum::<usize>() + HEAD.len() + tail.len();
     let mut list = Vec::with_capacity(size);
     list.extend_from_slice(HEAD);
     for (index, document) in documents.iter().enumerate() {
@@ -95,7 +150,7 @@ fn join(documents: &[Bytes]) -> Bytes {
         }
         list.extend_from_slice(document);
     }
-    list.extend_from_slice(TAIL);
+    list.extend_from_slice(tail);
     list.into()
 }
 
@@ -124,27 +179,27 @@ mod tests {
         })
     }
 
-    fn versions(list: &Bytes) -> Vec<String> {
-        let list: NodeList = serde_json::from_slice(list).expect("the same document as ever");
+    fn versions(list: &Whole) -> Vec<String> {
+        let list: NodeList = serde_json::from_slice(list.bytes()).expect("the same document as ever");
         list.items.into_iter().map(|node| node.version).collect()
     }
 
     #[test]
     fn a_list_of_nothing_is_a_list() {
-        assert_eq!(versions(&Documents::default().list(Form::Full, &[]).expect("a list")), [""; 0]);
+        assert_eq!(versions(&Documents::default().list(Form::Full, &[], None).expect("a list")), [""; 0]);
     }
 
     #[test]
     fn a_document_is_made_once_for_each_state_of_its_node() {
         let documents = Documents::default();
         let (one, two) = (status("a", 1), status("b", 7));
-        documents.list(Form::Short, &[Arc::clone(&one), Arc::clone(&two)]).expect("a list");
+        documents.list(Form::Short, &[Arc::clone(&one), Arc::clone(&two)], None).expect("a list");
         let kept = |name: &str| {
             let kept = documents.short.lock().expect("nobody panicked");
             kept.get(&NodeId::parse(name).expect("a name")).expect("kept").1.as_ptr()
         };
         let (first, second) = (kept("a"), kept("b"));
-        documents.list(Form::Short, &[one, status("b", 8)]).expect("a list");
+        documents.list(Form::Short, &[one, status("b", 8)], None).expect("a list");
         assert_eq!(kept("a"), first, "nothing changed there");
         assert_ne!(kept("b"), second);
         assert!(documents.full.lock().expect("nobody panicked").is_empty(), "nobody asked for those");
@@ -153,12 +208,36 @@ mod tests {
     #[test]
     fn nodes_that_left_are_not_kept() {
         let documents = Documents::default();
-        documents.list(Form::Short, &[status("a", 1), status("b", 1)]).expect("a list");
-        documents.list(Form::Short, &[status("c", 1)]).expect("a list");
+        documents.list(Form::Short, &[status("a", 1), status("b", 1)], None).expect("a list");
+        documents.list(Form::Short, &[status("c", 1)], None).expect("a list");
         let kept = || documents.short.lock().expect("nobody panicked").len();
         assert_eq!(kept(), 1);
-        documents.list(Form::Short, &[]).expect("a list");
+        documents.list(Form::Short, &[], None).expect("a list");
         assert_eq!(kept(), 0, "also when nothing new was made");
+    }
+
+    #[test]
+    fn a_list_is_made_once_for_each_state_of_its_nodes_and_for_each_group_that_sees_others() {
+        let documents = Documents::default();
+        let (one, two) = (status("a", 1), status("b", 7));
+        let list = |nodes: &[&Arc<NodeStatus>], next| {
+            let nodes: Vec<_> = nodes.iter().map(|node| Arc::clone(node)).collect();
+            documents.list(Form::Short, &nodes, next).expect("a list")
+        };
+        let (all, some) = (list(&[&one, &two], None), list(&[&one], None));
+        for _ in 0..3 {
+            assert!(Arc::ptr_eq(&all, &list(&[&one, &two], None)) && Arc::ptr_eq(&some, &list(&[&one], None)));
+        }
+        let first_page = list(&[&one], Some("a\"b"));
+        assert!(!Arc::ptr_eq(&first_page, &some), "it goes on");
+        let told: NodeList = serde_json::from_slice(first_page.bytes()).expect("a page");
+        assert_eq!((told.items.len(), told.next.as_deref()), (1, Some("a\"b")));
+        let changed = status("b", 8);
+        assert_eq!(versions(&list(&[&one, &changed], None)), ["v1", "v8"]);
+        for revision in 100..200 {
+            list(&[&status("a", revision)], None);
+        }
+        assert_eq!(documents.short_lists.lock().expect("whole").len(), LISTS_MAX);
     }
 
     proptest! {
@@ -169,7 +248,7 @@ mod tests {
             let documents = Documents::default();
             for round in rounds {
                 let nodes: Vec<_> = round.iter().zip(["a", "b", "c"]).map(|(&r, name)| status(name, r)).collect();
-                let told = versions(&documents.list(Form::Full, &nodes).expect("a list"));
+                let told = versions(&documents.list(Form::Full, &nodes, None).expect("a list"));
                 let given: Vec<String> = nodes.iter().map(|node| node.version.clone()).collect();
                 prop_assert_eq!(told, given);
             }

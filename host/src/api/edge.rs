@@ -87,15 +87,19 @@ impl Caller {
 pub struct Facts {
     /// The request's id.
     pub request_id: String,
-    /// The peer's address.
+    /// Who asks: the peer's address, or what a trusted proxy says instead. Limits, lock-outs and the audit go by it.
     pub address: IpAddr,
+    /// The other end of the connection itself.
+    pub peer: IpAddr,
+    /// The user's own connection is encrypted, up to this server or up to a trusted proxy.
+    pub is_secure: bool,
 }
 
 impl Facts {
     /// What strategies may know of the request.
     #[must_use]
     pub fn peer(&self) -> PeerFacts {
-        PeerFacts { address: self.address, request_id: self.request_id.clone() }
+        PeerFacts { address: self.address, peer: self.peer, request_id: self.request_id.clone() }
     }
 }
 

@@ -19,7 +19,6 @@ use futures_util::stream;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::io::{AsyncReadExt, DuplexStream};
@@ -70,12 +69,13 @@ async fn open_socket(edge: &Arc<Edge>, caller: &Caller, facts: &Facts, request: 
             edge: Arc::clone(edge),
             name: caller.principal().name.clone(),
             is_external: caller.principal().is_external,
-            address: facts.address,
+            facts: facts.clone(),
         }),
         door: Arc::clone(&edge.door),
         guest: guest(edge, caller, facts),
         hold: Arc::new(watch),
-        allowed_origins: Arc::from([]),
+        // Where users reach this server, whatever a proxy makes of the `Host`.
+        allowed_origins: edge.snapshot().config.server.external_url.iter().cloned().collect(),
     };
     Ok(socket::upgrade(request, context).await?)
 }
@@ -86,7 +86,8 @@ struct Renewer {
     /// Whom the connection is for. Nobody else's credential will do.
     name: String,
     is_external: bool,
-    address: IpAddr,
+    /// Of the request that opened the connection.
+    facts: Facts,
 }
 
 impl Renewal for Renewer {
@@ -103,7 +104,7 @@ impl Renewal for Renewer {
 
 impl Renewer {
     async fn judge(&self, token: Secret) -> Result<Renewed, NotRenewed> {
-        let facts = Facts { request_id: request::new_id(), address: self.address };
+        let facts = Facts { request_id: request::new_id(), ..self.facts.clone() };
         let caller = self.edge.recognise_token(token, &facts).await.map_err(|error| not_renewed(&error))?;
         let principal = caller.principal();
         if (&principal.name, principal.is_external) != (&self.name, self.is_external) {

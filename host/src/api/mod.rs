@@ -1,12 +1,13 @@
 //! Bytes to typed requests and typed results to bytes: the HTTP and WebSocket edge.
 //!
 //! Holds no state of its own beyond what it was handed, and documents that it made before. Status codes stand in `api::error` alone, JSON forms in
-//! [`wire`] alone. Entry points: [`router`], [`serve`].
+//! [`wire`] alone. Entry points: [`router`], [`serve::Acceptor`].
 
 mod asyncapi;
 mod batch;
 mod documents;
 mod edge;
+mod encoding;
 mod error;
 mod feed;
 mod feed_metrics;
@@ -16,9 +17,10 @@ mod host_metrics;
 mod input;
 mod judge;
 mod metrics;
+mod page;
 mod request;
 mod route;
-mod server;
+pub mod serve;
 mod settings;
 pub mod socket;
 pub mod view;
@@ -35,4 +37,3 @@ pub use handlers::backup::BACKUPS_MAX;
 pub use input::Asked;
 pub use metrics::Metrics;
 pub use route::{openapi, router};
-pub use server::serve;

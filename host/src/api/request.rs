@@ -2,19 +2,23 @@
 
 use crate::api::edge::{Edge, Facts, RequestId};
 use crate::api::error::ApiError;
-use crate::api::server::Peer;
+use crate::api::serve::{Peer, Seen};
 use crate::task::TaskKind;
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
-use http::HeaderValue;
-use http::header::{CACHE_CONTROL, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::time::Instant;
 
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of a request id.
 const REQUEST_ID_MAX: usize = 64;
@@ -23,13 +27,16 @@ const REQUEST_ID_MAX: usize = 64;
 pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let id = RequestId(proper_id(request.headers().get(X_REQUEST_ID)).unwrap_or_else(new_id));
-    let address = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let unknown = Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), is_unix: false, is_tls: false };
+    let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
+    let Seen { address, is_secure } =
+        Seen::of(&peer, request.headers(), &edge.snapshot().config.server.trusted_proxies);
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
-    request.extensions_mut().insert(Facts { request_id: id.0.clone(), address });
+    request.extensions_mut().insert(Facts { request_id: id.0.clone(), address, peer: peer.address, is_secure });
     request.extensions_mut().insert(id.clone());
     let mut response = unless_it_panics(next.run(request)).await.unwrap_or_else(|| {
         edge.tasks.note_panic(TaskKind::Connection);
@@ -46,9 +53,26 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
     }
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    harden(headers, is_secure);
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// What every answer tells a browser: it is what its type says, it runs nothing, stands in no frame, and is nobody else's.
+fn harden(headers: &mut HeaderMap, is_secure: bool) {
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in [
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"),
+        (X_FRAME_OPTIONS, "DENY"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    // Over plain HTTP nobody may say it: whoever is on the way could.
+    if is_secure {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
+    }
 }
 
 /// A handler that panics fails its one request; the connection goes on.

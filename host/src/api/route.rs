@@ -6,7 +6,7 @@ use crate::api::handlers::{
     acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes,
     sessions, supervisors,
 };
-use crate::api::{feed, request};
+use crate::api::{encoding, feed, request};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use std::sync::Arc;
 use utoipa::OpenApi;
+use utoipa::openapi::Server;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -91,13 +92,16 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
     (open, with_session)
 }
 
-/// The OpenAPI document of all routes, made from the handlers' own types.
+/// The OpenAPI document of all routes below `base_path`, made from the handlers' own types.
 ///
 /// # Errors
 /// Only if it cannot be written as JSON, which would be a bug.
-pub fn openapi() -> Result<String, serde_json::Error> {
+pub fn openapi(base_path: &str) -> Result<String, serde_json::Error> {
     let (open, with_session) = table();
-    let document = open.merge(with_session).into_openapi();
+    let mut document = open.merge(with_session).into_openapi();
+    if !base_path.is_empty() {
+        document.servers = Some(vec![Server::new(base_path)]);
+    }
     serde_json::to_string(&document)
 }
 
@@ -109,6 +113,7 @@ pub fn router(edge: Arc<Edge>) -> Router {
     router
         .fallback(request::no_route)
         .layer(from_fn(name_methods))
+        .layer(from_fn_with_state(Arc::clone(&edge), encoding::pack))
         .layer(from_fn_with_state(Arc::clone(&edge), request::stamp))
         .with_state(edge)
 }

@@ -25,6 +25,8 @@ pub(super) fn config(snapshot: &Snapshot) -> ConfigView {
     for (section, keys) in sections {
         settings.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
     }
+    let places: Vec<String> = config.listen.iter().map(|listener| listener.place.to_string()).collect();
+    settings.insert("listen".to_owned(), json!(places));
     let limits = [
         ("auth_limits", &config.plugins.auth_limits),
         ("validate_limits", &config.plugins.validate_limits),
@@ -74,11 +76,16 @@ fn millis(time: Duration) -> Value {
 
 fn server(server: &ServerConfig) -> Keys {
     vec![
-        ("listen", json!(server.listen.to_string())),
+        ("listen", json!(server.listen.map(|address| address.to_string()))),
         ("external_url", json!(server.external_url)),
+        ("base_path", json!(server.base_path)),
+        ("trusted_proxies", json!(server.trusted_proxies.words())),
         ("connections_max", json!(server.connections_max)),
+        ("connections_per_address_max", json!(server.connections_per_address_max)),
         ("body_bytes_max", json!(server.body_bytes_max)),
         ("request_timeout_ms", millis(server.request_timeout)),
+        ("answer_timeout_ms", millis(server.answer_timeout)),
+        ("handshake_timeout_ms", millis(server.handshake_timeout)),
         ("shutdown_timeout_ms", millis(server.shutdown_timeout)),
         ("drain_ms", millis(server.drain)),
         ("session_idle_timeout_ms", millis(server.session_idle_timeout)),

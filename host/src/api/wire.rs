@@ -97,6 +97,9 @@ pub struct ProcessView {
 pub struct NodeList {
     /// The nodes.
     pub items: Vec<NodeView>,
+    /// The `cursor` of the next page, if there is more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<String>,
 }
 
 /// The processes of one node, sorted by group, then name.
@@ -106,6 +109,9 @@ pub struct ProcessList {
     pub node: NodeView,
     /// The processes.
     pub items: Vec<ProcessView>,
+    /// The `cursor` of the next page, if there is more.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub next: Option<String>,
 }
 
 /// How an order is to be carried out. The body may be left out.

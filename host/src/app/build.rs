@@ -1,3 +1,4 @@
+use crate::api::serve::{Acceptor, Listener};
 use crate::api::socket::Door;
 use crate::api::{self, Documents, Edge, Metrics};
 use crate::app::exit::RunError;
@@ -7,7 +8,7 @@ use crate::app::logging::LogLevel;
 use crate::app::parts::HostParts;
 use crate::app::restored::Restored;
 use crate::app::shutdown::{Ended, Shutdown};
-use crate::app::{heritage, logs, relay, retention};
+use crate::app::{heritage, listeners, logs, relay, retention};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
@@ -44,7 +45,7 @@ pub struct Launch {
     /// Where later ones come from. Without a file there are none.
     pub file: Option<ConfigFile>,
     /// Where requests come in.
-    pub listener: TcpListener,
+    pub listeners: Vec<Listener>,
     /// Ends it.
     pub stop: CancellationToken,
     /// Compiles plugins.
@@ -60,7 +61,7 @@ pub struct Launch {
 /// Those who wait until connections whose credential ended are closed. Further ones wait for them.
 const REVOCATIONS_MAX: usize = 64;
 
-/// Runs a host on `listener` until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
+/// Runs a host on `listener`, and on what `[[listen]]` names, until `stop` is cancelled, then shuts it down within `server.shutdown_timeout_ms`.
 ///
 /// Plugins are compiled by `compiler`. Requests are taken before the first node is connected. A host without accounts
 /// prints a setup token to standard error, once.
@@ -73,11 +74,15 @@ pub async fn run(
     stop: CancellationToken,
     compiler: Compiler,
 ) -> Result<Ended, RunError> {
+    let mut listeners = vec![Listener::from(listener)];
+    // The given one stands for this one.
+    let server = ServerConfig { listen: None, ..config.server.clone() };
+    listeners.extend(listeners::open(&Config { server, ..config.clone() }).await?);
     launch(Launch {
         config,
         text: Arc::from(""),
         file: None,
-        listener,
+        listeners,
         stop,
         compiler,
         hangups: Arc::default(),
@@ -209,7 +214,7 @@ impl Running {
         tasks: Tasks,
         stop_owners: CancellationToken,
     ) -> Result<Self, RunError> {
-        let Launch { config, text, file, listener, stop, compiler, hangups, log_lines_dropped, log_level } = launch;
+        let Launch { config, text, file, listeners, stop, compiler, hangups, log_lines_dropped, log_level } = launch;
         let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
         let config = first.config.clone();
         let toolchain = toolchain(&config, compiler, &store).await?;
@@ -221,15 +226,15 @@ impl Running {
         warn_of_logins_that_cannot_come_back(&config, &plugins.borrow());
         let (hub, inherited, succession) = feed(&config, &store, &tasks).await?;
         let (events, relayed) = mpsc::channel(RELAY_EVENTS_MAX);
-        let owners = tasks.group(TaskKind::Owner);
-        let pool = start_pool(&config, plugins.clone(), events, &owners, stop_owners.clone());
+        let pool = start_pool(&config, plugins.clone(), events, &tasks.group(TaskKind::Owner), stop_owners.clone());
         let relay = tasks.group(TaskKind::Relay);
         let restored = restore(&hub, inherited, &pool, &platform);
         relay.named("events", relay::run(relayed, swapped, restored, hub.clone()));
-        let followers = tasks.group(TaskKind::Follower);
-        relay.named("logs", logs::run(pool.clone(), hub.clone(), followers, stop_owners.clone()));
+        let logs = logs::run(pool.clone(), hub.clone(), tasks.group(TaskKind::Follower), stop_owners.clone());
+        relay.named("logs", logs);
         relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
         let (batches, connections) = places(&config);
+        let (again, told) = watch::channel(0);
         let parts = HostParts {
             platform: platform.clone(),
             pool: pool.clone(),
@@ -237,6 +242,7 @@ impl Running {
             hub: hub.clone(),
             server,
             batches: batches.clone(),
+            again,
             log_level,
         };
         let (worker, reloader) = Worker::new(WorkerParts {
@@ -265,15 +271,16 @@ impl Running {
             documents: Documents::default(),
             batches,
             backups: Places::new(api::BACKUPS_MAX),
-            openapi: api::openapi()?.into(),
+            openapi: api::openapi(&config.server.base_path)?.into(),
             asyncapi: api::asyncapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
-            offer_setup(&listener, &token);
+            offer_setup(&listeners::url(&listeners), &token);
         }
+        listeners::warn_of_the_clear(&config, &listeners);
         tracing::info!(nodes = config.nodes.len(), "serving");
         look_after(&edge, &stop);
-        let close = open(Arc::clone(&edge), listener, connections.clone());
+        let close = open(Arc::clone(&edge), listeners, connections.clone(), &told);
         Ok(Self { close, hub, reloader, edge, connections })
     }
 
@@ -327,14 +334,14 @@ fn platform_parts(
 }
 
 /// Has requests taken until what this gives is cancelled.
-fn open(edge: Arc<Edge>, listener: TcpListener, places: Places) -> CancellationToken {
-    let close = CancellationToken::new();
-    let closed = close.clone();
-    let tasks = edge.tasks.clone();
-    let (snapshots, router, connections) =
-        (edge.reloader.snapshots(), api::router(edge), tasks.group(TaskKind::Connection));
-    let serving = async move { api::serve(listener, router, snapshots, places, &connections, closed).await };
-    tasks.group(TaskKind::Listener).spawn(serving);
+fn open(edge: Arc<Edge>, listeners: Vec<Listener>, places: Places, again: &watch::Receiver<u64>) -> CancellationToken {
+    let (close, tasks) = (CancellationToken::new(), edge.tasks.clone());
+    let snapshots = edge.reloader.snapshots();
+    let acceptor = Acceptor::new(api::router(edge), snapshots, places, tasks.group(TaskKind::Connection));
+    for listener in listeners {
+        let (name, acceptor) = (listener.url(), acceptor.clone());
+        tasks.group(TaskKind::Listener).named(&name, acceptor.serve(listener, again.clone(), close.clone()));
+    }
     close
 }
 
@@ -477,8 +484,7 @@ fn warn_of_logins_that_cannot_come_back(config: &Config, set: &PluginSet) {
 
 /// The token goes to whoever started the process, and to nobody who merely reads its log.
 #[expect(clippy::print_stderr, reason = "the log must not hold it")]
-fn offer_setup(listener: &TcpListener, token: &crate::model::Secret) {
-    let url = listener.local_addr().map_or_else(|_| "URL".to_owned(), |address| format!("http://{address}"));
+fn offer_setup(url: &str, token: &crate::model::Secret) {
     eprintln!(
         "\nThere is no account yet. Create the first administrator with\n\n  omnivisor setup --server {url}\n\n\
          Setup token, valid once and until this server ends: {}\n",

@@ -1,10 +1,11 @@
 //! The commands that run on the server's machine: `serve`, `init`, `config check`.
 
+use crate::api::serve::Listener;
 use crate::app::build::{Launch, launch};
 use crate::app::exit::RunError;
 use crate::app::lines::LogLines;
 use crate::app::shutdown::Ended;
-use crate::app::{logging, paths};
+use crate::app::{listeners, logging, paths};
 use crate::auth::{Passwords, create_first_administrator};
 use crate::cli::args::{LogFormatArg, PluginCompilerArgs, ServeArgs};
 use crate::cli::exit;
@@ -17,7 +18,6 @@ use crate::task::{TaskKind, Tasks, log_panics};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -86,10 +86,10 @@ async fn serve_until(
     let (lines, log_level) = (log.insert(lines), Some(level));
     log_panics();
     let heard = Arc::<Notify>::default();
-    let address = config.server.listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
-    let bound = listener.local_addr().unwrap_or(address);
-    tracing::info!(address = %bound, nodes = config.nodes.len(), version = env!("CARGO_PKG_VERSION"), "starting");
+    let listeners = listeners::open(&config).await?;
+    let places: Vec<String> = listeners.iter().map(Listener::url).collect();
+    let (places, version) = (places.join(" "), env!("CARGO_PKG_VERSION"));
+    tracing::info!(places, nodes = config.nodes.len(), version, "starting");
     let (compiler, log_lines_dropped) = (this_compiler()?, lines.dropped());
     let hangups_heard = Arc::clone(&heard);
     let (file, hangups_due) = (Some(file), heard);
@@ -97,7 +97,7 @@ async fn serve_until(
         config,
         text,
         file,
-        listener,
+        listeners,
         stop,
         compiler,
         hangups: hangups_due,

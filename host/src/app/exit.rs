@@ -1,5 +1,6 @@
 //! How the commands that run on the server's machine end. Codes are those of sysexits.
 
+use crate::api::serve::ListenError;
 use crate::auth::AuthRefusal;
 use crate::cli::exit;
 use crate::config::LoadError as ConfigError;
@@ -7,8 +8,6 @@ use crate::plugin::LoadError as PluginError;
 use crate::reload::ReloadError;
 use crate::store::StoreError;
 use crate::task::TaskKind;
-use std::io;
-use std::net::SocketAddr;
 
 /// Why the host could not start, or a command could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -22,15 +21,9 @@ pub enum RunError {
     /// Something about this machine.
     #[error("{0}")]
     Machine(String),
-    /// The address is taken or not ours.
-    #[error("cannot listen on {address}; set another `listen` under [server]")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
+    /// A place where requests are to come in is taken or not ours, or has no good certificate.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -63,7 +56,8 @@ impl RunError {
         match self {
             Self::Config(ConfigError::Unreadable { .. }) => exit::NO_INPUT,
             Self::Config(_) | Self::Configuration(_) | Self::Plugins(_) => exit::CONFIG,
-            Self::Listen { .. } => exit::UNAVAILABLE,
+            Self::Listen(ListenError::Certificates { .. }) => exit::CONFIG,
+            Self::Listen(_) => exit::UNAVAILABLE,
             Self::Store(_) => exit::IO,
             Self::Auth(_) => exit::DATA,
             Self::Machine(_) | Self::Document(_) => exit::SOFTWARE,

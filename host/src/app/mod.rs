@@ -10,6 +10,7 @@ mod exit;
 mod generations;
 mod heritage;
 mod lines;
+mod listeners;
 mod logging;
 mod logs;
 mod parts;

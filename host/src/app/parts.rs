@@ -22,6 +22,8 @@ pub(super) struct HostParts {
     pub(super) hub: Hub,
     pub(super) server: watch::Sender<Arc<ServerConfig>>,
     pub(super) batches: Places,
+    /// Tells those who have files of their own to read them again.
+    pub(super) again: watch::Sender<u64>,
     /// Where the log's level is changed; without it the process's log is somebody else's.
     pub(super) log_level: Option<LogLevel>,
 }
@@ -50,6 +52,10 @@ impl Parts for HostParts {
         if let Some(level) = &self.log_level {
             level.set(&config.log.level);
         }
+    }
+
+    fn read_again(&self) {
+        self.again.send_modify(|times| *times += 1);
     }
 
     fn nodes(&self, nodes: Vec<NodeConfig>) -> BoxFuture<'_, ()> {

@@ -256,6 +256,7 @@ mod tests {
                 attributes: BTreeMap::new(),
             },
             started_at: Some(at(u64::from(run) * 100)),
+            restarts: 0,
         }
     }
 

@@ -107,7 +107,7 @@ impl Inner {
     fn redirect_uri(&self, strategy: &str) -> Result<String, AuthRefusal> {
         let server = Arc::clone(&self.server.borrow());
         let url = server.external_url.as_ref().ok_or(AuthRefusal::NoExternalUrl)?;
-        Ok(format!("{url}/api/v1/login/{strategy}/callback"))
+        Ok(format!("{url}{}/api/v1/login/{strategy}/callback", server.base_path))
     }
 
     async fn judge(

@@ -251,7 +251,8 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 fn facts(host: u8) -> PeerFacts {
-    PeerFacts { address: IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), request_id: "r1".into() }
+    let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, host));
+    PeerFacts { address, peer: address, request_id: "r1".into() }
 }
 
 fn credential(username: &str, password: &str) -> Credential {

@@ -158,7 +158,8 @@ async fn decide(strategy: &dyn Strategy, call: Call) -> Ended {
 }
 
 fn facts(address: Option<IpAddr>) -> PeerFacts {
-    PeerFacts { address: address.unwrap_or(Ipv4Addr::LOCALHOST.into()), request_id: "test".to_owned() }
+    let address = address.unwrap_or(Ipv4Addr::LOCALHOST.into());
+    PeerFacts { address, peer: address, request_id: "test".to_owned() }
 }
 
 fn adapted<T>(result: Result<T, AdapterError>, shown: impl FnOnce(T) -> Value) -> Ended {

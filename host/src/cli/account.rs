@@ -122,7 +122,7 @@ fn ask_username(console: &mut Console, known: Option<String>) -> Result<String, 
 }
 
 fn warn_of_plain_text(api: &Api, console: &mut Console) {
-    if !api.server().is_loopback() {
+    if !api.server().is_private() {
         console.remark(&format!("warning: the password goes to {} unencrypted", api.server()));
     }
 }

@@ -35,9 +35,12 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Client options")]
 pub struct ClientOptions {
-    /// The server to talk to [default: the one of the last login, else http://127.0.0.1:8642]
+    /// The server to talk to, http://, https:// or unix:/PATH [default: the one of the last login, else http://127.0.0.1:8642]
     #[arg(long, value_name = "URL", env = "OMNIVISOR_SERVER", hide_env_values = true, global = true)]
     pub server: Option<String>,
+    /// Trust the certificate authorities in this PEM file instead of the machine's, for a server with https
+    #[arg(long, value_name = "FILE", env = "OMNIVISOR_CA_FILE", hide_env_values = true, global = true)]
+    pub ca_file: Option<PathBuf>,
     /// Print results as JSON, one document a line; errors too
     #[arg(long, global = true)]
     pub json: bool,
@@ -457,7 +460,10 @@ impl Cli {
             | Command::Plugin(PluginCommand::Server(_))
             | Command::Config(ConfigCommand::Server(_)) => Ok(cli),
             Command::Plugin(PluginCommand::Author(_)) => {
-                refuse_options(&matches, &[("server", "--server"), ("no_color", "--no-color")])?;
+                refuse_options(
+                    &matches,
+                    &[("server", "--server"), ("ca_file", "--ca-file"), ("no_color", "--no-color")],
+                )?;
                 Ok(cli)
             }
             Command::Serve(_)
@@ -466,7 +472,10 @@ impl Cli {
             | Command::Config(ConfigCommand::Check { .. })
             | Command::Completions { .. }
             | Command::PluginCompiler(_) => {
-                refuse_options(&matches, &[("server", "--server"), ("json", "--json"), ("no_color", "--no-color")])?;
+                refuse_options(
+                    &matches,
+                    &[("server", "--server"), ("ca_file", "--ca-file"), ("json", "--json"), ("no_color", "--no-color")],
+                )?;
                 Ok(cli)
             }
         }

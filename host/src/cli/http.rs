@@ -1,6 +1,7 @@
-//! The client half of HTTP/1.1 over plain TCP: one exchange at a time on a connection, connections kept for the next.
+//! The client half of HTTP/1.1: one exchange at a time on a connection, connections kept for the next.
 
 use super::api::refusal;
+use super::connect::connect;
 use super::download::Download;
 use super::error::CliError;
 use super::server::ServerUrl;
@@ -13,15 +14,12 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 /// Bytes that an answer may have.
 const BODY_BYTES_MAX: usize = 64 << 20;
 /// Connections kept for the next exchange; as many as there are orders at once.
 const IDLE_MAX: usize = 8;
-/// A connection has to come about within this.
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A request before it is on its way; may be sent again on another connection.
 #[derive(Clone)]
@@ -194,18 +192,6 @@ impl Http {
     fn broken(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> CliError {
         CliError::Broken { server: self.server.to_string(), source: source.into() }
     }
-}
-
-/// A TCP connection to a server.
-pub(crate) async fn connect(server: &ServerUrl) -> Result<TcpStream, CliError> {
-    let unreachable = |source| CliError::Unreachable { server: server.to_string(), source };
-    let connecting = TcpStream::connect((server.host(), server.port()));
-    let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
-        .await
-        .unwrap_or_else(|_| Err(std::io::Error::new(std::io::ErrorKind::TimedOut, "no connection within 5 s")))
-        .map_err(unreachable)?;
-    stream.set_nodelay(true).map_err(unreachable)?;
-    Ok(stream)
 }
 
 /// The header that shows a token; marked so that it is not printed.

@@ -14,6 +14,7 @@ pub mod authoring;
 mod backup;
 mod batch;
 mod config;
+mod connect;
 mod console;
 mod download;
 mod error;
@@ -80,7 +81,7 @@ fn start(options: &ClientOptions, command: &ClientCommand, console: &mut Console
     let sessions = file.as_ref().map_or_else(|_| Ok(Sessions::default()), SessionFile::load)?;
     let named = options.server.as_deref().filter(|server| !server.is_empty());
     let server = named.or(sessions.default.as_deref()).unwrap_or(DEFAULT_SERVER);
-    let server = ServerUrl::parse(server)?;
+    let server = ServerUrl::parse(server)?.trusting(options.ca_file.clone());
     let token = std::env::var("OMNIVISOR_TOKEN").ok().filter(|token| !token.is_empty());
     let token = token.or_else(|| sessions.servers.get(&server.to_string()).map(|saved| saved.token.clone()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(CliError::Terminal)?;

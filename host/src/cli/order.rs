@@ -261,7 +261,7 @@ mod tests {
     fn list() -> NodeList {
         let mut node = samples::node("web-1");
         node.processes = Some(vec![samples::process("app:a", "running"), samples::process("app:b", "running")]);
-        NodeList { items: vec![node, samples::node("empty")] }
+        NodeList { items: vec![node, samples::node("empty")], next: None }
     }
 
     fn resolved(texts: &[&str]) -> Result<Vec<String>, CliError> {

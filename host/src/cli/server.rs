@@ -4,6 +4,7 @@ use super::error::CliError;
 use http::Uri;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt;
+use std::path::{Path, PathBuf};
 
 /// Where a client looks when nobody said anything else.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8642";
@@ -11,12 +12,33 @@ pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8642";
 /// What RFC 3986 lets stand in a path segment without escaping, and no more.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// `http://HOST[:PORT][/PREFIX]`, in one spelling per server, so that it can be a key.
+/// `http://HOST[:PORT][/PREFIX]`, the same with `https`, or `unix:/PATH`; in one spelling per server, so that it can be a
+/// key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ServerUrl {
-    host: String,
-    port: u16,
+    way: Way,
     prefix: String,
+    /// A file with the authorities to trust instead of the machine's.
+    authorities: Option<PathBuf>,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// A port.
+    Tcp {
+        /// Name or address, without brackets.
+        host: String,
+        /// Port.
+        port: u16,
+        /// With TLS.
+        is_tls: bool,
+    },
+    /// A socket on this machine.
+    Unix {
+        /// Absolute.
+        path: PathBuf,
+    },
 }
 
 impl ServerUrl {
@@ -26,15 +48,23 @@ impl ServerUrl {
     /// [`CliError::Usage`] says what is wrong and what would be right.
     pub(crate) fn parse(text: &str) -> Result<Self, CliError> {
         let usage = |message: String| CliError::usage(message, format!("write it like {DEFAULT_SERVER}"));
-        let uri: Uri = text.trim().parse().map_err(|_| usage(format!("`{text}` is not the address of a server")))?;
-        match uri.scheme_str() {
-            Some("http") => {}
-            Some("https") => {
-                return Err(usage(format!("`{text}`: https is not spoken here; TLS comes with the edge")));
+        let text = text.trim();
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = Path::new("/").join(path.trim_start_matches('/'));
+            if !text.starts_with("unix:/") || path == Path::new("/") {
+                return Err(usage(format!(
+                    "`{text}` names no socket; write the whole path, as in unix:/run/omnivisor.sock"
+                )));
             }
+            return Ok(Self { way: Way::Unix { path }, prefix: String::new(), authorities: None });
+        }
+        let uri: Uri = text.parse().map_err(|_| usage(format!("`{text}` is not the address of a server")))?;
+        let is_tls = match uri.scheme_str() {
+            Some("http") => false,
+            Some("https") => true,
             Some(other) => return Err(usage(format!("`{text}`: the scheme `{other}` is not known"))),
             None => return Err(usage(format!("`{text}` has no scheme"))),
-        }
+        };
         let authority = uri.authority().ok_or_else(|| usage(format!("`{text}` names no host")))?;
         if authority.as_str().contains('@') {
             // The text may hold a password, so it is not repeated.
@@ -48,26 +78,33 @@ impl ServerUrl {
         if host.is_empty() || has_port && authority.port_u16().is_none_or(|port| port == 0) {
             return Err(usage(format!("`{text}` names no host and port that can be called")));
         }
+        let port = authority.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let prefix = uri.path().trim_end_matches('/').to_owned();
-        Ok(Self { host, port: authority.port_u16().unwrap_or(80), prefix })
+        Ok(Self { way: Way::Tcp { host, port, is_tls }, prefix, authorities: None })
     }
 
-    /// Name or address, without brackets.
-    pub(crate) fn host(&self) -> &str {
-        &self.host
+    /// The same, with the authorities of this file trusted instead of the machine's.
+    pub(crate) fn trusting(self, authorities: Option<PathBuf>) -> Self {
+        Self { authorities, ..self }
     }
 
-    /// The port.
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
+    /// How it is reached.
+    pub(crate) const fn way(&self) -> &Way {
+        &self.way
+    }
+
+    /// The file with the authorities to trust, if it is not the machine's that are.
+    pub(crate) fn authorities(&self) -> Option<&Path> {
+        self.authorities.as_deref()
     }
 
     /// What stands in the `Host` header.
     pub(crate) fn authority(&self) -> String {
-        if self.host.contains(':') {
-            return format!("[{}]:{}", self.host, self.port);
+        match &self.way {
+            Way::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Way::Tcp { host, port, .. } => format!("{host}:{port}"),
+            Way::Unix { .. } => "localhost".to_owned(),
         }
-        format!("{}:{}", self.host, self.port)
     }
 
     /// The target of a request: `segments` are names as they are, and come out escaped; `query` is appended as it is.
@@ -92,15 +129,26 @@ impl ServerUrl {
         target
     }
 
-    /// True when what is sent there does not leave this machine.
-    pub(crate) fn is_loopback(&self) -> bool {
-        self.host == "localhost" || self.host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    /// True when nobody on the way can read what is sent there: it does not leave this machine, or TLS is spoken.
+    pub(crate) fn is_private(&self) -> bool {
+        match &self.way {
+            Way::Unix { .. } | Way::Tcp { is_tls: true, .. } => true,
+            Way::Tcp { host, .. } => {
+                host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+        }
     }
 }
 
 impl fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}{}", self.authority(), self.prefix)
+        match &self.way {
+            Way::Tcp { is_tls, .. } => {
+                let scheme = if *is_tls { "https" } else { "http" };
+                write!(f, "{scheme}://{}{}", self.authority(), self.prefix)
+            }
+            Way::Unix { path } => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -116,16 +164,19 @@ mod tests {
         assert_eq!(shown("http://example.org:80/"), "http://example.org:80");
         assert_eq!(shown(" http://[::1]:8642 "), "http://[::1]:8642");
         assert_eq!(shown("http://proxy/fleet/"), "http://proxy:80/fleet");
+        assert_eq!(shown("https://Example.org/"), "https://example.org:443");
+        assert_eq!(shown("unix:/run/o.sock"), "unix:/run/o.sock");
+        assert_eq!(shown("unix:///run/o.sock"), "unix:/run/o.sock");
     }
 
     #[test]
     fn what_is_no_address_is_refused_with_the_reason() {
         let refused = |text: &str| ServerUrl::parse(text).expect_err(text).to_string();
-        assert!(refused("https://example.org").contains("TLS comes with the edge"));
+        assert!(refused("unix:o.sock").contains("the whole path"));
         assert!(refused("127.0.0.1:8642").contains("scheme"));
         assert!(refused("ftp://x").contains("ftp"));
         assert!(!refused("http://ann:hunter2@x/").contains("hunter2"));
-        for text in ["", "http://", "http://x:0", "http://x:99999", "http://x/?a=b", "http://a b"] {
+        for text in ["", "unix:", "unix:/", "http://", "http://x:0", "http://x:99999", "http://x/?a=b", "http://a b"] {
             refused(text);
         }
     }
@@ -135,8 +186,9 @@ mod tests {
         let url = ServerUrl::parse("http://x/p").expect("an address");
         assert_eq!(url.target(&["processes", "a b:web/1"], "tail=5"), "/p/processes/a%20b:web%2F1?tail=5");
         assert_eq!(url.target(&["ä?#%"], ""), "/p/%C3%A4%3F%23%25");
-        assert!(ServerUrl::parse("http://127.0.0.9").expect("an address").is_loopback());
-        assert!(!ServerUrl::parse("http://10.0.0.9").expect("an address").is_loopback());
+        let is_private = |text| ServerUrl::parse(text).expect("an address").is_private();
+        assert!(["http://127.0.0.9", "https://10.0.0.9", "unix:/o"].into_iter().all(is_private));
+        assert!(!is_private("http://10.0.0.9"));
     }
 
     proptest! {

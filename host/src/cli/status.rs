@@ -128,7 +128,7 @@ mod tests {
         let mut db = samples::node("db-1");
         (db.state, db.observed_at) = ("connecting".into(), None);
         db.processes = Some(vec![]);
-        NodeList { items: vec![db, web] }
+        NodeList { items: vec![db, web], next: None }
     }
 
     fn chosen(texts: &[&str]) -> Result<Vec<String>, CliError> {

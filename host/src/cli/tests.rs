@@ -40,6 +40,7 @@ fn fleet() -> NodeList {
             node("web-1", &[("app:a", "running"), ("app:b", "running"), ("app:c", "running")]),
             node("web-2", &[("a b:x/y", "stopped")]),
         ],
+        next: None,
     }
 }
 

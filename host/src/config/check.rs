@@ -1,5 +1,6 @@
 use crate::config::fault::{ConfigFault, line_at};
 use crate::config::grant::{check_grants, parse_origin};
+use crate::config::listen::{check_base_path, check_listeners, check_proxies};
 use crate::config::node::check_nodes;
 use crate::config::schema::{
     AuditConfig, CallLimits, Config, LogConfig, LogFormat, OrdersConfig, PluginsConfig, PoolConfig, ServerConfig,
@@ -62,8 +63,10 @@ pub fn check(
     }
     let mut report = Report::new(text);
     let mut root = Section::new(String::new(), document.span(), document.get_ref());
+    let listen = check_listeners(root.sections(&mut report, "listen"), &mut report, base);
     let config = Config {
-        server: check_server(root.section(&mut report, "server"), &mut report),
+        server: check_server(root.section(&mut report, "server"), &mut report, !listen.is_empty()),
+        listen,
         storage: check_storage(root.section(&mut report, "storage"), &mut report, base, defaults),
         audit: check_audit(root.section(&mut report, "audit"), &mut report),
         plugins: PluginsConfig {
@@ -100,14 +103,15 @@ fn syntax_fault(text: &str, error: &toml::de::Error) -> ConfigFault {
     }
 }
 
-fn check_server(mut section: Section<'_>, report: &mut Report<'_>) -> ServerConfig {
+fn check_server(mut section: Section<'_>, report: &mut Report<'_>, listens_elsewhere: bool) -> ServerConfig {
     let default = SocketAddr::from((Ipv4Addr::LOCALHOST, 8642));
-    let listen = section.text(report, "listen").map_or(default, |(text, span)| {
-        text.parse().unwrap_or_else(|_| {
+    let listen = section.text(report, "listen").map_or((!listens_elsewhere).then_some(default), |(text, span)| {
+        let parsed = text.parse().unwrap_or_else(|_| {
             let problem = format!("{text:?} is not an address to listen at");
             report.fault(&span, section.path_of("listen"), problem, "expected IP:PORT, e.g. \"127.0.0.1:8642\"");
             default
-        })
+        });
+        Some(parsed)
     });
     let external_url = section.text(report, "external_url").and_then(|(text, span)| {
         let origin = parse_origin(text);
@@ -120,9 +124,14 @@ fn check_server(mut section: Section<'_>, report: &mut Report<'_>) -> ServerConf
     let server = ServerConfig {
         listen,
         external_url,
+        base_path: check_base_path(&mut section, report),
+        trusted_proxies: check_proxies(&mut section, report),
         connections_max: section.size(report, "connections_max", 4096, 1..=1_000_000),
+        connections_per_address_max: section.size(report, "connections_per_address_max", 1024, 1..=1_000_000),
         body_bytes_max: section.size(report, "body_bytes_max", 64 * KIB, KIB..=16 * MIB),
         request_timeout: section.millis(report, "request_timeout_ms", 10_000, 100..=600_000),
+        answer_timeout: section.millis(report, "answer_timeout_ms", 30_000, 100..=600_000),
+        handshake_timeout: section.millis(report, "handshake_timeout_ms", 5_000, 100..=60_000),
         shutdown_timeout: section.millis(report, "shutdown_timeout_ms", 10_000, 100..=600_000),
         drain: section.millis(report, "drain_ms", 200, 0..=60_000),
         session_idle_timeout: section.millis(report, "session_idle_timeout_ms", DAY_MS / 2, MINUTE_MS..=365 * DAY_MS),

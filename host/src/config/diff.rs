@@ -67,6 +67,7 @@ impl Diff {
 pub fn diff(old: &Config, new: &Config) -> Diff {
     let mut settings = Vec::new();
     settings.extend(server(&old.server, &new.server));
+    settings.extend(differing([("listen", old.listen != new.listen, Effect::Restart)]));
     settings.extend(storage(&old.storage, &new.storage));
     settings.extend(audit(&old.audit, &new.audit));
     settings.extend(plugins(&old.plugins, &new.plugins));
@@ -97,7 +98,8 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
 /// as it was.
 #[must_use]
 pub fn in_force(old: &Config, new: &Config) -> Config {
-    let server = ServerConfig { listen: old.server.listen, ..new.server.clone() };
+    let server =
+        ServerConfig { listen: old.server.listen, base_path: old.server.base_path.clone(), ..new.server.clone() };
     let plugins = PluginsConfig {
         directory: old.plugins.directory.clone(),
         cache_directory: old.plugins.cache_directory.clone(),
@@ -109,6 +111,7 @@ pub fn in_force(old: &Config, new: &Config) -> Config {
     };
     Config {
         server,
+        listen: old.listen.clone(),
         storage: old.storage.clone(),
         audit: new.audit.clone(),
         plugins,
@@ -131,9 +134,14 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
     let ServerConfig {
         listen,
         external_url,
+        base_path,
+        trusted_proxies,
         connections_max,
+        connections_per_address_max,
         body_bytes_max,
         request_timeout,
+        answer_timeout,
+        handshake_timeout,
         shutdown_timeout,
         drain,
         session_idle_timeout,
@@ -146,9 +154,18 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
     differing([
         ("server.listen", *listen != new.listen, Effect::Restart),
         ("server.external_url", *external_url != new.external_url, Effect::Live),
+        ("server.base_path", *base_path != new.base_path, Effect::Restart),
+        ("server.trusted_proxies", *trusted_proxies != new.trusted_proxies, Effect::Live),
         ("server.connections_max", *connections_max != new.connections_max, Effect::Live),
+        (
+            "server.connections_per_address_max",
+            *connections_per_address_max != new.connections_per_address_max,
+            Effect::Live,
+        ),
         ("server.body_bytes_max", *body_bytes_max != new.body_bytes_max, Effect::Live),
         ("server.request_timeout_ms", *request_timeout != new.request_timeout, Effect::Live),
+        ("server.answer_timeout_ms", *answer_timeout != new.answer_timeout, Effect::Live),
+        ("server.handshake_timeout_ms", *handshake_timeout != new.handshake_timeout, Effect::Live),
         ("server.shutdown_timeout_ms", *shutdown_timeout != new.shutdown_timeout, Effect::Live),
         ("server.drain_ms", *drain != new.drain, Effect::Live),
         ("server.session_idle_timeout_ms", *session_idle_timeout != new.session_idle_timeout, Effect::Live),
@@ -278,6 +295,11 @@ mod tests {
         let setting = prop::sample::select(vec![
             "server.listen = \"127.0.0.1:1\"",
             "server.external_url = \"https://x\"",
+            "server.base_path = \"/x\"",
+            "server.trusted_proxies = [\"10.0.0.0/8\"]",
+            "server.answer_timeout_ms = 700",
+            "server.handshake_timeout_ms = 700",
+            "server.connections_per_address_max = 7",
             "server.body_bytes_max = 2048",
             "server.request_timeout_ms = 700",
             "server.drain_ms = 3",

@@ -7,6 +7,7 @@ mod check;
 mod diff;
 mod fault;
 mod grant;
+mod listen;
 mod load;
 mod managed;
 mod node;
@@ -21,6 +22,7 @@ pub use check::{Defaults, LIMIT_KEYS, check};
 pub use diff::{Diff, Effect, diff, in_force};
 pub use fault::ConfigFault;
 pub use grant::{origin_of, parse_origin};
+pub use listen::{ListenConfig, ListenPlace, TlsFiles, TrustedProxies};
 pub use load::{CONFIG_BYTES_MAX, LoadError, check_file_text, load, read};
 pub use managed::{MANAGED_NODES_MAX, ManagedNode, PASSWORD_DIRECTORY, PASSWORD_ENV_BEGINNING, taken, with_managed};
 pub use schema::{

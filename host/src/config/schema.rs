@@ -1,3 +1,4 @@
+use crate::config::listen::{ListenConfig, TrustedProxies};
 use crate::model::{NodeId, Role, Secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -9,6 +10,8 @@ use std::time::Duration;
 pub struct Config {
     /// `[server]`
     pub server: ServerConfig,
+    /// `[[listen]]`, besides `server.listen`.
+    pub listen: Vec<ListenConfig>,
     /// `[storage]`
     pub storage: StorageConfig,
     /// `[audit]`
@@ -36,17 +39,29 @@ impl Config {
 /// `[server]`: the HTTP edge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerConfig {
-    /// `listen`, default `127.0.0.1:8642`.
-    pub listen: SocketAddr,
+    /// `listen`, default `127.0.0.1:8642`, or none where there is a `[[listen]]`.
+    pub listen: Option<SocketAddr>,
     /// `external_url`, default none: where users reach this server, `http://HOST[:PORT]` or `https://HOST[:PORT]`. Logins
     /// at other servers come back there.
     pub external_url: Option<String>,
+    /// `base_path`, default none: the path below which a proxy shows this server, as `/omnivisor`. Empty for none.
+    pub base_path: String,
+    /// `trusted_proxies`, default none: whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    pub trusted_proxies: TrustedProxies,
     /// `connections_max`, default 4,096, 1 to 1,000,000. Beyond it connections wait to be accepted.
     pub connections_max: usize,
+    /// `connections_per_address_max`, default 1,024, 1 to 1,000,000: beyond it the oldest connection from that address that
+    /// has asked for nothing yet goes, or else the new one. Proxies that are trusted, and unix sockets, have no such bound.
+    pub connections_per_address_max: usize,
     /// `body_bytes_max`, default 65,536, 1,024 to 16 MiB. A larger request body is answered 413.
     pub body_bytes_max: usize,
     /// `request_timeout_ms`, default 10,000, 100 to 600,000: head and body of a request have to arrive within it.
     pub request_timeout: Duration,
+    /// `answer_timeout_ms`, default 30,000, 100 to 600,000: a client that does not take the rest of an answer, or 64 KiB of
+    /// it, within that time loses its connection.
+    pub answer_timeout: Duration,
+    /// `handshake_timeout_ms`, default 5,000, 100 to 60,000: TLS has to be agreed on within it.
+    pub handshake_timeout: Duration,
     /// `shutdown_timeout_ms`, default 10,000, 100 to 600,000: the whole budget of a graceful shutdown.
     pub shutdown_timeout: Duration,
     /// `drain_ms`, default 200, 0 to 60,000: so long connections are still accepted when a

@@ -50,7 +50,7 @@ fn the_documented_example_is_a_configuration() {
 #[test]
 fn defaults_hold_where_nothing_is_said() {
     let config = defaults();
-    assert_eq!(config.server.listen, "127.0.0.1:8642".parse().unwrap());
+    assert_eq!(config.server.listen, Some("127.0.0.1:8642".parse().unwrap()));
     assert_eq!(config.server.session_idle_timeout, Duration::from_hours(12));
     assert_eq!(config.storage.path, Path::new("/state/o.redb"));
     assert_eq!(config.plugins.directory, Path::new("/bin/plugins"));
@@ -260,8 +260,9 @@ fn known() -> BTreeMap<String, BTreeSet<String>> {
     ];
     let mut text: String = sections.iter().map(|section| format!("[{section}]\nzzzzzzzzzzzzzzzz = 1\n")).collect();
     text.push_str("[[node]]\nname = \"a\"\nurl = \"http://a:1\"\nzzzzzzzzzzzzzzzz = 1\n");
+    text.push_str("[[listen]]\naddress = \"127.0.0.1:1\"\nzzzzzzzzzzzzzzzz = 1\n");
     let all = checked(&text).unwrap_err();
-    assert_eq!(all.len(), sections.len() + 1, "{all:#?}");
+    assert_eq!(all.len(), sections.len() + 2, "{all:#?}");
     all.iter()
         .map(|fault| {
             let section = fault.key.strip_suffix(".zzzzzzzzzzzzzzzz").unwrap().replace("[0]", "");
@@ -283,7 +284,7 @@ fn the_reference_names_every_key_and_no_other() {
     assert_eq!(documented_keys, known());
     // And every section that the root knows was asked for above.
     let root = faults("zzzzzzzzzzzzzzzz = 1");
-    let sections = "expected one of server, storage, audit, plugin, plugins, pool, orders, log, node";
+    let sections = "expected one of listen, server, storage, audit, plugin, plugins, pool, orders, log, node";
     assert!(root[0].ends_with(sections), "{root:?}");
 }
 
@@ -312,7 +313,7 @@ fn the_reference_tells_the_true_defaults_and_ranges() {
             assert!(with(&min.to_string()).is_ok() && with(&max.to_string()).is_ok(), "{section}.{key}");
             assert!(with(&(max + 1).to_string()).is_err(), "{section}.{key}");
             assert!(min == 0 || with(&(min - 1).to_string()).is_err(), "{section}.{key}");
-        } else if section != "node"
+        } else if !["node", "listen"].contains(&section.as_str())
             && let Some(value) = default.strip_prefix('`').and_then(|text| text.strip_suffix('`'))
         {
             assert_eq!(with(value).as_ref(), Ok(&config), "default of {section}.{key}");
@@ -325,11 +326,12 @@ fn the_reference_tells_the_true_defaults_and_ranges() {
 fn every_documented_key_is_read() {
     let old = defaults();
     for [section, key, default, range] in documented() {
-        if section == "node" {
+        if ["node", "listen"].contains(&section.as_str()) {
             continue;
         }
         let other = match (key.as_str(), range.split_once(" to ")) {
             ("listen", _) => "\"127.0.0.1:1\"".to_owned(),
+            ("trusted_proxies", _) => "[\"unix\"]".to_owned(),
             ("external_url", _) => "\"https://omnivisor.example\"".to_owned(),
             ("level", _) => "\"warn\"".to_owned(),
             ("watch" | "config_watch", _) => "false".to_owned(),

@@ -1,5 +1,5 @@
-use crate::hub::times::Times;
 use crate::hub::Close;
+use crate::hub::times::Times;
 use crate::model::ClassCounts;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;

@@ -42,6 +42,11 @@ impl Wire for OwnedWriteHalf {
     }
 }
 
+impl Wire for tokio::net::unix::OwnedWriteHalf {
+    /// The kernel keeps what is not read for a reader on the same machine, and drops it with the reader.
+    fn cut(&mut self) {}
+}
+
 impl Wire for DuplexStream {
     /// A pipe of our own process: whoever reads it lets it go too.
     fn cut(&mut self) {}

@@ -112,8 +112,10 @@ pub struct Redirection {
 /// What a strategy may know about the request besides the credential.
 #[derive(Debug, Clone)]
 pub struct PeerFacts {
-    /// The peer's address.
+    /// Who asks, which a trusted proxy may have said: what limits and the audit go by.
     pub address: IpAddr,
+    /// The other end of the connection, which nobody can say otherwise: what strategies are told.
+    pub peer: IpAddr,
     /// The request's id.
     pub request_id: String,
 }

@@ -180,8 +180,8 @@ impl Strategy for AuthStrategy {
 }
 
 fn told(facts: PeerFacts) -> wit::RequestFacts {
-    let PeerFacts { address, request_id } = facts;
-    wit::RequestFacts { peer_address: address.to_string(), request_id, extra: Vec::new() }
+    let PeerFacts { address: _, peer, request_id } = facts;
+    wit::RequestFacts { peer_address: peer.to_string(), request_id, extra: Vec::new() }
 }
 
 /// Where to send a browser: an address that it can go to and that fits into a header.

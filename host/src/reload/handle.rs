@@ -25,6 +25,9 @@ pub trait Parts: Send + Sync + 'static {
     /// were checked, so it cannot fail, and it does not wait.
     fn settings(&self, config: &Config);
 
+    /// Whoever has files of his own that the configuration names reads them again. Does not wait.
+    fn read_again(&self) {}
+
     /// Has exactly these nodes watched, and returns once each owner has acknowledged. They were checked, so it cannot fail.
     fn nodes(&self, nodes: Vec<NodeConfig>) -> BoxFuture<'_, ()>;
 }

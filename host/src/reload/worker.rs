@@ -264,6 +264,9 @@ impl Worker {
 
     async fn carry_out(&mut self, order: Order) -> Result<Applied, ReloadError> {
         let is_of_the_file = matches!(order, Order::Reload { .. } | Order::RollBack { .. });
+        if matches!(order, Order::Reload { .. }) {
+            self.parts.read_again();
+        }
         let carried_out = self.change(order).await;
         self.figures.count(carried_out.as_ref().ok().map(|applied| applied.is_changed));
         match &carried_out {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tests::{
     ADMIN, ADMIN_PASSWORD, Client, Feed, Node, Program, Server, Settings, Signal, Supervisord, send_signal, until,
 };
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -81,7 +82,11 @@ async fn connections_are_as_many_as_the_file_says_and_a_signal_gets_through_when
     let client = server.client();
     let mut held = Vec::new();
     until("both places are taken", SOON, async || {
-        held.push(TcpStream::connect(client.address()).await?);
+        // Whoever has asked for nothing would make room.
+        let mut holder = TcpStream::connect(client.address()).await?;
+        holder.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+        let _ = timeout(Duration::from_millis(300), holder.read(&mut [0; 64])).await;
+        held.push(holder);
         Ok(timeout(Duration::from_millis(300), client.get("/livez")).await.is_err().then_some(()))
     })
     .await?;

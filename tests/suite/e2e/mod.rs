@@ -24,6 +24,7 @@ mod quarantine;
 mod records;
 mod secrets;
 mod served;
+mod serving;
 mod stops;
 mod strategies;
 mod supervisors;

@@ -77,7 +77,7 @@ async fn host(
         config,
         text,
         file: Some(file),
-        listener,
+        listeners: vec![listener.into()],
         stop,
         compiler: Compiler::Child { program: binary()? },
         hangups: Arc::default(),

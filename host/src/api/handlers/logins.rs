@@ -10,7 +10,7 @@ use crate::model::Secret;
 use axum::Json;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use http::header::{CACHE_CONTROL, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -36,8 +36,13 @@ pub(in crate::api) async fn depart(
     input.path("strategy", &strategy);
     edge.validate(None, "session.depart", input.finish()?).await?;
     let departure = edge.auth.depart(&strategy, facts.peer()).await?;
+    let departure = Departure { is_secure: departure.is_secure || facts.is_secure, ..departure };
     let location = header(&departure.url)?;
-    Ok((StatusCode::FOUND, [(LOCATION, location), (SET_COOKIE, cookie(&departure)?)]).into_response())
+    Ok((
+        StatusCode::FOUND,
+        [(LOCATION, location), (SET_COOKIE, cookie(&departure, &edge.snapshot().config.server.base_path)?)],
+    )
+        .into_response())
 }
 
 /// Ends a login at another server
@@ -63,20 +68,21 @@ pub(in crate::api) async fn arrive(
     let word = cookie_from(&headers).map(|word| Secret::new(word.to_owned()));
     let login = edge.auth.arrive(&strategy, parameters, word, facts.peer(), SystemTime::now()).await?;
     // The address of this answer holds the code: no page that it leads to may learn of it.
-    let headers: [(HeaderName, HeaderValue); 2] = [
-        (
-            SET_COOKIE,
-            HeaderValue::from_static("omnivisor_login=; HttpOnly; SameSite=Lax; Path=/api/v1/login; Max-Age=0"),
-        ),
+    let base = &edge.snapshot().config.server.base_path;
+    let gone = header(&format!("{COOKIE_NAME}=; HttpOnly; SameSite=Lax; Path={base}/api/v1/login; Max-Age=0"))?;
+    // Nor is it to be kept, nor compressed beside what the other server sent.
+    let headers: [(HeaderName, HeaderValue); 3] = [
+        (SET_COOKIE, gone),
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     ];
     Ok((headers, Json(granted(&login))).into_response())
 }
 
-fn cookie(departure: &Departure) -> Result<HeaderValue, ApiError> {
+fn cookie(departure: &Departure, base: &str) -> Result<HeaderValue, ApiError> {
     let secure = if departure.is_secure { "; Secure" } else { "" };
     let mut value = header(&format!(
-        "{COOKIE_NAME}={}; HttpOnly; SameSite=Lax; Path=/api/v1/login; Max-Age={}{secure}",
+        "{COOKIE_NAME}={}; HttpOnly; SameSite=Lax; Path={base}/api/v1/login; Max-Age={}{secure}",
         departure.cookie.reveal(),
         FLOW_TTL.as_secs()
     ))?;
@@ -103,10 +109,10 @@ mod tests {
     fn the_cookie_is_for_this_path_alone_and_comes_back_among_others() {
         let departure =
             |is_secure| Departure { url: "https://idp.example/".into(), cookie: Secret::new("word".into()), is_secure };
-        let plain = cookie(&departure(false)).expect("a header");
+        let plain = cookie(&departure(false), "").expect("a header");
         let text = "omnivisor_login=word; HttpOnly; SameSite=Lax; Path=/api/v1/login; Max-Age=600";
         assert_eq!(plain.to_str().expect("text"), text);
-        assert_eq!(cookie(&departure(true)).expect("a header").to_str().expect("text"), format!("{text}; Secure"));
+        assert_eq!(cookie(&departure(true), "").expect("a header").to_str().expect("text"), format!("{text}; Secure"));
         let mut headers = HeaderMap::new();
         assert_eq!(cookie_from(&headers), None);
         headers.append(COOKIE, HeaderValue::from_static("a=b; xomnivisor_login=no"));

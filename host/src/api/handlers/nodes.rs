@@ -3,39 +3,46 @@ use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
 use crate::api::handlers::{checked, process_id};
 use crate::api::input::{Input, Segments};
+use crate::api::page::{Page, by_group};
 use crate::api::view;
 use crate::api::wire::{NodeList, NodeView, Problem, ProcessList, ProcessView};
 use crate::auth::Action;
 use crate::node::NodeHandle;
+use crate::task::TaskKind;
 use axum::extract::{Extension, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::{Json, http::Uri};
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
+use http::HeaderMap;
 use std::sync::Arc;
 
 /// All nodes
 ///
-/// Sorted by name. With `include=processes` each with its processes.
+/// Sorted by name. With `include=processes` each with its processes. Page by page with `limit`, else all.
 #[utoipa::path(get, path = "/api/v1/nodes", tag = "nodes",
-    params(("include" = Option<String>, Query, description = "`processes`: each node with its processes", pattern = "^processes$")),
+    params(("include" = Option<String>, Query, description = "`processes`: each node with its processes", pattern = "^processes$"),
+        ("limit" = Option<u64>, Query, description = "Nodes of a page; all unless given", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before", min_length = 1)),
     responses((status = 200, body = NodeList), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
 pub(in crate::api) async fn list(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let mut input = Input::new(&uri);
+    let page = Page::of(&mut input);
     let include = input.text("include");
     if include.as_deref().is_some_and(|value| value != "processes") {
         input.problem("/query/include", "invalid", "`processes` was expected".into());
     }
     edge.admit(&caller, Action::NodeRead, "node.list", input.finish()?).await?;
     let form = if include.is_some() { Form::Full } else { Form::Short };
-    let nodes: Vec<_> = edge.pool.nodes().iter().map(NodeHandle::status).collect();
-    let list = edge.documents.list(form, &nodes)?;
-    Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], list).into_response())
+    let nodes = edge.pool.nodes();
+    let statuses = nodes.iter().map(NodeHandle::status);
+    let (statuses, next) = page.cut(statuses, str::cmp, |status| status.id.to_string());
+    let list = edge.documents.list(form, &statuses, next.as_deref())?;
+    Ok(list.answer(&headers, &edge.tasks.group(TaskKind::Request)).await)
 }
 
 /// One node, with its processes
@@ -56,8 +63,12 @@ pub(in crate::api) async fn show(
 }
 
 /// The processes of one node
+///
+/// Sorted by group, then name. Page by page with `limit`, else all.
 #[utoipa::path(get, path = "/api/v1/nodes/{node}/processes", tag = "processes",
-    params(("node" = String, Path, description = "The node's name")),
+    params(("node" = String, Path, description = "The node's name"),
+        ("limit" = Option<u64>, Query, description = "Processes of a page; all unless given", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before", min_length = 1)),
     responses((status = 200, body = ProcessList), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
 pub(in crate::api) async fn processes(
@@ -68,9 +79,11 @@ pub(in crate::api) async fn processes(
 ) -> Result<Json<ProcessList>, ApiError> {
     let mut input = Input::new(&uri);
     input.path("node", &node);
+    let page = Page::of(&mut input);
     edge.admit(&caller, Action::ProcessRead, "process.list", input.finish()?).await?;
     let status = edge.pool.node(&node)?.status();
-    Ok(Json(ProcessList { node: view::node(&status), items: view::processes(&status) }))
+    let (items, next) = page.cut(status.processes.iter(), by_group, |observed| observed.process.id.to_string());
+    Ok(Json(ProcessList { node: view::node(&status), items: items.into_iter().map(view::process).collect(), next }))
 }
 
 /// One process

@@ -1,20 +1,21 @@
+use crate::api::serve::{Taken, take_apart};
 use crate::api::socket::adapter::Adapter;
 use crate::api::socket::allowance::Allowance;
 use crate::api::socket::origin::origin_is_allowed;
 use crate::api::socket::renewal::Standing;
-use crate::api::socket::{FeedContext, client};
+use crate::api::socket::{FeedContext, client, secure};
 use crate::hub::{Framing, Slot, Wire};
 use axum::body::Body;
 use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
+use hyper::upgrade::OnUpgrade;
 use socket2::SockRef;
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -164,6 +165,11 @@ fn check_handshake(request: &Request<Body>) -> Result<String, FeedRefusal> {
     let headers = request.headers();
     let has_word = |name, wanted: &str| words(headers, &name).any(|word| word.eq_ignore_ascii_case(wanted));
     let is_upgrade = has_word(CONNECTION, "upgrade") && has_word(UPGRADE, "websocket");
+    if request.version() == Version::HTTP_2 {
+        let problem =
+            "it came over HTTP/2, which is not upgraded here; ask over HTTP/1.1, or read `/api/v1/feed/events`";
+        return Err(FeedRefusal::Handshake { problem });
+    }
     if !is_upgrade || request.method() != Method::GET || request.version() != Version::HTTP_11 {
         return Err(FeedRefusal::NotAnUpgrade);
     }
@@ -195,6 +201,11 @@ fn choose_subprotocol(headers: &HeaderMap) -> Result<Option<&'static str>, FeedR
     Err(FeedRefusal::Handshake { problem: "of the subprotocols only `feed.v1` is spoken here" })
 }
 
+/// A copy, for what was read already keeps the whole buffer of the HTTP connection: 8 KiB for each client.
+fn copied(rest: Bytes) -> Vec<u8> {
+    rest.to_vec()
+}
+
 async fn take_over(upgraded: OnUpgrade, slot: Slot, context: FeedContext) {
     let upgraded = tokio::select! {
         biased;
@@ -202,18 +213,24 @@ async fn take_over(upgraded: OnUpgrade, slot: Slot, context: FeedContext) {
         upgraded = tokio::time::timeout(UPGRADE_TIMEOUT, upgraded) => upgraded,
     };
     let Ok(Ok(upgraded)) = upgraded else { return slot.left() };
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => {
-            let stream = parts.io.into_inner();
+    match take_apart(upgraded) {
+        Taken::Tcp(stream, rest) => {
             bound_kernel_buffers(&stream);
             let (read, write) = stream.into_split();
-            // Copied and dropped, because it keeps the whole buffer of the HTTP connection: 8 KiB.
-            let already_read = parts.read_buf.to_vec();
-            drop(parts.read_buf);
-            serve(read, Box::new(write), already_read, slot, context).await;
+            serve(read, Box::new(write), copied(rest), slot, context).await;
         }
-        Err(upgraded) => {
-            let (read, write) = tokio::io::split(TokioIo::<Upgraded>::new(upgraded));
+        Taken::Unix(stream, rest) => {
+            bound_send_buffer(&SockRef::from(&stream));
+            let (read, write) = stream.into_split();
+            serve(read, Box::new(write), copied(rest), slot, context).await;
+        }
+        Taken::Tls(tls, rest) => {
+            bound_kernel_buffers(tls.get_ref().0.get_ref());
+            let (read, write) = secure::split(*tls);
+            serve(read, Box::new(write), copied(rest), slot, context).await;
+        }
+        Taken::Other(stream) => {
+            let (read, write) = tokio::io::split(stream);
             serve(read, Box::new(write), Vec::new(), slot, context).await;
         }
     }
@@ -249,15 +266,21 @@ fn socket_config() -> WebSocketConfig {
 /// Best effort: a connection works without, and only costs more when its client does not read.
 fn bound_kernel_buffers(stream: &TcpStream) {
     let socket = SockRef::from(stream);
+    bound_send_buffer(&socket);
     let outcomes = [
         socket.set_tcp_nodelay(true),
-        socket.set_send_buffer_size(SEND_BUFFER_BYTES),
         #[cfg(target_os = "linux")]
         socket.set_tcp_notsent_lowat(UNSENT_BYTES),
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)),
     ];
     for error in outcomes.into_iter().filter_map(Result::err) {
+        tracing::debug!(%error, "an option of a feed connection was not taken");
+    }
+}
+
+fn bound_send_buffer(socket: &SockRef<'_>) {
+    if let Err(error) = socket.set_send_buffer_size(SEND_BUFFER_BYTES) {
         tracing::debug!(%error, "an option of a feed connection was not taken");
     }
 }

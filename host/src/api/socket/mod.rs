@@ -11,6 +11,7 @@ mod door;
 mod handshake;
 mod origin;
 mod renewal;
+mod secure;
 #[cfg(test)]
 mod tests;
 

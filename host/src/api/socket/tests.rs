@@ -2,6 +2,7 @@ mod autobahn;
 mod endings;
 mod refreshes;
 
+use crate::api::serve::Guarded;
 use crate::api::socket::handshake::serve;
 use crate::api::socket::{Door, FeedContext, FeedRefusal, Guest, bearer_from, upgrade};
 use crate::hub::{Access, Change, Close, Hub, HubLimits, LogPublication, Publication};
@@ -80,8 +81,9 @@ async fn server(context: &FeedContext) -> SocketAddr {
             let context = context.clone();
             connections.spawn(async move {
                 let service = service_fn(move |request: Request<Incoming>| answer(request, context.clone()));
+                let guarded = Guarded::new(stream, Duration::from_secs(30));
                 let connection =
-                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(guarded), service);
                 let _ = connection.with_upgrades().await;
             });
         }

@@ -2,15 +2,15 @@ use super::cursor::Cursor;
 use super::frame::{Frame, Hello};
 use crate::cli::age::Clock;
 use crate::cli::api::refusal;
+use crate::cli::connect::{CONNECT_TIMEOUT, Stream, connect};
 use crate::cli::error::{self, CliError};
-use crate::cli::http::{CONNECT_TIMEOUT, bearer, connect};
+use crate::cli::http::bearer;
 use crate::cli::server::ServerUrl;
 use futures_util::{SinkExt, StreamExt};
 use http::header::{AUTHORIZATION, DATE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderValue, Response};
 use jiff::Timestamp;
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -26,7 +26,7 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(500);
 /// The longest such wait.
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
-type Socket = WebSocketStream<TcpStream>;
+type Socket = WebSocketStream<Stream>;
 
 /// What to read, and as whom.
 pub(crate) struct Link {
