@@ -21,6 +21,7 @@ mod places;
 mod program;
 #[cfg(feature = "harness")]
 mod schema;
+#[cfg(feature = "harness")]
 mod server;
 #[cfg(feature = "harness")]
 mod settings;
@@ -45,6 +46,7 @@ pub use places::{free_address, node_modules, omnivisor, plugins};
 pub use program::{Node, Program};
 #[cfg(feature = "harness")]
 pub use schema::check_schema;
+#[cfg(feature = "harness")]
 pub use server::{CommandLine, Run, Server};
 #[cfg(feature = "harness")]
 pub use settings::{ADMIN, ADMIN_PASSWORD, Settings};
