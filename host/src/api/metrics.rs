@@ -163,6 +163,8 @@ impl Metrics {
         artefacts(&mut registry, self.toolchain.counts());
         let help = "Requests that went on although this validator failed";
         registry.register("validator_failures_allowed", help, self.let_through.clone());
+        let help = "Refusals of strangers that are counted here alone";
+        registry.register("strangers_refused_unrecorded", help, ConstCounter::new(edge.strangers.untold()));
         let mut text = String::new();
         encode(&mut text, &registry).map_err(|error| ApiError::Internal { what: format!("metrics: {error}") })?;
         Ok(text)

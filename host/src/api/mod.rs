@@ -18,15 +18,17 @@ mod route;
 mod server;
 mod settings;
 pub mod socket;
+mod strangers;
 pub mod view;
 pub mod wire;
 
 pub use documents::Documents;
 
-pub use edge::{Caller, Edge, Facts, RequestId};
+pub use edge::{Caller, Edge, Facts, RequestId, Seen};
 pub use error::ApiError;
 pub use handlers::backup::BACKUPS_MAX;
 pub use input::Asked;
 pub use metrics::Metrics;
 pub use route::{openapi, router};
 pub use server::serve;
+pub use strangers::Strangers;

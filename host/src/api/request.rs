@@ -3,6 +3,8 @@
 use crate::api::edge::{Edge, Facts, RequestId};
 use crate::api::error::ApiError;
 use crate::api::server::Peer;
+use crate::api::socket::bearer_from;
+use crate::auth::AuthRefusal;
 use crate::task::TaskKind;
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -68,7 +70,17 @@ pub(super) async fn require_caller(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => {
+            // A bearer that was judged and refused is on record already.
+            let is_told = bearer_from(request.headers()).is_some();
+            let is_untold = matches!(&error, ApiError::Auth(refusal) if matches!(refusal.as_ref(), AuthRefusal::Required)
+                || !is_told && matches!(refusal.as_ref(), AuthRefusal::Failed));
+            if is_untold && !request.method().is_safe() {
+                let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
+                edge.note_stranger(&facts, "request.refuse", &route, error.code()).await;
+            }
+            error.into_response()
+        }
     }
 }
 

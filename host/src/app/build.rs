@@ -1,15 +1,15 @@
-use crate::api::{self, Documents, Edge, Metrics};
+use crate::api::{self, Documents, Edge, Metrics, Strangers};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
 use crate::app::logging::LogLevel;
-use crate::app::parts::HostParts;
+use crate::app::parts::{HostParts, environments};
 use crate::app::shutdown::{Ended, Shutdown};
 use crate::app::{logs, relay, retention};
 use crate::auth::{Auth, AuthParts, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits};
-use crate::model::{Event, Role};
+use crate::model::{Environments, Event, Role};
 use crate::node::{Pool, PoolParts};
 use crate::plugin::{
     Compiler, Platform, PlatformParts, PluginEvent, PluginSet, Services, Strategy, Toolchain, WebCache,
@@ -204,7 +204,7 @@ impl Running {
         let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
         let config = first.config.clone();
         let toolchain = toolchain(&config, compiler, &store).await?;
-        let Entrance { auth, services, publish, plugins, roles_max, server, revocations } =
+        let Entrance { auth, services, publish, plugins, roles_max, environments, server, revocations } =
             Entrance::new(&config, &store, &toolchain, &tasks);
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = platform_parts(&config, services, store.clone(), publish, swaps, stop_owners.clone());
@@ -224,6 +224,7 @@ impl Running {
             platform: platform.clone(),
             pool: pool.clone(),
             roles_max,
+            environments,
             hub: hub.clone(),
             server,
             batches: batches.clone(),
@@ -253,6 +254,7 @@ impl Running {
             documents: Documents::default(),
             batches,
             backups: Places::new(api::BACKUPS_MAX),
+            strangers: Strangers::default(),
             openapi: api::openapi()?.into(),
         });
         if let Some(token) = edge.auth.begin_setup()? {
@@ -325,6 +327,7 @@ struct Entrance {
     publish: watch::Sender<Arc<PluginSet>>,
     plugins: watch::Receiver<Arc<PluginSet>>,
     roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    environments: watch::Sender<Arc<Environments>>,
     server: watch::Sender<Arc<ServerConfig>>,
     revocations: mpsc::Receiver<oneshot::Sender<()>>,
 }
@@ -336,6 +339,7 @@ impl Entrance {
         let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
         let keys = Arc::new(Keys::new(store.clone()));
         let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
+        let (placed, nodes) = watch::channel(Arc::new(environments(&config.nodes)));
         let (server, seen) = watch::channel(Arc::new(config.server.clone()));
         let (revoked, revocations) = mpsc::channel(REVOCATIONS_MAX);
         let auth = Auth::new(AuthParts {
@@ -345,6 +349,7 @@ impl Entrance {
             keys: Arc::<Keys>::clone(&keys),
             plugins: plugins.clone(),
             roles_max,
+            environments: nodes,
             server: seen,
             tracker: requests,
         });
@@ -355,7 +360,7 @@ impl Entrance {
             web_cache: WebCache::default(),
             toolchain: toolchain.clone(),
         };
-        Self { auth, services, publish, plugins, roles_max: roles_granted, server, revocations }
+        Self { auth, services, publish, plugins, roles_max: roles_granted, environments: placed, server, revocations }
     }
 }
 

@@ -26,6 +26,7 @@ mod order;
 mod paint;
 mod password;
 mod plugin;
+mod role;
 mod rows;
 mod selector;
 mod server;
@@ -33,6 +34,7 @@ mod session;
 mod status;
 mod supervisor;
 mod tail;
+mod user;
 mod watch;
 
 #[cfg(test)]
@@ -104,6 +106,8 @@ async fn dispatch(
         }
         ClientCommand::Logout => account::logout(&api, console, file.ok().as_ref()).await,
         ClientCommand::ApiKey(command) => api_key::run(&api, console, command).await,
+        ClientCommand::User(command) => user::run(&api, console, command).await,
+        ClientCommand::Role(command) => role::run(&api, console, command).await,
         ClientCommand::Whoami => account::whoami(&api, console).await,
         ClientCommand::Status(args) => status::run(&api, console, args).await,
         ClientCommand::Start(args) => order::run(&api, console, Operation::Start, args).await,

@@ -2,11 +2,11 @@ use crate::api::documents::Form;
 use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
 use crate::api::handlers::{checked, process_id};
-use crate::api::input::{Input, Segments};
+use crate::api::input::{Asked, Input, Segments};
 use crate::api::view;
 use crate::api::wire::{NodeList, NodeView, Problem, ProcessList, ProcessView};
 use crate::auth::Action;
-use crate::node::NodeHandle;
+use crate::node::{NodeError, NodeHandle};
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, http::Uri};
@@ -33,8 +33,9 @@ pub(in crate::api) async fn list(
     }
     edge.admit(&caller, Action::NodeRead, "node.list", input.finish()?).await?;
     let form = if include.is_some() { Form::Full } else { Form::Short };
-    let nodes: Vec<_> = edge.pool.nodes().iter().map(NodeHandle::status).collect();
-    let list = edge.documents.list(form, &nodes)?;
+    let here = edge.pool.nodes();
+    let nodes: Vec<_> = here.iter().filter_map(|handle| edge.seen(&caller, handle)).collect();
+    let list = edge.documents.list(form, &nodes, &mut here.iter().map(NodeHandle::id))?;
     Ok(([(CONTENT_TYPE, HeaderValue::from_static("application/json"))], list).into_response())
 }
 
@@ -52,7 +53,7 @@ pub(in crate::api) async fn show(
     let mut input = Input::new(&uri);
     input.path("node", &node);
     edge.admit(&caller, Action::NodeRead, "node.read", input.finish()?).await?;
-    Ok(Json(view::node_in_full(&edge.pool.node(&node)?.status())))
+    Ok(Json(view::node_in_full(edge.parts(&caller, &edge.pool.node(&node)?).status())))
 }
 
 /// The processes of one node
@@ -68,9 +69,10 @@ pub(in crate::api) async fn processes(
 ) -> Result<Json<ProcessList>, ApiError> {
     let mut input = Input::new(&uri);
     input.path("node", &node);
-    edge.admit(&caller, Action::ProcessRead, "process.list", input.finish()?).await?;
-    let status = edge.pool.node(&node)?.status();
-    Ok(Json(ProcessList { node: view::node(&status), items: view::processes(&status) }))
+    let asked = Asked { is_of_parts: true, ..input.finish()? };
+    edge.admit(&caller, Action::ProcessRead, "process.list", asked).await?;
+    let seen = edge.parts(&caller, &edge.pool.node(&node)?);
+    Ok(Json(ProcessList { node: view::node(seen.status()), items: view::processes(seen.status()) }))
 }
 
 /// One process
@@ -92,6 +94,6 @@ pub(in crate::api) async fn process(
     edge.admit(&caller, Action::ProcessRead, "process.read", asked).await?;
     let status = edge.pool.node(&node)?.status();
     let found = status.processes.iter().find(|p| p.process.id == id);
-    let unknown = || crate::node::NodeError::UnknownProcess { node: status.id.clone(), process: id.clone() };
+    let unknown = || NodeError::UnknownProcess { node: status.id.clone(), process: id.clone() };
     Ok(Json(view::process(found.ok_or_else(unknown)?)))
 }
