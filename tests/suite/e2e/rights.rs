@@ -33,12 +33,17 @@ enum Needs {
     Group(&'static str),
 }
 
+type Row = (&'static str, &'static str, Needs, Option<Value>);
+
 /// Every operation once, with the JSON it is sent, if any.
-fn table() -> Vec<(&'static str, &'static str, Needs, Option<Value>)> {
-    use Needs::{Group, List, Node, Nothing, Own, Part, Server, ToBeKnown};
+fn table() -> Vec<Row> {
+    [of_everybody(), of_the_fleet(), of_the_server()].concat()
+}
+
+fn of_everybody() -> Vec<Row> {
+    use Needs::{Nothing, Own, ToBeKnown};
     let get = |path, needs| ("GET", path, needs, None);
     let post = |path, needs, body: Value| ("POST", path, needs, Some(body));
-    let node_url = json!({ "name": "new", "url": "http://127.0.0.1:1", "password_file": "/nowhere", "username": "u" });
     vec![
         get("/livez", Nothing),
         get("/readyz", Nothing),
@@ -60,6 +65,14 @@ fn table() -> Vec<(&'static str, &'static str, Needs, Option<Value>)> {
         ("DELETE", "/api/v1/api-keys/{id}", Own("api-key.write"), None),
         get("/api/v1/feed", Own("feed.read")),
         get("/api/v1/feed/events", Own("feed.read")),
+    ]
+}
+
+fn of_the_fleet() -> Vec<Row> {
+    use Needs::{Group, List, Node, Part};
+    let get = |path, needs| ("GET", path, needs, None);
+    let post = |path, needs, body: Value| ("POST", path, needs, Some(body));
+    vec![
         get("/api/v1/nodes", List("node.read")),
         post(
             "/api/v1/bulk",
@@ -86,7 +99,16 @@ fn table() -> Vec<(&'static str, &'static str, Needs, Option<Value>)> {
         ("POST", "/api/v1/nodes/{node}/groups/{group}/start", Group("process.control"), None),
         ("POST", "/api/v1/nodes/{node}/groups/{group}/stop", Group("process.control"), None),
         ("POST", "/api/v1/nodes/{node}/groups/{group}/restart", Group("process.control"), None),
-        post("/api/v1/nodes", Server("node.manage"), node_url.clone()),
+    ]
+}
+
+fn of_the_server() -> Vec<Row> {
+    use Needs::Server;
+    let get = |path, needs| ("GET", path, needs, None);
+    let post = |path, needs, body: Value| ("POST", path, needs, Some(body));
+    let node_url = json!({ "name": "new", "url": "http://127.0.0.1:1", "password_file": "/nowhere", "username": "u" });
+    vec![
+        post("/api/v1/nodes", Server("node.manage"), node_url),
         ("PUT", "/api/v1/nodes/{node}", Server("node.manage"), Some(json!({ "url": "http://127.0.0.1:1" }))),
         ("DELETE", "/api/v1/nodes/{node}", Server("node.manage"), None),
         get("/api/v1/plugins", Server("plugin.read")),
