@@ -90,6 +90,13 @@ impl Settings {
         self
     }
 
+    /// The node added last is left alone.
+    #[must_use]
+    pub fn disabled(mut self) -> Self {
+        self.nodes.push_str("enabled = false\n");
+        self
+    }
+
     /// The node added last is spoken to by this adapter.
     #[must_use]
     pub fn adapter(mut self, adapter: &str) -> Self {

@@ -1,5 +1,6 @@
 //! The documents of nodes for the lists, encoded once for each state of a node instead of once for each who asks.
 
+use crate::api::edge::Seen;
 use crate::api::encoding::Whole;
 use crate::api::error::ApiError;
 use crate::api::view;
@@ -40,28 +41,34 @@ struct List {
     whole: Arc<Whole>,
 }
 
+/// All nodes that there are, whoever may see them.
+pub(super) type Here<'a> = &'a mut dyn ExactSizeIterator<Item = &'a NodeId>;
+
 /// Documents of one form, each with the revision of the status that it tells.
 type Kept = Mutex<BTreeMap<NodeId, (u64, Bytes)>>;
 
 impl Documents {
     /// `{"items":[...]}` with all these nodes, in their order, and with `next` if there is one. Made once for each state of
-    /// these nodes, whoever asks for them.
+    /// these nodes, whoever asks for them; what only some may see of a node is made for each who asks. What is kept of nodes
+    /// that are not `here` is let go.
     ///
     /// # Errors
     /// [`ApiError::Internal`] if a document cannot be written, which would be a bug.
     pub(super) fn list(
         &self,
         form: Form,
-        nodes: &[Arc<NodeStatus>],
+        nodes: &[Seen],
         next: Option<&str>,
+        here: Here<'_>,
     ) -> Result<Arc<Whole>, ApiError> {
+        let Some(revisions) = revisions(nodes) else {
+            return Ok(Arc::new(Whole::new(self.written(form, nodes, next, here)?)));
+        };
         let lists = match form {
             Form::Short => &self.short_lists,
             Form::Full => &self.full_lists,
         };
-        let is_this = |list: &List| {
-            list.next.as_deref() == next && list.revisions.iter().copied().eq(nodes.iter().map(|node| node.revision))
-        };
+        let is_this = |list: &List| list.next.as_deref() == next && list.revisions == revisions;
         {
             let mut lists = lists.lock().unwrap_or_else(PoisonError::into_inner);
             if let Some(at) = lists.iter().position(is_this) {
@@ -75,8 +82,7 @@ impl Documents {
                 }
             }
         }
-        let whole = Arc::new(Whole::new(self.written(form, nodes, next)?));
-        let revisions = nodes.iter().map(|node| node.revision).collect();
+        let whole = Arc::new(Whole::new(self.written(form, nodes, next, here)?));
         let list = List { revisions, next: next.map(str::to_owned), whole: Arc::clone(&whole) };
         let mut lists = lists.lock().unwrap_or_else(PoisonError::into_inner);
         lists.push_front(list);
@@ -84,29 +90,42 @@ impl Documents {
         Ok(whole)
     }
 
-    fn written(&self, form: Form, nodes: &[Arc<NodeStatus>], next: Option<&str>) -> Result<Bytes, ApiError> {
+    fn written(&self, form: Form, nodes: &[Seen], next: Option<&str>, here: Here<'_>) -> Result<Bytes, ApiError> {
         let kept = match form {
             Form::Short => &self.short,
             Form::Full => &self.full,
         };
         let mut documents = find(kept, nodes);
         let mut made = Vec::new();
-        for (document, status) in documents.iter_mut().zip(nodes) {
+        for (document, seen) in documents.iter_mut().zip(nodes) {
             if document.is_none() {
-                let new = encode(form, status)?;
-                made.push((status.id.clone(), (status.revision, new.clone())));
+                let new = encode(form, seen.status())?;
+                // What only some may see is made for each who asks, and never kept for anybody else.
+                if let Seen::Whole(status) = seen {
+                    made.push((status.id.clone(), (status.revision, new.clone())));
+                }
                 *document = Some(new);
             }
         }
-        keep(kept, made, nodes);
+        keep(kept, made, here);
         let documents: Vec<Bytes> = documents.into_iter().flatten().collect();
         Ok(join(&documents, next))
     }
 }
 
-fn find(kept: &Kept, nodes: &[Arc<NodeStatus>]) -> Vec<Option<Bytes>> {
+/// The revisions of these nodes, if each is seen whole.
+fn revisions(nodes: &[Seen]) -> Option<Box<[u64]>> {
+    let revision = |seen: &Seen| match seen {
+        Seen::Whole(status) => Some(status.revision),
+        Seen::Part(_) => None,
+    };
+    nodes.iter().map(revision).collect()
+}
+
+fn find(kept: &Kept, nodes: &[Seen]) -> Vec<Option<Bytes>> {
     let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-    let find = |status: &Arc<NodeStatus>| {
+    let find = |seen: &Seen| {
+        let Seen::Whole(status) = seen else { return None };
         kept.get(&status.id).filter(|(revision, _)| *revision == status.revision).map(|(_, bytes)| bytes.clone())
     };
     nodes.iter().map(find).collect()
@@ -114,15 +133,15 @@ fn find(kept: &Kept, nodes: &[Arc<NodeStatus>]) -> Vec<Option<Bytes>> {
 
 /// Takes new documents in, and lets go of those of nodes that left the pool. Of two requests that made one at the same
 /// time the later state wins: revisions rise over the whole pool, for a name that came back too.
-fn keep(kept: &Kept, made: Vec<(NodeId, (u64, Bytes))>, nodes: &[Arc<NodeStatus>]) {
+fn keep(kept: &Kept, made: Vec<(NodeId, (u64, Bytes))>, here: Here<'_>) {
     let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
     for (id, (revision, bytes)) in made {
         if kept.get(&id).is_none_or(|(known, _)| *known <= revision) {
             kept.insert(id, (revision, bytes));
         }
     }
-    if kept.len() > nodes.len() {
-        let here: BTreeSet<&NodeId> = nodes.iter().map(|status| &status.id).collect();
+    if kept.len() > here.len() {
+        let here: BTreeSet<&NodeId> = here.collect();
         kept.retain(|id, _| here.contains(id));
     }
 }
@@ -160,6 +179,7 @@ mod tests {
     use crate::api::wire::NodeList;
     use crate::model::NodeState;
     use proptest::prelude::*;
+    use std::sync::Arc;
     use std::time::UNIX_EPOCH;
 
     fn status(name: &str, revision: u64) -> Arc<NodeStatus> {
@@ -179,6 +199,11 @@ mod tests {
         })
     }
 
+    fn listed(documents: &Documents, form: Form, nodes: &[Arc<NodeStatus>]) -> Result<Arc<Whole>, ApiError> {
+        let seen: Vec<Seen> = nodes.iter().cloned().map(Seen::Whole).collect();
+        documents.list(form, &seen, None, &mut nodes.iter().map(|status| &status.id))
+    }
+
     fn versions(list: &Whole) -> Vec<String> {
         let list: NodeList = serde_json::from_slice(list.bytes()).expect("the same document as ever");
         list.items.into_iter().map(|node| node.version).collect()
@@ -186,33 +211,47 @@ mod tests {
 
     #[test]
     fn a_list_of_nothing_is_a_list() {
-        assert_eq!(versions(&Documents::default().list(Form::Full, &[], None).expect("a list")), [""; 0]);
+        assert_eq!(versions(&listed(&Documents::default(), Form::Full, &[]).expect("a list")), [""; 0]);
     }
 
     #[test]
     fn a_document_is_made_once_for_each_state_of_its_node() {
         let documents = Documents::default();
         let (one, two) = (status("a", 1), status("b", 7));
-        documents.list(Form::Short, &[Arc::clone(&one), Arc::clone(&two)], None).expect("a list");
+        listed(&documents, Form::Short, &[Arc::clone(&one), Arc::clone(&two)]).expect("a list");
         let kept = |name: &str| {
             let kept = documents.short.lock().expect("nobody panicked");
             kept.get(&NodeId::parse(name).expect("a name")).expect("kept").1.as_ptr()
         };
         let (first, second) = (kept("a"), kept("b"));
-        documents.list(Form::Short, &[one, status("b", 8)], None).expect("a list");
+        listed(&documents, Form::Short, &[one, status("b", 8)]).expect("a list");
         assert_eq!(kept("a"), first, "nothing changed there");
         assert_ne!(kept("b"), second);
         assert!(documents.full.lock().expect("nobody panicked").is_empty(), "nobody asked for those");
     }
 
     #[test]
+    fn what_one_may_see_of_a_node_is_never_kept_for_another_and_drops_nothing() {
+        let documents = Documents::default();
+        let all = [status("a", 1), status("b", 1)];
+        let part = Arc::new(NodeStatus { version: "part".to_owned(), ..(*all[0]).clone() });
+        let few = |seen: Seen| {
+            documents.list(Form::Full, &[seen], None, &mut all.iter().map(|status| &status.id)).expect("a list")
+        };
+        assert_eq!(versions(&few(Seen::Part(Arc::clone(&part)))), ["part"]);
+        assert_eq!(versions(&listed(&documents, Form::Full, &all).expect("a list")), ["v1", "v1"]);
+        assert_eq!(versions(&few(Seen::Part(part))), ["part"], "also while the whole one is kept");
+        assert_eq!(documents.full.lock().expect("nobody panicked").len(), 2);
+    }
+
+    #[test]
     fn nodes_that_left_are_not_kept() {
         let documents = Documents::default();
-        documents.list(Form::Short, &[status("a", 1), status("b", 1)], None).expect("a list");
-        documents.list(Form::Short, &[status("c", 1)], None).expect("a list");
+        listed(&documents, Form::Short, &[status("a", 1), status("b", 1)]).expect("a list");
+        listed(&documents, Form::Short, &[status("c", 1)]).expect("a list");
         let kept = || documents.short.lock().expect("nobody panicked").len();
         assert_eq!(kept(), 1);
-        documents.list(Form::Short, &[], None).expect("a list");
+        listed(&documents, Form::Short, &[]).expect("a list");
         assert_eq!(kept(), 0, "also when nothing new was made");
     }
 
@@ -221,8 +260,8 @@ mod tests {
         let documents = Documents::default();
         let (one, two) = (status("a", 1), status("b", 7));
         let list = |nodes: &[&Arc<NodeStatus>], next| {
-            let nodes: Vec<_> = nodes.iter().map(|node| Arc::clone(node)).collect();
-            documents.list(Form::Short, &nodes, next).expect("a list")
+            let seen: Vec<Seen> = nodes.iter().map(|node| Seen::Whole(Arc::clone(node))).collect();
+            documents.list(Form::Short, &seen, next, &mut nodes.iter().map(|node| &node.id)).expect("a list")
         };
         let (all, some) = (list(&[&one, &two], None), list(&[&one], None));
         for _ in 0..3 {
@@ -248,7 +287,7 @@ mod tests {
             let documents = Documents::default();
             for round in rounds {
                 let nodes: Vec<_> = round.iter().zip(["a", "b", "c"]).map(|(&r, name)| status(name, r)).collect();
-                let told = versions(&documents.list(Form::Full, &nodes, None).expect("a list"));
+                let told = versions(&listed(&documents, Form::Full, &nodes).expect("a list"));
                 let given: Vec<String> = nodes.iter().map(|node| node.version.clone()).collect();
                 prop_assert_eq!(told, given);
             }

@@ -6,13 +6,17 @@ use crate::api::input::Asked;
 use crate::api::judge::judge;
 use crate::api::metrics::Metrics;
 use crate::api::socket::{Door, bearer_from};
+use crate::api::strangers::Strangers;
 use crate::api::view;
 use crate::api::wire::FieldProblem;
-use crate::auth::{Action, Auth, Offer, Recognised};
+use crate::auth::{Action, Auth, Offer, Recognised, allows};
 use crate::config::Snapshot;
 use crate::hub::Hub;
-use crate::model::{OperationRequest, PeerFacts, Principal, Requester, Secret, Target, is_mutating};
-use crate::node::Pool;
+use crate::model::{
+    ActionKind, NodeStatus, Object, OperationRequest, PeerFacts, Principal, Requester, Rights, Role, Secret, Target,
+    is_mutating,
+};
+use crate::node::{NodeError, NodeHandle, Pool};
 use crate::plugin::{Platform, PluginSet};
 use crate::reload::Reloader;
 use crate::store::{AuditOutcome, AuditRecord, Store};
@@ -24,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// What every handler is given. Made once by `app`.
@@ -60,6 +65,8 @@ pub struct Edge {
     pub batches: Places,
     /// Places of copies of the database under way.
     pub backups: Places,
+    /// Refusals of those whom nobody knows.
+    pub strangers: Strangers,
     /// The OpenAPI document.
     pub openapi: Bytes,
     /// The AsyncAPI document of the feed.
@@ -133,13 +140,134 @@ impl Edge {
         Ok(Caller(self.auth.recognise(offer, &facts.peer(), SystemTime::now()).await?))
     }
 
-    /// Decides whether `caller` may do that: first the permission, then every validator.
+    /// Decides whether `caller` may look at that: first the right, then every validator. What does not exist for him is
+    /// shown to the validators by its words alone, and is not found then.
     ///
     /// # Errors
-    /// [`ApiError::Auth`] when it is not allowed, else as [`Edge::validate`].
+    /// [`ApiError::Node`] for what does not exist or may not be known of, alike; [`ApiError::Auth`] when it is not allowed; else
+    /// as [`Edge::validate`].
     pub async fn admit(&self, caller: &Caller, action: Action, name: &str, asked: Asked) -> Result<(), ApiError> {
-        self.auth.permit(caller.principal(), action)?;
-        self.validate(Some(caller.principal()), name, asked).await
+        self.decide(caller, Some(action), name, asked).await
+    }
+
+    async fn decide(&self, caller: &Caller, action: Option<Action>, name: &str, asked: Asked) -> Result<(), ApiError> {
+        let (who, permitted) =
+            (caller.principal(), action.map_or(Ok(()), |action| self.permit(caller, action, &asked)));
+        if let Err(ApiError::Node(_)) = &permitted {
+            // What is wrong with the words is told in any case; that they mean something is not, to validators neither.
+            let nowhere = Asked { fields: asked.fields, ..Asked::default() };
+            self.validate(Some(who), name, nowhere).await?;
+            return permitted;
+        }
+        permitted?;
+        self.validate(Some(who), name, asked).await
+    }
+
+    /// Decides whether `caller` may do that, and has a refusal written down: every operation that would change something
+    /// comes through here. Without an action it is what everybody may do with his own.
+    ///
+    /// # Errors
+    /// As [`Edge::admit`], and when the refusal cannot be written down.
+    pub async fn admit_deed(
+        &self,
+        (caller, facts): (&Caller, &Facts),
+        action: impl Into<Option<Action>>,
+        (name, target): (&str, &str),
+        asked: Asked,
+    ) -> Result<(), ApiError> {
+        let admitted = self.decide(caller, action.into(), name, asked).await;
+        self.on_record((caller, facts), (name, target), admitted, AuditOutcome::Refused).await
+    }
+
+    /// Passes a result on. A failure is written down before, with its code.
+    ///
+    /// # Errors
+    /// The failure, or that it cannot be written down.
+    pub async fn on_record<T>(
+        &self,
+        (caller, facts): (&Caller, &Facts),
+        (name, target): (&str, &str),
+        result: Result<T, ApiError>,
+        outcome: AuditOutcome,
+    ) -> Result<T, ApiError> {
+        if let Err(error) = &result {
+            self.record(caller, facts, name, target, outcome, error.code()).await?;
+        }
+        result
+    }
+
+    /// Shows what a stranger asks for to every validator, and has a refusal written down as [`Strangers`] allows it.
+    ///
+    /// # Errors
+    /// As [`Edge::validate`].
+    pub async fn admit_stranger(&self, facts: &Facts, name: &str, asked: Asked) -> Result<(), ApiError> {
+        let admitted = self.validate(None, name, asked).await;
+        if let Err(error) = &admitted {
+            self.note_stranger(facts, name, "", error.code()).await;
+        }
+        admitted
+    }
+
+    /// Writes down that somebody unknown was refused: once in a minute for each address, with the number of those that were
+    /// not written down since. The refusal stands, whether or not the store takes it.
+    pub async fn note_stranger(&self, facts: &Facts, what: &str, target: &str, code: &str) {
+        let Some(untold) = self.strangers.note(facts.address, Instant::now()) else { return };
+        let record = AuditRecord {
+            at: SystemTime::now(),
+            who: String::new(),
+            what: what.to_owned(),
+            target: target.to_owned(),
+            outcome: AuditOutcome::Refused,
+            reason: if untold == 0 { code.to_owned() } else { format!("{code}; {untold} more before this one") },
+            request_id: facts.request_id.clone(),
+            address: Some(facts.address),
+        };
+        if let Err(error) = self.store.append_audit(record).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a stranger's refusal is not on record");
+        }
+    }
+
+    /// Whether a caller may do that to what was named.
+    ///
+    /// # Errors
+    /// As [`Edge::admit`].
+    pub fn permit(&self, caller: &Caller, action: Action, asked: &Asked) -> Result<(), ApiError> {
+        let principal = caller.principal();
+        let object = match action.kind() {
+            ActionKind::Server => Object::Server,
+            ActionKind::Own => Object::Somewhere,
+            ActionKind::Fleet => match &asked.node {
+                None => Object::Somewhere,
+                Some(node) => {
+                    let place = Place::of(self.pool.node(node)?, asked);
+                    place.is_known_to(&principal.rights, asked)?;
+                    return Ok(self.auth.permit(principal, action, place.object(asked))?);
+                }
+            },
+        };
+        Ok(self.auth.permit(principal, action, object)?)
+    }
+
+    /// A node as somebody may see it: with the processes that he may see and no others. None if he may not see it at all.
+    #[must_use]
+    pub fn seen(&self, caller: &Caller, handle: &NodeHandle) -> Option<Seen> {
+        let (rights, status) = (&caller.principal().rights, handle.status());
+        let object = Object::Node { node: &status.id, environment: status.environment.as_deref() };
+        allows(rights, Action::NodeRead, object).then(|| self.parts(caller, handle))
+    }
+
+    /// A node with the processes that somebody may see and no others, whether or not he may see the node alone.
+    #[must_use]
+    pub fn parts(&self, caller: &Caller, handle: &NodeHandle) -> Seen {
+        let (rights, status) = (&caller.principal().rights, handle.status());
+        let environment = status.environment.as_deref();
+        if allows(rights, Action::ProcessRead, Object::Node { node: &status.id, environment }) {
+            return Seen::Whole(status);
+        }
+        let may =
+            |group: &str| allows(rights, Action::ProcessRead, Object::Group { node: &status.id, environment, group });
+        let processes = status.processes.iter().filter(|seen| may(seen.process.id.group())).cloned().collect();
+        Seen::Part(Arc::new(NodeStatus { processes, ..(*status).clone() }))
     }
 
     /// Writes down what a caller did or tried, durably.
@@ -190,14 +318,17 @@ impl Edge {
     }
 
     fn operation(&self, who: Option<&Principal>, name: &str, asked: Asked) -> OperationRequest {
+        let node = asked.node.as_ref().and_then(|node| self.pool.node(node).ok());
+        let place = node.clone().map(|node| Place::of(node, &asked));
         let requester = |principal: &Principal| Requester {
             name: principal.name.clone(),
-            role: principal.role,
+            // The contract knows three: who has none of them over everything counts as the least.
+            role: principal.role.unwrap_or(Role::Viewer),
             strategy: principal.strategy.clone(),
-            permissions: self.auth.permissions(principal),
+            permissions: self.auth.permissions(principal, place.as_ref().map_or(Object::Server, |p| p.object(&asked))),
         };
+        let who = who.map(requester);
         // One request names one node at most, whose processes are at most as many as the contract has targets.
-        let node = asked.node.and_then(|node| self.pool.node(&node).ok());
         let targets = node.map(|node| {
             let environment = node.status().environment.clone();
             let target = |process| Target { node: node.id().clone(), environment: environment.clone(), process };
@@ -208,10 +339,68 @@ impl Edge {
         OperationRequest {
             name: name.to_owned(),
             is_mutating: is_mutating(name),
-            requester: who.map(requester),
+            requester: who,
             targets: targets.unwrap_or_default(),
             fields: asked.fields,
             at: SystemTime::now(),
+        }
+    }
+}
+
+/// A node that a request names, and where it is.
+struct Place {
+    status: Arc<NodeStatus>,
+    group: Option<String>,
+}
+
+impl Place {
+    fn of(node: NodeHandle, asked: &Asked) -> Self {
+        let group = asked.process.as_ref().map(|process| process.group().to_owned()).or_else(|| asked.group.clone());
+        Self { status: node.status(), group }
+    }
+
+    fn object(&self, asked: &Asked) -> Object<'_> {
+        let (node, environment) = (&self.status.id, self.status.environment.as_deref());
+        match &self.group {
+            Some(group) => Object::Group { node, environment, group },
+            None if asked.is_of_parts => Object::Part { node, environment },
+            None => Object::Node { node, environment },
+        }
+    }
+
+    /// Who has no right at all on something is answered as if it were not there.
+    fn is_known_to(&self, rights: &Rights, asked: &Asked) -> Result<(), ApiError> {
+        let (node, environment) = (&self.status.id, self.status.environment.as_deref());
+        if !rights.touch(Object::Node { node, environment }) {
+            return Err(NodeError::UnknownNode { node: node.to_string() }.into());
+        }
+        if rights.touch(self.object(asked)) {
+            return Ok(());
+        }
+        Err(match (&asked.process, &self.group) {
+            (Some(process), _) => NodeError::UnknownProcess { node: node.clone(), process: process.clone() },
+            (None, Some(group)) => NodeError::UnknownGroup { node: node.clone(), group: group.clone() },
+            (None, None) => NodeError::UnknownNode { node: node.to_string() },
+        }
+        .into())
+    }
+}
+
+/// A node as somebody may see it.
+#[derive(Debug, Clone)]
+pub enum Seen {
+    /// All of it.
+    Whole(Arc<NodeStatus>),
+    /// Without some of its processes.
+    Part(Arc<NodeStatus>),
+}
+
+impl Seen {
+    /// The status, without what may not be seen.
+    #[must_use]
+    pub fn status(&self) -> &Arc<NodeStatus> {
+        match self {
+            Self::Whole(status) | Self::Part(status) => status,
         }
     }
 }

@@ -67,6 +67,9 @@ pub enum ApiError {
     /// There is no such address.
     #[error("there is nothing at this address; the routes are listed at /api/openapi.json")]
     NoRoute,
+    /// A change of what may have changed since it was read, without the revision that was read.
+    #[error("say with `if-match` which revision you read: its `etag`")]
+    ConditionMissing,
     /// The address knows other methods.
     #[error("this address does not take {method}; the header `allow` lists what it takes")]
     Method {
@@ -222,6 +225,7 @@ impl ApiError {
             | Self::BodyTimedOut { .. }
             | Self::MediaType { .. }
             | Self::NoRoute
+            | Self::ConditionMissing
             | Self::Method { .. }
             | Self::Feed(_)
             | Self::NothingSelected
@@ -250,6 +254,9 @@ impl ApiError {
             Self::BodyTimedOut { .. } => row(S::REQUEST_TIMEOUT, "request.timed_out", "The request came too slowly"),
             Self::MediaType { .. } => {
                 row(S::UNSUPPORTED_MEDIA_TYPE, "request.media_type", "The body is of another type")
+            }
+            Self::ConditionMissing => {
+                row(S::PRECONDITION_REQUIRED, "request.condition_missing", "Which revision is meant?")
             }
             Self::NoRoute => row(S::NOT_FOUND, "route.not_found", "No such address"),
             Self::Method { .. } => row(S::METHOD_NOT_ALLOWED, "route.method_not_allowed", "No such method here"),
@@ -380,6 +387,10 @@ fn auth_row(refusal: &AuthRefusal) -> Row {
         AuthRefusal::FlowLost => row(S::BAD_REQUEST, "auth.flow_lost", "No such login is under way"),
         AuthRefusal::NoSession => row(S::CONFLICT, "auth.no_session", "There is no session"),
         AuthRefusal::NoAccount => row(S::FORBIDDEN, "auth.no_account", "Only for accounts"),
+        AuthRefusal::Limited => row(S::FORBIDDEN, "auth.limited", "Not with this credential"),
+        AuthRefusal::Exceeds { .. } => row(S::FORBIDDEN, "auth.exceeds", "Beyond your own rights"),
+        AuthRefusal::NoSuchSession => row(S::NOT_FOUND, "auth.session_not_found", "No such session"),
+        AuthRefusal::BuiltIn { .. } => row(S::CONFLICT, "auth.role_built_in", "The role is built in"),
         AuthRefusal::NoSuchKey { .. } => row(S::NOT_FOUND, "auth.key_not_found", "No such API key"),
         AuthRefusal::KeyWish(_) | AuthRefusal::Account(_) => {
             row(S::UNPROCESSABLE_ENTITY, "request.invalid", "The request breaks rules")
@@ -438,6 +449,16 @@ fn store_row(error: &StoreError) -> Row {
         StoreError::Busy { .. } | StoreError::TimedOut { .. } => unavailable("store.busy", "The database is busy"),
         StoreError::Full => unavailable("store.full", "The disk is full"),
         StoreError::TooManyKeys { .. } => row(StatusCode::CONFLICT, "auth.too_many_keys", "Too many API keys"),
+        StoreError::AccountExists { .. } => {
+            row(StatusCode::CONFLICT, "auth.account_exists", "There is such an account")
+        }
+        StoreError::TooMany { .. } => row(StatusCode::CONFLICT, "auth.too_many", "Too many of these"),
+        StoreError::NoAccount { .. } => row(StatusCode::NOT_FOUND, "auth.account_not_found", "No such account"),
+        StoreError::NoRole { .. } => row(StatusCode::NOT_FOUND, "auth.role_not_found", "No such role"),
+        StoreError::RoleExists { .. } => row(StatusCode::CONFLICT, "auth.role_exists", "There is such a role"),
+        StoreError::Stale => row(StatusCode::PRECONDITION_FAILED, "request.stale", "It has changed meanwhile"),
+        StoreError::RoleInUse { .. } => row(StatusCode::CONFLICT, "auth.role_in_use", "The role is granted"),
+        StoreError::LastAdministrator => row(StatusCode::CONFLICT, "auth.last_administrator", "The last administrator"),
         StoreError::Closed => unavailable("host.shutting_down", "The server is shutting down"),
         StoreError::Broken { .. }
         | StoreError::Read { .. }
@@ -447,7 +468,6 @@ fn store_row(error: &StoreError) -> Row {
         | StoreError::NotADatabase { .. }
         | StoreError::Damaged { .. }
         | StoreError::Open { .. }
-        | StoreError::AccountExists { .. }
         | StoreError::AccountsExist => row(StatusCode::INTERNAL_SERVER_ERROR, "store.failed", "The database failed"),
     }
 }

@@ -8,7 +8,7 @@ use crate::api::socket::{self, FeedContext, FeedRefusal, Guest, NotRenewed, Rene
 use crate::api::wire::Problem;
 use crate::auth::Action;
 use crate::hub::{Access, Framing, Hello, Link, Patterns, Position};
-use crate::model::Secret;
+use crate::model::{Object, Secret};
 use crate::task::TaskKind;
 use axum::body::Body;
 use axum::extract::{Extension, Request, State};
@@ -111,7 +111,7 @@ impl Renewer {
             let detail = "the credential is somebody else's; open a connection of its own for it".to_owned();
             return Err(NotRenewed { code: "feed.other_subject".to_owned(), detail, is_final: true });
         }
-        let may = self.edge.auth.permit(principal, Action::FeedRead);
+        let may = self.edge.auth.permit(principal, Action::FeedRead, Object::Somewhere);
         may.map_err(|refusal| not_renewed(&refusal.into()))?;
         let now = SystemTime::now();
         let left = caller.0.expires.map(|expires| expires.duration_since(now).unwrap_or_default());

@@ -36,8 +36,12 @@ pub struct Asked {
     pub node: Option<String>,
     /// The process of the path.
     pub process: Option<ProcessId>,
+    /// The group of the path.
+    pub group: Option<String>,
     /// The processes of the group of the path.
     pub members: Vec<ProcessId>,
+    /// True of a list of what there is of the node and may be seen.
+    pub is_of_parts: bool,
 }
 
 impl Input {
@@ -67,11 +71,12 @@ impl Input {
         input
     }
 
-    /// Notes a part of the path. The parts `node` and `process` of any route are what the request is about.
+    /// Notes a part of the path. The parts `node`, `process` and `group` of any route are what the request is about.
     pub(super) fn path(&mut self, name: &str, value: &str) {
         match name {
             "node" => self.asked.node = Some(value.to_owned()),
             "process" => self.asked.process = ProcessId::parse(value).ok(),
+            "group" => self.asked.group = Some(value.to_owned()),
             _ => {}
         }
         self.asked.fields.push(Field { pointer: format!("/path/{name}"), value: value.to_owned() });

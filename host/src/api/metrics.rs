@@ -11,7 +11,7 @@ use crate::plugin::{JudgeError, PluginReport, QuarantineReach, Storm, Toolchain,
 use http::Method;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -152,6 +152,8 @@ impl Metrics {
         artefacts(&mut registry, self.toolchain.counts());
         let help = "Requests that went on although this validator failed";
         registry.register("validator_failures_allowed", help, self.let_through.clone());
+        let help = "Refusals of strangers that are counted here alone";
+        registry.register("strangers_refused_unrecorded", help, ConstCounter::new(edge.strangers.untold()));
         let mut text = String::new();
         encode(&mut text, &registry).map_err(|error| ApiError::Internal { what: format!("metrics: {error}") })?;
         Ok(text)

@@ -23,6 +23,7 @@ mod route;
 pub mod serve;
 mod settings;
 pub mod socket;
+mod strangers;
 pub mod view;
 pub mod wire;
 
@@ -31,9 +32,10 @@ pub use feed_metrics::FEED_SUCCESSIONS;
 pub use documents::Documents;
 
 pub use asyncapi::asyncapi;
-pub use edge::{Caller, Edge, Facts, RequestId};
+pub use edge::{Caller, Edge, Facts, RequestId, Seen};
 pub use error::ApiError;
 pub use handlers::backup::BACKUPS_MAX;
 pub use input::Asked;
 pub use metrics::Metrics;
 pub use route::{openapi, router};
+pub use strangers::Strangers;

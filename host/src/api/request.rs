@@ -2,7 +2,9 @@
 
 use crate::api::edge::{Edge, Facts, RequestId};
 use crate::api::error::ApiError;
-use crate::api::serve::{Peer, Seen};
+use crate::api::serve::{Outside, Peer};
+use crate::api::socket::bearer_from;
+use crate::auth::AuthRefusal;
 use crate::task::TaskKind;
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::middleware::Next;
@@ -29,8 +31,8 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     let id = RequestId(proper_id(request.headers().get(X_REQUEST_ID)).unwrap_or_else(new_id));
     let unknown = Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), is_unix: false, is_tls: false };
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
-    let Seen { address, is_secure } =
-        Seen::of(&peer, request.headers(), &edge.snapshot().config.server.trusted_proxies);
+    let Outside { address, is_secure } =
+        Outside::of(&peer, request.headers(), &edge.snapshot().config.server.trusted_proxies);
     let route = request
         .extensions()
         .get::<MatchedPath>()
@@ -92,7 +94,17 @@ pub(super) async fn require_caller(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(error) => {
+            // A bearer that was judged and refused is on record already.
+            let is_told = bearer_from(request.headers()).is_some();
+            let is_untold = matches!(&error, ApiError::Auth(refusal) if matches!(refusal.as_ref(), AuthRefusal::Required)
+                || !is_told && matches!(refusal.as_ref(), AuthRefusal::Failed));
+            if is_untold && !request.method().is_safe() {
+                let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
+                edge.note_stranger(&facts, "request.refuse", &route, error.code()).await;
+            }
+            error.into_response()
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::api::handlers::{
-    acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes,
-    sessions, supervisors,
+    acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, roles,
+    sessions, supervisors, user_sessions, users,
 };
 use crate::api::{encoding, feed, request};
 use axum::Router;
@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Omnivisor", description = "One control plane over many process supervisors.", license(name = "MIT OR Apache-2.0")),
-    tags((name = "session"), (name = "api-keys"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "plugins"), (name = "configuration"), (name = "audit"), (name = "backup"), (name = "feed"), (name = "probes")),
+    tags((name = "session"), (name = "api-keys"), (name = "accounts"), (name = "roles"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "plugins"), (name = "configuration"), (name = "audit"), (name = "backup"), (name = "feed"), (name = "probes")),
     security(("bearer" = [])),
     modifiers(&Bearer)
 )]
@@ -68,6 +68,17 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(sessions::logout))
         .routes(routes!(api_keys::create, api_keys::list))
         .routes(routes!(api_keys::revoke))
+        .routes(routes!(users::own_password))
+        .routes(routes!(user_sessions::own, user_sessions::end_own_all))
+        .routes(routes!(user_sessions::end_own))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::show, users::edit, users::remove))
+        .routes(routes!(users::grant))
+        .routes(routes!(user_sessions::list, user_sessions::end_all))
+        .routes(routes!(user_sessions::end))
+        .routes(routes!(roles::list, roles::create))
+        .routes(routes!(roles::show, roles::replace, roles::remove))
+        .routes(routes!(roles::permissions))
         .routes(routes!(health::show))
         .routes(routes!(config::show))
         .routes(routes!(config::generations))

@@ -1,5 +1,6 @@
 //! From what the host knows to what the API says.
 
+use crate::api::wire::account::{GrantView, PermissionView, RightsView, RoleView, SessionView, UserView};
 use crate::api::wire::audit::{AuditRecordView, AuditVerdictView};
 use crate::api::wire::log::LogEvent;
 use crate::api::wire::order::{GroupResult, GroupUpdateView, UpdateResult};
@@ -7,12 +8,14 @@ use crate::api::wire::{
     ApiKeyView, CommandResult, FieldProblem, GenerationView, LogView, NodeView, PluginCountersView, PluginFailureView,
     PluginView, PrincipalView, ProcessView,
 };
+use crate::auth::{RoleFacts, SessionFacts};
 use crate::model::{
-    Ability, CommandReport, FollowState, GroupReport, LogChannel, LogNews, LogNewsBody, LogSlice, LogTopic, NodeId,
-    NodeStatus, ObservedProcess, Operation, Principal, ProcessId, ProcessState, UpdateReport, Violation,
+    Ability, Action, ActionKind, CommandReport, FollowState, GroupReport, LogChannel, LogNews, LogNewsBody, LogSlice,
+    LogTopic, NodeId, NodeStatus, ObservedProcess, Operation, Principal, ProcessId, ProcessState, Rights, Role,
+    RoleGrant, UpdateReport, Violation,
 };
 use crate::plugin::{FailureNote, GenerationReport, PluginReport};
-use crate::store::{AuditEntry, AuditRecord, AuditVerdict, IssuedKey};
+use crate::store::{Account, AuditEntry, AuditRecord, AuditVerdict, IssuedKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::time::{Duration, SystemTime};
@@ -190,11 +193,87 @@ pub fn log_event(log: &LogTopic, news: &LogNews) -> LogEvent {
 pub fn principal(principal: &Principal, expires: Option<SystemTime>) -> PrincipalView {
     PrincipalView {
         name: principal.name.clone(),
-        role: principal.role.as_str().to_owned(),
+        role: role(principal).to_owned(),
         strategy: principal.strategy.clone(),
         scopes: principal.scopes.clone(),
+        rights: rights(&principal.rights),
         expires_at: expires.map(timestamp),
     }
+}
+
+/// A principal's role in one word.
+fn role(principal: &Principal) -> &'static str {
+    match principal.role {
+        Some(role) => role.as_str(),
+        None if principal.rights.is_empty() => "none",
+        None => "custom",
+    }
+}
+
+/// What may be done, by scope.
+#[must_use]
+pub fn rights(rights: &Rights) -> Vec<RightsView> {
+    rights.iter().map(|(scope, actions)| RightsView { scope: scope.to_string(), actions: actions.words() }).collect()
+}
+
+/// An account, without anything that its password could be guessed by.
+#[must_use]
+pub fn user(account: &Account) -> UserView {
+    UserView {
+        name: account.name.clone(),
+        grants: account.grants.iter().map(grant).collect(),
+        disabled: account.is_disabled,
+        created_at: timestamp(account.created),
+        revision: account.revision,
+    }
+}
+
+fn grant(grant: &RoleGrant) -> GrantView {
+    GrantView { role: grant.role.clone(), scope: grant.scope.to_string() }
+}
+
+/// A role.
+#[must_use]
+pub fn role_facts(role: &RoleFacts) -> RoleView {
+    RoleView {
+        name: role.name.clone(),
+        actions: role.actions.words(),
+        built_in: role.revision.is_none(),
+        revision: role.revision,
+    }
+}
+
+/// A session.
+#[must_use]
+pub fn session(facts: &SessionFacts) -> SessionView {
+    let session = &facts.session;
+    SessionView {
+        id: facts.id.clone(),
+        account: session.account.clone(),
+        strategy: session.strategy.clone(),
+        scopes: session.scopes.clone(),
+        created_at: timestamp(session.created),
+        last_used_at: timestamp(session.last_used),
+        expires_at: timestamp(session.expires),
+        current: facts.is_own,
+    }
+}
+
+/// Every action there is.
+#[must_use]
+pub fn permissions() -> Vec<PermissionView> {
+    let view = |action: Action| PermissionView {
+        name: action.as_str().to_owned(),
+        description: action.said().to_owned(),
+        scope: match action.kind() {
+            ActionKind::Fleet => "any",
+            ActionKind::Own => "own",
+            ActionKind::Server => "everything",
+        }
+        .to_owned(),
+        roles: Role::ALL.iter().filter(|role| **role >= action.needs()).map(|role| role.as_str().to_owned()).collect(),
+    };
+    Action::ALL.into_iter().map(view).collect()
 }
 
 /// An API key, without its text.

@@ -2,6 +2,7 @@
 //!
 //! Times are RFC 3339 in UTC with milliseconds. Members are added, never removed or renamed, within `/api/v1`.
 
+pub mod account;
 pub mod audit;
 pub mod bulk;
 pub mod config;
@@ -320,10 +321,13 @@ pub struct SetupRequest {
 pub struct PrincipalView {
     /// The account's name, or `STRATEGY/NAME` of somebody known elsewhere.
     pub name: String,
-    /// `viewer`, `operator` or `admin`.
+    /// `viewer`, `operator` or `admin` where it has that over everything; else `custom`, or `none` without any right.
     pub role: String,
     /// The strategy that vouched for it.
     pub strategy: String,
+    /// All that this credential may do, by scope.
+    #[serde(default)]
+    pub rights: Vec<account::RightsView>,
     /// The actions that this credential is limited to; empty for all that the role may.
     #[serde(default)]
     #[schema(example = json!(["process.read"]))]

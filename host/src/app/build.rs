@@ -1,19 +1,19 @@
 use crate::api::serve::{Acceptor, Listener};
 use crate::api::socket::Door;
-use crate::api::{self, Documents, Edge, Metrics};
+use crate::api::{self, Documents, Edge, Metrics, Strangers};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
 use crate::app::heritage::Succession;
 use crate::app::logging::LogLevel;
-use crate::app::parts::HostParts;
+use crate::app::parts::{HostParts, environments};
 use crate::app::restored::Restored;
 use crate::app::shutdown::{Ended, Shutdown};
 use crate::app::{heritage, listeners, logs, relay, retention};
-use crate::auth::{Auth, AuthParts, Keys, Passwords};
+use crate::auth::{Auth, AuthParts, AuthRefusal, Keys, Passwords};
 use crate::config::{Config, ServerConfig};
 use crate::fetch::Fetch;
 use crate::hub::{Hub, HubLimits, Inherited};
-use crate::model::{Event, Role};
+use crate::model::{Environments, Event, Role};
 use crate::node::{NodeHandle, Pool, PoolParts};
 use crate::plugin::{
     Compiler, Platform, PlatformParts, PluginEvent, PluginSet, Services, Strategy, Toolchain, WebCache,
@@ -218,7 +218,7 @@ impl Running {
         let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
         let config = first.config.clone();
         let toolchain = toolchain(&config, compiler, &store).await?;
-        let Entrance { auth, services, publish, plugins, roles_max, server, revocations } =
+        let Entrance { auth, services, publish, plugins, roles_max, environments, server, revocations } =
             Entrance::new(&config, &store, &toolchain, &tasks);
         let (swaps, swapped) = mpsc::channel(PLUGIN_EVENTS_MAX);
         let parts = platform_parts(&config, services, store.clone(), publish, swaps, stop_owners.clone());
@@ -239,6 +239,7 @@ impl Running {
             platform: platform.clone(),
             pool: pool.clone(),
             roles_max,
+            environments,
             hub: hub.clone(),
             server,
             batches: batches.clone(),
@@ -271,14 +272,11 @@ impl Running {
             documents: Documents::default(),
             batches,
             backups: Places::new(api::BACKUPS_MAX),
+            strangers: Strangers::default(),
             openapi: api::openapi(&config.server.base_path)?.into(),
             asyncapi: api::asyncapi()?.into(),
         });
-        if let Some(token) = edge.auth.begin_setup()? {
-            offer_setup(&listeners::url(&listeners), &token);
-        }
-        listeners::warn_of_the_clear(&config, &listeners);
-        tracing::info!(nodes = config.nodes.len(), "serving");
+        announce(&edge, &config, &listeners)?;
         look_after(&edge, &stop);
         let close = open(Arc::clone(&edge), listeners, connections.clone(), &told);
         Ok(Self { close, hub, reloader, edge, connections })
@@ -357,6 +355,7 @@ struct Entrance {
     publish: watch::Sender<Arc<PluginSet>>,
     plugins: watch::Receiver<Arc<PluginSet>>,
     roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    environments: watch::Sender<Arc<Environments>>,
     server: watch::Sender<Arc<ServerConfig>>,
     revocations: mpsc::Receiver<oneshot::Sender<()>>,
 }
@@ -368,6 +367,7 @@ impl Entrance {
         let passwords = Arc::new(Passwords::new(store.clone(), requests.clone()));
         let keys = Arc::new(Keys::new(store.clone()));
         let (roles_granted, roles_max) = watch::channel(Arc::new(config.plugins.roles_max()));
+        let (placed, nodes) = watch::channel(Arc::new(environments(&config.nodes)));
         let (server, seen) = watch::channel(Arc::new(config.server.clone()));
         let (revoked, revocations) = mpsc::channel(REVOCATIONS_MAX);
         let auth = Auth::new(AuthParts {
@@ -377,6 +377,7 @@ impl Entrance {
             keys: Arc::<Keys>::clone(&keys),
             plugins: plugins.clone(),
             roles_max,
+            environments: nodes,
             server: seen,
             tracker: requests,
         });
@@ -387,7 +388,7 @@ impl Entrance {
             web_cache: WebCache::default(),
             toolchain: toolchain.clone(),
         };
-        Self { auth, services, publish, plugins, roles_max: roles_granted, server, revocations }
+        Self { auth, services, publish, plugins, roles_max: roles_granted, environments: placed, server, revocations }
     }
 }
 
@@ -480,6 +481,16 @@ fn warn_of_logins_that_cannot_come_back(config: &Config, set: &PluginSet) {
             );
         }
     }
+}
+
+/// Says that it serves, and what whoever started it should know first.
+fn announce(edge: &Edge, config: &Config, listeners: &[Listener]) -> Result<(), AuthRefusal> {
+    if let Some(token) = edge.auth.begin_setup()? {
+        offer_setup(&listeners::url(listeners), &token);
+    }
+    listeners::warn_of_the_clear(config, listeners);
+    tracing::info!(nodes = config.nodes.len(), "serving");
+    Ok(())
 }
 
 /// The token goes to whoever started the process, and to nobody who merely reads its log.

@@ -4,7 +4,7 @@ use crate::app::build::feed_limits;
 use crate::app::logging::LogLevel;
 use crate::config::{Config, NodeConfig, PluginsConfig, ServerConfig};
 use crate::hub::Hub;
-use crate::model::Role;
+use crate::model::{Environments, Role};
 use crate::node::Pool;
 use crate::plugin::{BoxFuture, Platform, SwapError};
 use crate::reload::{Author, Parts};
@@ -13,12 +13,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+/// Which nodes are in which environment.
+pub(super) fn environments(nodes: &[NodeConfig]) -> Environments {
+    nodes.iter().map(|node| (node.name.clone(), node.environment.clone())).collect()
+}
+
 /// The plugins and nodes of a host.
 pub(super) struct HostParts {
     pub(super) platform: Platform,
     pub(super) pool: Pool,
     /// The most that people known elsewhere may be.
     pub(super) roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    /// The nodes with their environments.
+    pub(super) environments: watch::Sender<Arc<Environments>>,
     pub(super) hub: Hub,
     pub(super) server: watch::Sender<Arc<ServerConfig>>,
     pub(super) batches: Places,
@@ -59,6 +66,8 @@ impl Parts for HostParts {
     }
 
     fn nodes(&self, nodes: Vec<NodeConfig>) -> BoxFuture<'_, ()> {
+        // First: connections of those whose rights are over an environment follow while the nodes do.
+        self.environments.send_replace(Arc::new(environments(&nodes)));
         Box::pin(async move { drop(self.pool.apply(nodes).await) })
     }
 }

@@ -16,7 +16,7 @@ pub enum AuthRefusal {
     #[error("name, password or token is wrong")]
     Failed,
     /// Known, and not allowed to do that.
-    #[error("the role does not allow `{action}`")]
+    #[error("you may not do `{action}` here")]
     Forbidden {
         /// What was asked.
         action: Action,
@@ -78,8 +78,26 @@ pub enum AuthRefusal {
     #[error("this request was let in by its credential and has no session to end; revoke the credential instead")]
     NoSession,
     /// Somebody known elsewhere wants what only accounts have.
-    #[error("API keys belong to accounts, and you are known by another server; log in with an account")]
+    #[error("that belongs to accounts, and you are known by another server; log in with an account")]
     NoAccount,
+    /// A credential that is limited to some actions wants what no action stands for.
+    #[error("this credential is limited to some actions; log in, or use one that is not")]
+    Limited,
+    /// Somebody wants to grant more than he has, or to change somebody who may do more.
+    #[error("{what}; nobody gives, takes or changes what is beyond his own rights")]
+    Exceeds {
+        /// What is beyond them.
+        what: &'static str,
+    },
+    /// There is no such session of that account.
+    #[error("there is no such session; list them to see which there are")]
+    NoSuchSession,
+    /// Built-in roles stay as they are.
+    #[error("the role `{name}` is built in and stays as it is")]
+    BuiltIn {
+        /// The role.
+        name: String,
+    },
     /// What is wished of an API key is wrong.
     #[error("{} things about the API key cannot be; see `errors`", .0.len())]
     KeyWish(Vec<KeyFault>),
@@ -116,6 +134,10 @@ impl AuthRefusal {
             | Self::NoSession
             | Self::NoAccount
             | Self::KeyWish(_)
+            | Self::Limited
+            | Self::Exceeds { .. }
+            | Self::NoSuchSession
+            | Self::BuiltIn { .. }
             | Self::NoSuchKey { .. } => Fault::Caller,
             Self::Plugin { .. } => Fault::Plugin,
             Self::Store(error) => error.fault(),

@@ -11,7 +11,7 @@ use crate::auth::verdicts::Verdicts;
 use crate::auth::watch::Registry;
 use crate::auth::{Action, AuthRefusal, allows};
 use crate::config::ServerConfig;
-use crate::model::{Credential, PeerFacts, Principal, Role, Secret};
+use crate::model::{ActionKind, Credential, Environments, Object, PeerFacts, Principal, Role, Secret};
 use crate::plugin::PluginSet;
 use crate::store::{AuditOutcome, AuditRecord, IssuedKey, Store};
 use crate::task::TaskGroup;
@@ -45,6 +45,8 @@ pub struct AuthParts {
     pub plugins: watch::Receiver<Arc<PluginSet>>,
     /// The most that people known elsewhere may be, by strategy. Viewers where a strategy is not named.
     pub roles_max: watch::Receiver<Arc<BTreeMap<String, Role>>>,
+    /// The nodes with their environments, as they are at each moment.
+    pub environments: watch::Receiver<Arc<Environments>>,
     /// `[server]`, as it is at each moment: where users reach this server, and how long sessions last.
     pub server: watch::Receiver<Arc<ServerConfig>>,
     /// Told when the grants of connections have ended; answered once those connections are closed.
@@ -65,6 +67,7 @@ pub(super) struct Inner {
     pub(super) keys: Arc<Keys>,
     pub(super) plugins: watch::Receiver<Arc<PluginSet>>,
     pub(super) roles_max: watch::Receiver<Arc<BTreeMap<String, Role>>>,
+    pub(super) environments: watch::Receiver<Arc<Environments>>,
     pub(super) server: watch::Receiver<Arc<ServerConfig>>,
     pub(super) tracker: TaskGroup,
     pub(super) sessions: Sessions,
@@ -91,7 +94,7 @@ impl Auth {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: AuthParts) -> Self {
-        let AuthParts { store, passwords, keys, plugins, roles_max, server, revoked, tracker } = parts;
+        let AuthParts { store, passwords, keys, plugins, roles_max, environments, server, revoked, tracker } = parts;
         let inner = Inner {
             sessions: Sessions::new(store.clone(), server.clone()),
             attempts: Attempts::default(),
@@ -105,6 +108,7 @@ impl Auth {
             keys,
             plugins,
             roles_max,
+            environments,
             server,
             tracker,
             revoked,
@@ -247,18 +251,19 @@ impl Auth {
         self.inner.session(token, now)
     }
 
-    /// Whether a principal may do something. Does not wait.
+    /// Whether a principal may do something to an object. Does not wait.
     ///
     /// # Errors
     /// [`AuthRefusal::Forbidden`].
-    pub fn permit(&self, principal: &Principal, action: Action) -> Result<(), AuthRefusal> {
-        if allows(principal, action) { Ok(()) } else { Err(AuthRefusal::Forbidden { action }) }
+    pub fn permit(&self, principal: &Principal, action: Action, object: Object<'_>) -> Result<(), AuthRefusal> {
+        if allows(&principal.rights, action, object) { Ok(()) } else { Err(AuthRefusal::Forbidden { action }) }
     }
 
-    /// The names of all that a principal may do, e.g. `process.control`.
+    /// The names of all that a principal may do to an object, e.g. `process.control`, and of what it may do with its own.
     #[must_use]
-    pub fn permissions(&self, principal: &Principal) -> Vec<String> {
-        let may = Action::ALL.into_iter().filter(|action| self.permit(principal, *action).is_ok());
+    pub fn permissions(&self, principal: &Principal, object: Object<'_>) -> Vec<String> {
+        let at = |action: Action| if action.kind() == ActionKind::Own { Object::Somewhere } else { object };
+        let may = Action::ALL.into_iter().filter(|action| allows(&principal.rights, *action, at(*action)));
         may.map(|action| action.as_str().to_owned()).collect()
     }
 
@@ -394,5 +399,6 @@ impl std::fmt::Debug for Auth {
 
 /// Whether a key is this principal's to see and revoke.
 fn may_manage(principal: &Principal, key: &IssuedKey) -> bool {
-    allows(principal, Action::ApiKeyAdmin) || (!principal.is_external && key.account == principal.name)
+    allows(&principal.rights, Action::ApiKeyAdmin, Object::Server)
+        || (!principal.is_external && key.account == principal.name)
 }

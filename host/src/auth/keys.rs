@@ -1,6 +1,6 @@
 use crate::auth::recognise::Recognised;
 use crate::auth::{Action, AuthRefusal, KeyFault, allows, token};
-use crate::model::Secret;
+use crate::model::{Object, Secret};
 use crate::plugin::{ApiKey, ApiKeys};
 use crate::store::{AuditRecord, IssuedKey, Store, StoreError};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -50,7 +50,7 @@ impl KeyWish {
         for (index, scope) in self.scopes.iter().enumerate() {
             match Action::parse(scope) {
                 None => faults.push(KeyFault::UnknownScope { index }),
-                Some(action) if !allows(&caller.principal, action) => {
+                Some(action) if !allows(&caller.principal.rights, action, Object::Somewhere) => {
                     faults.push(KeyFault::ScopeExceeds { index, action })
                 }
                 Some(_) => {}
@@ -105,6 +105,11 @@ impl Keys {
         // After the store: whoever looks from now on finds it revoked.
         self.epoch.fetch_add(1, Ordering::AcqRel);
         Ok(was_good)
+    }
+
+    /// Keys have gone with their account: nobody is to go on believing in them.
+    pub(super) fn forget(&self) {
+        self.epoch.fetch_add(1, Ordering::AcqRel);
     }
 
     /// Differs from what it was when a key has been revoked since.

@@ -5,8 +5,9 @@ use crate::auth::attempts::Attempt;
 use crate::auth::chain::{self, Ruling};
 use crate::auth::facade::{Inner, Login};
 use crate::auth::flows::{Lost, Words};
+use crate::auth::session::Standing;
 use crate::auth::setup::create_first_administrator;
-use crate::model::{Credential, PeerFacts, Principal, Role, Secret};
+use crate::model::{Credential, PeerFacts, Principal, Rights, Role, Secret};
 use crate::plugin::{JudgeError, PluginFailure, Returned, Strategy};
 use crate::store::{AuditOutcome, AuditRecord};
 use std::sync::Arc;
@@ -87,7 +88,7 @@ impl Inner {
                 let said = strategy.complete(returned).await;
                 drop(slot);
                 let ruling = chain::ruling(name, said).unwrap_or_else(chain::nobody);
-                self.settle(ruling, NO_ACCOUNT, &facts, now).await
+                self.settle(ruling, (NO_ACCOUNT, None), &facts, now).await
             }
         };
         self.end_attempt(NO_ACCOUNT, &facts, &result);
@@ -117,19 +118,21 @@ impl Inner {
         facts: &PeerFacts,
         now: SystemTime,
     ) -> Result<Login, AuthRefusal> {
+        let before = self.store.account(claimed)?.map(|account| account.epoch);
         let ruling = {
             let _slot = self.logins.enter().await.ok_or(AuthRefusal::BUSY)?;
             let set = Arc::clone(&self.plugins.borrow());
             chain::judge(&set, credential, facts).await
         };
-        self.settle(ruling, claimed, facts, now).await
+        self.settle(ruling, (claimed, before), facts, now).await
     }
 
-    /// Begins a session for whom a strategy said yes to. Success and failure are in the audit before this answers.
+    /// Begins a session for whom a strategy said yes to. Success and failure are in the audit before this answers. With the
+    /// claimed account goes its epoch from before it was judged: a password that was changed meanwhile is good no more.
     async fn settle(
         &self,
         ruling: Ruling,
-        claimed: &str,
+        (claimed, before): (&str, Option<u64>),
         facts: &PeerFacts,
         now: SystemTime,
     ) -> Result<Login, AuthRefusal> {
@@ -139,10 +142,13 @@ impl Inner {
         };
         let (record, refusal) = match ruling {
             Ruling::Granted { strategy, identity } => match self.principal(&strategy, &identity, now)? {
-                Ok(principal) => {
-                    let record = entry("session.login", &principal.name, AuditOutcome::Done, "", facts, now);
+                Ok(who) if who.principal.name == claimed && before.is_some_and(|before| before != who.epoch) => {
+                    (refused(strategy, "changed_account"), AuthRefusal::Failed)
+                }
+                Ok(who) => {
+                    let record = entry("session.login", &who.principal.name, AuditOutcome::Done, "", facts, now);
                     let record = AuditRecord { target: strategy, ..record };
-                    let (token, session) = self.sessions.begin(principal, identity.expires, record, now).await?;
+                    let (token, session) = self.sessions.begin(who, identity.expires, record, now).await?;
                     return Ok(Login { token, session });
                 }
                 Err(reason) => (refused(strategy, reason), AuthRefusal::Failed),
@@ -193,19 +199,16 @@ impl Inner {
         }
         made?;
         let record = entry("session.login", &username, AuditOutcome::Done, "", facts, now);
-        let principal = Principal {
-            name: username,
-            role: Role::Admin,
-            strategy: "setup".to_owned(),
-            is_external: false,
-            scopes: Vec::new(),
-        };
+        let epoch = self.store.account(&username)?.map_or(0, |account| account.epoch);
+        let granted = Rights::of(Role::Admin);
+        let principal = Principal::new(username, "setup".to_owned(), false, Arc::clone(&granted), Vec::new());
         let record = AuditRecord { target: principal.strategy.clone(), ..record };
-        let (token, session) = self.sessions.begin(principal, None, record, now).await?;
+        let who = Standing { principal, granted, epoch };
+        let (token, session) = self.sessions.begin(who, None, record, now).await?;
         Ok(Login { token, session })
     }
 
-    async fn begin_attempt(
+    pub(super) async fn begin_attempt(
         &self,
         what: &str,
         account: &str,
@@ -225,7 +228,7 @@ impl Inner {
         }
     }
 
-    fn end_attempt(&self, account: &str, facts: &PeerFacts, result: &Result<Login, AuthRefusal>) {
+    pub(super) fn end_attempt<T>(&self, account: &str, facts: &PeerFacts, result: &Result<T, AuthRefusal>) {
         match result {
             Ok(_) => self.attempts.succeeded(account, facts.address),
             Err(AuthRefusal::Failed) => {}
@@ -246,6 +249,10 @@ impl Inner {
                 | AuthRefusal::NoAccount
                 | AuthRefusal::KeyWish(_)
                 | AuthRefusal::NoSuchKey { .. }
+                | AuthRefusal::Limited
+                | AuthRefusal::Exceeds { .. }
+                | AuthRefusal::NoSuchSession
+                | AuthRefusal::BuiltIn { .. }
                 | AuthRefusal::Internal { .. },
             ) => self.attempts.not_judged(account, facts.address),
         }

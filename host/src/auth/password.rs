@@ -63,7 +63,11 @@ impl Passwords {
         hashed.await?.map(Secret::new).ok_or(WHAT)
     }
 
-    async fn check(&self, username: String, password: Secret) -> Result<PasswordCheck, AuthRefusal> {
+    /// Whether it is the password of this account. Costs the same where there is none.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::Busy`], [`AuthRefusal::Store`], [`AuthRefusal::Internal`].
+    pub(super) async fn check(&self, username: String, password: Secret) -> Result<PasswordCheck, AuthRefusal> {
         if password.reveal().len() > BYTES_MAX {
             return Ok(PasswordCheck::Differs);
         }
@@ -115,7 +119,10 @@ pub(super) fn cores() -> usize {
 }
 
 /// The rules for a new password.
-pub(super) fn check_new(password: &Secret) -> Result<(), AccountFault> {
+///
+/// # Errors
+/// [`AccountFault::PasswordTooShort`], [`AccountFault::PasswordTooLong`].
+pub fn check_new(password: &Secret) -> Result<(), AccountFault> {
     let bytes = password.reveal().len();
     if bytes > BYTES_MAX {
         return Err(AccountFault::PasswordTooLong { bytes, max: BYTES_MAX });

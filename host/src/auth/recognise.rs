@@ -4,12 +4,12 @@ use crate::auth::attempts::Attempt;
 use crate::auth::chain::{self, Ruling};
 use crate::auth::facade::Inner;
 use crate::auth::login::{entry, failed};
-use crate::auth::session::SessionInfo;
+use crate::auth::session::{SessionInfo, Standing};
 use crate::auth::verdicts::{Basis, Known, TokenKey, Yes};
 use crate::auth::{AuthRefusal, token};
-use crate::model::{Credential, Identity, IdentitySource, PeerFacts, Principal, Role, Secret};
+use crate::model::{Credential, Identity, IdentitySource, PeerFacts, Principal, Rights, Role, Secret};
 use crate::plugin::PluginSet;
-use crate::store::{Account, AuditOutcome, AuditRecord, SessionId};
+use crate::store::{AuditOutcome, AuditRecord, SessionId};
 use std::sync::Arc;
 use std::time::SystemTime;
 use tokio::time::Instant;
@@ -110,7 +110,7 @@ impl Inner {
         let basis = Basis::new(set, self.keys.epoch());
         let was_good = match self.verdicts.get(&key, &basis, Instant::now()) {
             Known::Good(yes) => match self.principal(&yes.strategy, &yes.identity, now)? {
-                Ok(principal) => return Ok((principal, yes.identity.expires)),
+                Ok(who) => return Ok((who.principal, yes.identity.expires)),
                 Err(_) => false,
             },
             Known::Before => true,
@@ -122,7 +122,7 @@ impl Inner {
         }
         let (strategy, reason) = match self.ask(set, credential, facts).await? {
             Ok(yes) => match self.principal(&yes.strategy, &yes.identity, now)? {
-                Ok(principal) => {
+                Ok(Standing { principal, .. }) => {
                     let expires = yes.identity.expires;
                     self.attempts.token_succeeded(&key.digest, key.address);
                     self.verdicts.put(key, &basis, yes, Instant::now());
@@ -151,7 +151,7 @@ impl Inner {
     ) -> Result<Who, AuthRefusal> {
         let (strategy, reason) = match self.ask(set, credential, facts).await? {
             Ok(yes) => match self.principal(&yes.strategy, &yes.identity, now)? {
-                Ok(principal) => return Ok((principal, yes.identity.expires)),
+                Ok(who) => return Ok((who.principal, yes.identity.expires)),
                 Err(reason) => (yes.strategy, reason.to_owned()),
             },
             Err(refused) => refused,
@@ -201,22 +201,23 @@ impl Inner {
         strategy: &str,
         identity: &Identity,
         now: SystemTime,
-    ) -> Result<Result<Principal, &'static str>, AuthRefusal> {
+    ) -> Result<Result<Standing, &'static str>, AuthRefusal> {
         if identity.expires.is_some_and(|expires| expires <= now) {
             return Ok(Err("expired"));
         }
-        let (name, role, is_external) = match identity.source {
+        let (name, granted, epoch, is_external) = match identity.source {
             IdentitySource::Account => match self.enabled_account(&identity.name)? {
-                Ok(account) => (account.name, account.role, false),
+                Ok((account, granted)) => (account.name, granted, account.epoch, false),
                 Err(reason) => return Ok(Err(reason)),
             },
             IdentitySource::External(role) => match self.external_role(strategy, role) {
-                Ok(role) => (format!("{strategy}/{}", identity.name), role, true),
+                Ok(role) => (format!("{strategy}/{}", identity.name), Rights::of(role), 0, true),
                 Err(reason) => return Ok(Err(reason)),
             },
         };
         let (strategy, scopes) = (strategy.to_owned(), identity.scopes.clone());
-        Ok(Ok(Principal { name, role, strategy, is_external, scopes }))
+        let principal = Principal::new(name, strategy, is_external, Arc::clone(&granted), scopes);
+        Ok(Ok(Standing { principal, granted, epoch }))
     }
 
     /// The role of somebody known elsewhere: what the strategy says, and no more than the operator granted to it.
@@ -230,12 +231,15 @@ impl Inner {
 
     pub(super) fn session(&self, token: &str, now: SystemTime) -> Result<SessionInfo, AuthRefusal> {
         let found = self.sessions.find(token, now)?.ok_or(AuthRefusal::Required)?;
-        let role = match found.external {
-            None => self.enabled_account(&found.account)?.map(|account| account.role),
-            Some(role) => self.external_role(&found.strategy, role),
+        let granted = match found.external {
+            None => self.enabled_account(&found.account)?.and_then(|(account, granted)| {
+                // Nothing but what began after the last change of its password is a session of an account.
+                if account.epoch == found.epoch { Ok(granted) } else { Err("changed_account") }
+            }),
+            Some(role) => self.external_role(&found.strategy, role).map(Rights::of),
         };
-        match role {
-            Ok(role) => Ok(found.into_info(role)),
+        match granted {
+            Ok(granted) => Ok(found.into_info(granted)),
             Err(reason) => {
                 self.end_for_good(found.id, &found.account, reason, now);
                 Err(AuthRefusal::Required)
@@ -264,14 +268,5 @@ impl Inner {
                 tracing::warn!(error, session = %id, "a session of a closed account is still in the store");
             }
         });
-    }
-
-    /// The account, or why nobody may use it.
-    fn enabled_account(&self, name: &str) -> Result<Result<Account, &'static str>, AuthRefusal> {
-        Ok(match self.store.account(name)? {
-            None => Err("unknown_account"),
-            Some(account) if account.is_disabled => Err("disabled_account"),
-            Some(account) => Ok(account),
-        })
     }
 }

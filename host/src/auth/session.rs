@@ -1,6 +1,6 @@
 use crate::auth::{AuthRefusal, token};
 use crate::config::ServerConfig;
-use crate::model::{Principal, Role, Secret};
+use crate::model::{Principal, Rights, Role, Secret};
 use crate::store::{AuditRecord, Session, SessionId, Store, StoreError};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +20,7 @@ const TOUCH_INTERVAL: Duration = Duration::from_secs(60);
 /// Whoever keeps it, such as an open feed, keeps the session in use: it does not end for idleness meanwhile.
 #[derive(Debug, Clone)]
 pub struct SessionInfo {
-    /// Who it is, with the role that the account has now.
+    /// Who it is, with the rights that the account has now.
     pub principal: Principal,
     /// Which session, for logs and the audit; no token can be made from it.
     pub session_id: SessionId,
@@ -30,6 +30,16 @@ pub struct SessionInfo {
     pub ended: CancellationToken,
     /// Counts who keeps it.
     _hold: Arc<()>,
+}
+
+/// Somebody whom a session may be begun for.
+#[derive(Debug, Clone)]
+pub(super) struct Standing {
+    pub(super) principal: Principal,
+    /// What was granted, whatever the credential is limited to.
+    pub(super) granted: Arc<Rights>,
+    /// The epoch of the account.
+    pub(super) epoch: u64,
 }
 
 /// Sessions: a bounded memory in front of the store.
@@ -75,6 +85,8 @@ pub(super) struct Found {
     pub(super) strategy: String,
     /// The role that somebody known elsewhere was given at login.
     pub(super) external: Option<Role>,
+    /// The epoch of its account when it began.
+    pub(super) epoch: u64,
     scopes: Vec<String>,
     expires: SystemTime,
     ended: CancellationToken,
@@ -82,9 +94,9 @@ pub(super) struct Found {
 }
 
 impl Found {
-    pub(super) fn into_info(self, role: Role) -> SessionInfo {
-        let Self { id, account: name, strategy, external, scopes, expires, ended, hold } = self;
-        let principal = Principal { name, role, strategy, is_external: external.is_some(), scopes };
+    pub(super) fn into_info(self, granted: Arc<Rights>) -> SessionInfo {
+        let Self { id, account, strategy, external, epoch: _, scopes, expires, ended, hold } = self;
+        let principal = Principal::new(account, strategy, external.is_some(), granted, scopes);
         SessionInfo { principal, session_id: id, expires, ended, _hold: hold }
     }
 }
@@ -100,11 +112,12 @@ impl Sessions {
     /// The token is shown this once.
     pub(super) async fn begin(
         &self,
-        principal: Principal,
+        standing: Standing,
         expires: Option<SystemTime>,
         audit: AuditRecord,
         now: SystemTime,
     ) -> Result<(Secret, SessionInfo), AuthRefusal> {
+        let Standing { principal, granted, epoch } = standing;
         let token = token::new()?;
         let id = token::digest(token.reveal()).map(SessionId);
         let id = id.ok_or(AuthRefusal::Internal { what: "making a token" })?;
@@ -113,7 +126,8 @@ impl Sessions {
         let session = Session {
             account: principal.name.clone(),
             strategy: principal.strategy,
-            external: principal.is_external.then_some(principal.role),
+            external: principal.role.filter(|_| principal.is_external),
+            epoch,
             scopes: principal.scopes,
             created: now,
             last_used: now,
@@ -122,7 +136,7 @@ impl Sessions {
         self.store.put_session(id, session.clone(), audit).await?;
         let found =
             self.lock().admit(id, Entry::new(session), now, self.idle_timeout()).ok_or(AuthRefusal::Required)?;
-        Ok((token, found.into_info(principal.role)))
+        Ok((token, found.into_info(granted)))
     }
 
     /// The session of a token, if it is not over. Reads the store only for a session that is not in memory.
@@ -167,10 +181,26 @@ impl Sessions {
         let entry = cache.entries.entry(id).or_insert_with(|| {
             let (account, strategy, scopes) = (String::new(), String::new(), Vec::new());
             let (created, last_used, expires) = (latest, latest, latest);
-            Entry::new(Session { account, strategy, external: None, scopes, created, last_used, expires })
+            Entry::new(Session { account, strategy, external: None, epoch: 0, scopes, created, last_used, expires })
         });
         entry.session.last_used = latest;
         entry.ended.cancel();
+    }
+
+    /// Ends all sessions of somebody in this process at once, but one, which is of this epoch from now on. The store has
+    /// ended them already.
+    pub(super) fn end_all_here(&self, account: &str, keep: Option<(SessionId, u64)>) {
+        let mut cache = self.lock();
+        let latest = cache.latest;
+        for (id, entry) in cache.entries.iter_mut().filter(|(_, entry)| entry.session.account == account) {
+            match keep.filter(|(kept, _)| kept == id) {
+                Some((_, epoch)) => entry.session.epoch = epoch,
+                None => {
+                    entry.session.last_used = latest;
+                    entry.ended.cancel();
+                }
+            }
+        }
     }
 
     /// Ends what is over, notes the use of what is held, and clears the store of ended sessions.
@@ -258,6 +288,7 @@ impl Cache {
             account: entry.session.account.clone(),
             strategy: entry.session.strategy.clone(),
             external: entry.session.external,
+            epoch: entry.session.epoch,
             scopes: entry.session.scopes.clone(),
             expires: entry.session.expires,
             ended: entry.ended.clone(),
@@ -291,6 +322,7 @@ mod tests {
             account: "ann".into(),
             strategy: "s".into(),
             external: None,
+            epoch: 0,
             scopes: vec![],
             created: at(0),
             last_used: at(last_used),

@@ -1,3 +1,4 @@
+mod accounts;
 mod connections;
 mod keys;
 mod redirects;
@@ -6,11 +7,11 @@ mod requests;
 use super::*;
 use crate::config::{Defaults, MachineSecrets, ServerConfig, StorageConfig};
 use crate::model::{
-    AdapterFault, Credential, Fault, FaultKind, GrantEnd, Identity, IdentitySource, PeerFacts, Principal, Redirection,
-    Role, Secret, StrategyInfo, Verdict,
+    AdapterFault, Credential, Environments, Fault, FaultKind, GrantEnd, Identity, IdentitySource, Object, PeerFacts,
+    Principal, Redirection, Role, RoleGrant, Secret, StrategyInfo, Verdict,
 };
 use crate::plugin::{Accounts, BoxFuture, JudgeError, PasswordCheck, PluginFailure, PluginSet, Returned, Strategy};
-use crate::store::{Account, AuditEntry, AuditOutcome, AuditRecord, Store};
+use crate::store::{Account, AccountEdit, AuditEntry, AuditOutcome, AuditRecord, Session, SessionId, Store};
 use crate::task::{TaskGroup, TaskKind, Tasks};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -116,6 +117,7 @@ struct House {
     passwords: Arc<Passwords>,
     plugins: watch::Sender<Arc<PluginSet>>,
     roles_max: watch::Sender<Arc<BTreeMap<String, Role>>>,
+    environments: watch::Sender<Arc<Environments>>,
     settings: watch::Sender<Arc<ServerConfig>>,
     keys: Arc<Keys>,
     tracker: TaskGroup,
@@ -130,8 +132,9 @@ impl House {
         for (name, role, is_disabled) in
             [("ann", Role::Admin, false), ("bob", Role::Viewer, false), ("eve", Role::Operator, true)]
         {
-            let account = Account { name: name.into(), password_hash: hash.clone(), role, is_disabled, created: at(0) };
-            house.store.create_account(account, record("account.create")).await.unwrap();
+            let grants = vec![RoleGrant::everywhere(role)];
+            let account = Account { is_disabled, ..Account::new(name.into(), hash.clone(), grants, at(0)) };
+            house.store.create_account(account, None, record("account.create")).await.unwrap();
         }
         house.passwords.hashes.store(0, Ordering::Relaxed);
         house
@@ -149,6 +152,7 @@ impl House {
             keys: Arc::clone(&self.keys),
             plugins: self.plugins.subscribe(),
             roles_max: self.roles_max.subscribe(),
+            environments: self.environments.subscribe(),
             server: watch::Sender::new(Arc::new(server_config(None))).subscribe(),
             revoked,
             tracker: self.tracker.clone(),
@@ -163,6 +167,7 @@ impl House {
         let set = set(vec![("auth-local", Script::Local(Arc::clone(&passwords)))]);
         let (plugins, receiver) = watch::channel(set);
         let (roles_max, granted) = watch::channel(Arc::default());
+        let environments = watch::Sender::new(Arc::default());
         let keys = Arc::new(Keys::new(store.clone()));
         let settings = watch::Sender::new(Arc::new(server_config(Some("https://omnivisor.example"))));
         let parts = AuthParts {
@@ -171,11 +176,20 @@ impl House {
             keys: Arc::clone(&keys),
             plugins: receiver,
             roles_max: granted,
+            environments: environments.subscribe(),
             server: settings.subscribe(),
             revoked: mpsc::channel(1).0,
             tracker: tracker.clone(),
         };
-        Self { directory, store, passwords, plugins, roles_max, settings, keys, tracker, auth: Auth::new(parts) }
+        let auth = Auth::new(parts);
+        Self { directory, store, passwords, plugins, roles_max, environments, settings, keys, tracker, auth }
+    }
+
+    /// Disables an account or enables it, behind the back of everybody.
+    async fn disable(&self, name: &str, is_disabled: bool) {
+        let revision = self.store.account(name).unwrap().unwrap().revision;
+        let edit = AccountEdit::Access { password_hash: None, is_disabled: Some(is_disabled), keep: None };
+        self.store.edit_account(name, revision, edit, None, record("account.disable")).await.unwrap();
     }
 
     async fn restarted(self) -> Self {
@@ -277,12 +291,12 @@ async fn a_good_password_begins_a_session_with_the_role_of_the_account() {
     let house = House::new().await;
     let login = house.login("bob", PASSWORD).await.unwrap();
     let session = house.bearer(&login, 1).unwrap();
-    assert_eq!((session.principal.name.as_str(), session.principal.role), ("bob", Role::Viewer));
+    assert_eq!((session.principal.name.as_str(), session.principal.role), ("bob", Some(Role::Viewer)));
     assert_eq!(session.principal.strategy, "auth-local");
     assert_eq!(session.expires, at(0) + ABSOLUTE);
-    assert!(house.auth.permit(&session.principal, Action::NodeRead).is_ok());
-    let error = house.auth.permit(&session.principal, Action::ProcessControl).unwrap_err();
-    assert_eq!(error.to_string(), "the role does not allow `process.control`");
+    assert!(house.auth.permit(&session.principal, Action::NodeRead, Object::Server).is_ok());
+    let error = house.auth.permit(&session.principal, Action::ProcessControl, Object::Server).unwrap_err();
+    assert_eq!(error.to_string(), "you may not do `process.control` here");
     let newest = house.newest().await;
     assert_eq!(
         (newest.what.as_str(), newest.who.as_str(), newest.outcome),
@@ -334,7 +348,7 @@ async fn the_first_yes_or_no_ends_the_chain_and_failures_close_it() {
     }
     house.strategies(vec![("a", not_mine()), ("b", granted("bob"))]);
     let login = house.login("ann", "x").await.unwrap();
-    assert_eq!((login.session.principal.name.as_str(), login.session.principal.role), ("bob", Role::Viewer));
+    assert_eq!((login.session.principal.name.as_str(), login.session.principal.role), ("bob", Some(Role::Viewer)));
     assert_eq!(house.newest().await.who, "bob", "the strategy's word for who it is counts, not the claimed name");
 }
 
@@ -503,14 +517,18 @@ async fn upkeep_ends_with_its_token() {
 async fn a_disabled_account_loses_its_sessions_at_the_next_request_for_good() {
     let house = House::new().await;
     let login = house.login("bob", PASSWORD).await.unwrap();
-    house.store.set_account_disabled("bob", true, record("account.disable")).await.unwrap();
+    house.disable("bob", true).await;
     assert!(matches!(house.bearer(&login, 1), Err(AuthRefusal::Required)));
     assert!(login.session.ended.is_cancelled());
-    house.store.set_account_disabled("bob", false, record("account.enable")).await.unwrap();
+    house.disable("bob", false).await;
     assert!(house.bearer(&login, 2).is_err(), "the session does not come back with the account");
     let house = house.restarted().await;
     assert!(house.bearer(&login, 3).is_err());
-    assert_eq!(house.newest().await.reason, "disabled_account");
+    assert_eq!(
+        house.store.session(login.session.session_id).unwrap(),
+        None,
+        "it ended with its account, in one transaction"
+    );
 }
 
 #[tokio::test]
@@ -528,7 +546,7 @@ async fn the_setup_token_makes_one_administrator_and_never_another() {
     assert!(matches!(setup(&token, "a b", PASSWORD).await, Err(AuthRefusal::Account(_))), "the token stays good");
 
     let login = setup(&token, "ann", PASSWORD).await.unwrap();
-    assert_eq!(house.bearer(&login, 1).unwrap().principal.role, Role::Admin);
+    assert_eq!(house.bearer(&login, 1).unwrap().principal.role, Some(Role::Admin));
     assert!(matches!(setup(&token, "eve", PASSWORD).await, Err(AuthRefusal::SetupDone)));
     assert_eq!(house.auth.begin_setup().unwrap(), None);
     house.login("ann", PASSWORD).await.unwrap();

@@ -3,14 +3,13 @@
 //! Every credential with such connections is registered once, however many they are. What ends here is told to the registry:
 //! sessions, API keys, accounts. What only time or somebody else can tell is looked at once for each credential.
 
+use crate::auth::AuthRefusal;
 use crate::auth::facade::{Auth, Inner};
 use crate::auth::keys;
-use crate::auth::permission::allows;
 use crate::auth::recognise::{Offer, Recognised, Source};
 use crate::auth::token;
-use crate::auth::{Action, AuthRefusal};
-use crate::model::{Credential, Grant, GrantEnd, PeerFacts, Principal, Role};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use crate::model::{Allowance, Credential, Grant, GrantEnd, PeerFacts, Principal, Rights};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -57,7 +56,7 @@ struct Entry {
     grant: Grant,
     /// As it was when the first connection began. Keeps a session in use.
     who: Recognised,
-    /// Whom it stands for now: role and scopes may be others by now.
+    /// Whom it stands for now: rights and scopes may be others by now.
     now: Arc<Mutex<Principal>>,
     /// The key that it is, if it is one of ours.
     api_key: Option<String>,
@@ -85,15 +84,6 @@ impl Registry {
         // Not dropped under the lock, which the drop takes.
         let entries: Vec<_> = self.lock().values().filter_map(Weak::upgrade).collect();
         entries.into_iter().filter(|entry| entry.grant.ended().is_none()).collect()
-    }
-
-    /// Its role is another one: what it allows is changed, and its connections stay.
-    fn change_role(&self, entry: &Entry, role: Role) {
-        let mut now = entry.now.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.role != role {
-            now.role = role;
-            self.is_untold.fetch_or(entry.grant.change(rights(&now)), Ordering::AcqRel);
-        }
     }
 
     fn end(&self, entry: &Entry, why: GrantEnd) {
@@ -140,9 +130,25 @@ impl Registry {
 }
 
 impl Inner {
+    /// It was granted something else, or the nodes are in other environments: what it allows is changed, and its
+    /// connections stay.
+    fn change_rights(&self, entry: &Entry, granted: &Arc<Rights>) {
+        let mut now = entry.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let Principal { name, strategy, is_external, scopes, .. } = now.clone();
+        *now = Principal::new(name, strategy, is_external, Arc::clone(granted), scopes);
+        let is_changed = entry.grant.change(self.allowance(&now));
+        self.watches.is_untold.fetch_or(is_changed, Ordering::AcqRel);
+    }
+
+    /// What somebody may do while the nodes are where they are.
+    fn allowance(&self, principal: &Principal) -> Allowance {
+        let environments = Arc::clone(&self.environments.borrow());
+        principal.rights.allowance(&environments)
+    }
+
     /// Compares everybody who has connections with their account, one look-up for each account. Who cannot be looked up
     /// stays, and false tells so.
-    fn compare_accounts(&self) -> bool {
+    pub(super) fn compare_accounts(&self) -> bool {
         let mut by_account: BTreeMap<String, Vec<Arc<Entry>>> = BTreeMap::new();
         for entry in self.watches.live() {
             by_account.entry(entry.who.principal.name.clone()).or_default().push(entry);
@@ -154,16 +160,10 @@ impl Inner {
             }
             let mut local = entries.iter().filter(|entry| !entry.who.principal.is_external).peekable();
             let Some(first) = local.peek() else { continue };
-            match self.store.account(&first.who.principal.name) {
+            match self.enabled_account(&first.who.principal.name) {
                 Err(_) => all_known = false,
-                Ok(None) => local.for_each(|entry| self.watches.end(entry, GrantEnd::Revoked)),
-                Ok(Some(account)) => local.for_each(|entry| {
-                    if account.is_disabled {
-                        self.watches.end(entry, GrantEnd::Revoked);
-                    } else {
-                        self.watches.change_role(entry, account.role);
-                    }
-                }),
+                Ok(Err(_)) => local.for_each(|entry| self.watches.end(entry, GrantEnd::Revoked)),
+                Ok(Ok((_, granted))) => local.for_each(|entry| self.change_rights(entry, &granted)),
             }
         }
         all_known
@@ -172,9 +172,9 @@ impl Inner {
     /// Somebody known elsewhere: the strategy has to be there, and the operator's grant bounds the role that it gave.
     fn compare_external(&self, entry: &Entry) {
         let Principal { strategy, role, .. } = &entry.who.principal;
-        match self.external_role(strategy, *role) {
+        match role.ok_or("no_role").and_then(|role| self.external_role(strategy, role)) {
             Err(_) => self.watches.end(entry, GrantEnd::Revoked),
-            Ok(now) => self.watches.change_role(entry, now),
+            Ok(now) => self.change_rights(entry, &Rights::of(now)),
         }
     }
 
@@ -225,7 +225,7 @@ impl Auth {
         if let Some(entry) = known.filter(|entry| entry.grant.ended().is_none()) {
             return Watch { grant: entry.grant.clone(), _entry: entry };
         }
-        let grant = Grant::of(rights(&who.principal));
+        let grant = Grant::of(inner.allowance(&who.principal));
         let standing = Arc::new(Mutex::new(who.principal.clone()));
         let gone = offer_of(who).map(|offer| {
             let gone = CancellationToken::new();
@@ -255,13 +255,17 @@ impl Auth {
     pub async fn run_watch(&self, stop: CancellationToken) {
         let inner = self.inner();
         let (mut plugins, mut roles) = (inner.plugins.clone(), inner.roles_max.clone());
+        let mut nodes = inner.environments.clone();
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(LOOK_INTERVAL) => {}
             }
-            let is_changed = plugins.has_changed().unwrap_or(false) || roles.has_changed().unwrap_or(false);
+            let is_changed = plugins.has_changed().unwrap_or(false)
+                || roles.has_changed().unwrap_or(false)
+                || nodes.has_changed().unwrap_or(false);
+            nodes.mark_unchanged();
             plugins.mark_unchanged();
             roles.mark_unchanged();
             inner.keep_watch(is_changed, SystemTime::now()).await;
@@ -280,12 +284,10 @@ impl Inner {
         self.watches.look(now);
         let principal = &entry.who.principal;
         if !principal.is_external {
-            match self.store.account(&principal.name) {
+            match self.enabled_account(&principal.name) {
                 Err(_) => self.watches.forget_accounts(),
-                Ok(account) => match account.filter(|account| !account.is_disabled) {
-                    None => self.watches.end(entry, GrantEnd::Revoked),
-                    Some(account) => self.watches.change_role(entry, account.role),
-                },
+                Ok(Err(_)) => self.watches.end(entry, GrantEnd::Revoked),
+                Ok(Ok((_, granted))) => self.change_rights(entry, &granted),
             }
         }
         if let Some(id) = &entry.api_key
@@ -372,17 +374,12 @@ impl Recheck {
         }
         if *now != *who {
             now.clone_from(who);
-            if self.grant.change(rights(who)) {
+            if self.grant.change(self.auth.inner().allowance(who)) {
                 self.auth.inner().watches.is_untold.store(true, Ordering::Release);
             }
         }
         true
     }
-}
-
-/// The actions that somebody may take, by their words.
-fn rights(principal: &Principal) -> BTreeSet<&'static str> {
-    Action::ALL.into_iter().filter(|action| allows(principal, *action)).map(Action::as_str).collect()
 }
 
 /// Whether a refusal says nothing about the credential itself.
@@ -405,6 +402,10 @@ const fn is_passing(refusal: &AuthRefusal) -> bool {
         | AuthRefusal::NoSession
         | AuthRefusal::NoAccount
         | AuthRefusal::KeyWish(_)
+        | AuthRefusal::Limited
+        | AuthRefusal::Exceeds { .. }
+        | AuthRefusal::NoSuchSession
+        | AuthRefusal::BuiltIn { .. }
         | AuthRefusal::NoSuchKey { .. } => false,
     }
 }

@@ -119,7 +119,14 @@ impl Api {
 
     pub(crate) async fn revoke_key(&self, id: &str) -> Result<(), CliError> {
         let target = self.target(&["api-keys", id], "");
-        let call = Call { method: Method::DELETE, target, accept: "application/json", body: None, media_type: JSON };
+        let call = Call {
+            method: Method::DELETE,
+            target,
+            accept: "application/json",
+            body: None,
+            media_type: JSON,
+            condition: None,
+        };
         self.succeed(self.http.exchange(&call, CALL_TIMEOUT).await?).map(drop)
     }
 
@@ -150,7 +157,14 @@ impl Api {
     pub(crate) async fn batch(&self, request: &BulkRequest) -> Result<Download, CliError> {
         let body = serde_json::to_vec(request).map_err(|error| CliError::Terminal(error.into()))?;
         let (target, body) = (self.target(&["bulk"], ""), Some(Bytes::from(body)));
-        let call = Call { method: Method::POST, target, accept: "application/x-ndjson", body, media_type: JSON };
+        let call = Call {
+            method: Method::POST,
+            target,
+            accept: "application/x-ndjson",
+            body,
+            media_type: JSON,
+            condition: None,
+        };
         self.http.download(&call, CALL_TIMEOUT).await
     }
 
@@ -235,7 +249,7 @@ impl Api {
     /// An answer that may be longer than fits into memory.
     pub(crate) async fn download(&self, segments: &[&str], query: &[(&str, String)]) -> Result<Download, CliError> {
         let target = self.target(segments, &written(query));
-        let call = Call { method: Method::GET, target, accept: "*/*", body: None, media_type: JSON };
+        let call = Call { method: Method::GET, target, accept: "*/*", body: None, media_type: JSON, condition: None };
         self.http.download(&call, SWAP_TIMEOUT).await
     }
 
@@ -276,7 +290,14 @@ impl Api {
     }
 
     async fn change_node(&self, method: Method, name: &str, body: Option<Bytes>) -> Result<Reply, CliError> {
-        let call = Call { method, target: self.target(&["nodes", name], ""), accept: JSON, body, media_type: JSON };
+        let call = Call {
+            method,
+            target: self.target(&["nodes", name], ""),
+            accept: JSON,
+            body,
+            media_type: JSON,
+            condition: None,
+        };
         self.succeed(self.http.exchange(&call, SWAP_TIMEOUT).await?)
     }
 
@@ -293,6 +314,7 @@ impl Api {
             accept: JSON,
             body: Some(Bytes::from(component)),
             media_type: "application/wasm",
+            condition: None,
         };
         self.document(&self.succeed(self.http.exchange(&call, SWAP_TIMEOUT).await?)?)
     }
@@ -302,9 +324,54 @@ impl Api {
         self.document(&self.post(&["plugins", name, "rollback"], None::<&()>, SWAP_TIMEOUT).await?)
     }
 
+    /// A document and the tag of its revision.
+    pub(crate) async fn find<T: DeserializeOwned>(&self, segments: &[&str]) -> Result<(T, Option<String>), CliError> {
+        let reply = self.get(segments, "", JSON).await?;
+        let tag = reply.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        Ok((self.document(&reply)?, tag))
+    }
+
+    /// A document.
+    pub(crate) async fn read<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, CliError> {
+        self.document(&self.get(segments, &written(query), JSON).await?)
+    }
+
+    /// Changes something that has this tag, if it has one.
+    pub(crate) async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: Option<&impl Serialize>,
+        tag: Option<String>,
+    ) -> Result<T, CliError> {
+        self.document(&self.changed(method, segments, body, tag).await?)
+    }
+
+    /// Removes something that has this tag, if it has one.
+    pub(crate) async fn remove(&self, segments: &[&str], tag: Option<String>) -> Result<(), CliError> {
+        self.changed(Method::DELETE, segments, None::<&()>, tag).await.map(drop)
+    }
+
+    async fn changed(
+        &self,
+        method: Method,
+        segments: &[&str],
+        body: Option<&impl Serialize>,
+        condition: Option<String>,
+    ) -> Result<Reply, CliError> {
+        let body = body.map(serde_json::to_vec).transpose().map_err(|error| CliError::Terminal(error.into()))?;
+        let (target, body) = (self.target(segments, ""), body.map(Bytes::from));
+        let call = Call { method, target, accept: JSON, body, media_type: JSON, condition };
+        self.succeed(self.http.exchange(&call, CALL_TIMEOUT).await?)
+    }
+
     async fn get(&self, segments: &[&str], query: &str, accept: &'static str) -> Result<Reply, CliError> {
         let target = self.target(segments, query);
-        let call = Call { method: Method::GET, target, accept, body: None, media_type: JSON };
+        let call = Call { method: Method::GET, target, accept, body: None, media_type: JSON, condition: None };
         self.succeed(self.http.exchange(&call, CALL_TIMEOUT).await?)
     }
 
@@ -316,6 +383,7 @@ impl Api {
             accept: JSON,
             body: body.map(Bytes::from),
             media_type: JSON,
+            condition: None,
         };
         self.succeed(self.http.exchange(&call, limit).await?)
     }

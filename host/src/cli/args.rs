@@ -9,7 +9,9 @@ use super::exit;
 use super::node::NodeCommand;
 use super::password::PasswordArgs;
 use super::plugin::ServerPluginCommand;
+use super::role::RoleCommand;
 use super::supervisor::GroupCommand;
+use super::user::UserCommand;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -220,6 +222,12 @@ pub enum ClientCommand {
     /// Create, list and revoke API keys, for programs
     #[command(subcommand)]
     ApiKey(ApiKeyCommand),
+    /// Show and change accounts, their grants and sessions
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Show and change roles
+    #[command(subcommand)]
+    Role(RoleCommand),
     /// Create the first administrator of a running server, with the setup token it printed
     #[command(after_help = "Example:\n  omnivisor setup --username ann        asks for the token and a password")]
     Setup(SetupArgs),

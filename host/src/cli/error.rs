@@ -263,7 +263,9 @@ fn refused_hint(problem: &Problem, retry_after: Option<Duration>) -> Option<Stri
     }
     match problem.code.as_str() {
         "auth.required" => Some("log in: omnivisor login".to_owned()),
-        "auth.forbidden" => Some("your role or key does not allow it: omnivisor whoami".to_owned()),
+        "auth.forbidden" => Some("your rights or your key do not allow it: omnivisor whoami".to_owned()),
+        "auth.account_not_found" => Some("see which there are: omnivisor user list".to_owned()),
+        "auth.role_not_found" => Some("see which there are: omnivisor role list".to_owned()),
         "auth.key_not_found" => Some("see which there are: omnivisor api-key list".to_owned()),
         "node.not_found" | "process.not_found" => Some("see what is there: omnivisor status".to_owned()),
         "setup.done" => Some("an account exists already: omnivisor login".to_owned()),

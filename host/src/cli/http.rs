@@ -6,7 +6,7 @@ use super::download::Download;
 use super::error::CliError;
 use super::server::ServerUrl;
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, IF_MATCH};
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -30,6 +30,8 @@ pub(crate) struct Call {
     pub(crate) body: Option<Bytes>,
     /// The type of the body, if there is one.
     pub(crate) media_type: &'static str,
+    /// The tag that what is changed has to have.
+    pub(crate) condition: Option<String>,
 }
 
 /// A complete answer.
@@ -176,6 +178,9 @@ impl Http {
             .header(ACCEPT, call.accept);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(condition) = &call.condition {
+            request = request.header(IF_MATCH, condition);
         }
         if call.body.is_some() {
             request = request.header(CONTENT_TYPE, call.media_type);

@@ -28,6 +28,7 @@ mod order;
 mod paint;
 mod password;
 mod plugin;
+mod role;
 mod rows;
 mod selector;
 mod server;
@@ -35,6 +36,7 @@ mod session;
 mod status;
 mod supervisor;
 mod tail;
+mod user;
 mod watch;
 
 #[cfg(test)]
@@ -106,6 +108,8 @@ async fn dispatch(
         }
         ClientCommand::Logout => account::logout(&api, console, file.ok().as_ref()).await,
         ClientCommand::ApiKey(command) => api_key::run(&api, console, command).await,
+        ClientCommand::User(command) => user::run(&api, console, command).await,
+        ClientCommand::Role(command) => role::run(&api, console, command).await,
         ClientCommand::Whoami => account::whoami(&api, console).await,
         ClientCommand::Status(args) => status::run(&api, console, args).await,
         ClientCommand::Start(args) => order::run(&api, console, Operation::Start, args).await,

@@ -239,13 +239,13 @@ impl Client {
     /// one.
     pub(super) fn regrant(&mut self, reach: Reach, filter: &mut Filter) -> Result<(), Close> {
         let before = std::mem::replace(&mut self.reach, reach);
-        let (lost, gained) = (before.without(&self.reach), self.reach.without(&before));
+        let (lost, kept) = (before.without(&self.reach), before.kept(&self.reach));
+        let gained = self.reach.without(&kept);
         let shared = self.slot.shared.clone();
         count(&shared.counters.regrants);
         self.epoch = epoch_of(&shared.epoch, filter.key());
         if !lost.is_empty() {
-            // What it still knows then is what it may see both before and now.
-            let key = FilterKey { patterns: filter.key().patterns.clone(), reach: self.reach.common(&before) };
+            let key = FilterKey { patterns: filter.key().patterns.clone(), reach: kept.clone() };
             self.say(&frames::revoked(&lost, &epoch_of(&shared.epoch, &key)));
         }
         let snapshot = if self.snapshot.take().is_some() {
@@ -254,7 +254,7 @@ impl Client {
         } else if gained.is_empty() {
             return Ok(());
         } else {
-            shared.changes(self.cursor, filter, |topic| before.allows(topic))
+            shared.changes(self.cursor, filter, |topic| kept.allows(topic))
         };
         let snapshot = snapshot.ok_or(Close::Full)?;
         self.say(&frames::regrant(self.cursor, snapshot.offset, snapshot.extent.as_str(), &self.epoch));

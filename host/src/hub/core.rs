@@ -149,12 +149,21 @@ impl Core {
         self.filters.leave(id);
         client.filter = Some(new);
         let done = self.filters.get_mut(new).map(|filter| client.regrant(reach, filter));
-        let may_follow = client.following.is_none() || client.reach.allows("log/");
+        let reach = client.reach.clone();
+        let followed: Vec<Arc<str>> =
+            client.following.iter().flat_map(|all| all.places()).map(|(log, _)| log.clone()).collect();
+        let allowed = followed.iter().filter(|log| reach.allows(log)).count();
         if let Some(Err(close)) = done {
             return self.end(key, close, "too many snapshots are being sent; come back in a few seconds", now);
         }
-        if !may_follow {
+        if allowed == followed.len() {
+            return None;
+        }
+        if allowed == 0 {
             self.unfollow(key);
+        } else {
+            // Told by name, for the others go on.
+            self.follow(key, followed.into_iter().map(|topic| LogWish { topic, from: None }).collect());
         }
         None
     }

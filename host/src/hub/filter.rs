@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// What a client may see, whatever it asks for: the topics whose first segment is one of these, e.g. `node`. Nothing by
-/// default.
+/// What a client may see, whatever it asks for: the topics that begin with one of these, e.g. `node/`, `node/web-1/` or
+/// `log/web-1/shop:`. Nothing by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Reach(Box<[Box<str>]>);
 
@@ -20,36 +20,58 @@ pub struct Access {
 }
 
 impl Access {
-    /// What a grant lets somebody see.
+    /// What a grant lets somebody see: a class where the grant allows its action everywhere, else the grant's places in it.
     pub(super) fn reach(&self, grant: &Grant) -> Reach {
-        let allowed = self.classes.iter().filter(|(_, action)| grant.allows(action));
-        Reach::new(&allowed.map(|(class, _)| *class).collect::<Vec<_>>())
+        let allowance = grant.allowance();
+        let beginnings = self.classes.iter().flat_map(|(class, action)| {
+            let everywhere = allowance.allows(action);
+            let places = allowance.places(action).filter(move |_| !everywhere);
+            let places = places.map(move |place| format!("{class}/{place}"));
+            everywhere.then(|| format!("{class}/")).into_iter().chain(places)
+        });
+        Reach::of(beginnings.map(String::into_boxed_str).collect())
     }
 }
 
 impl Reach {
-    /// Topics that begin with one of these segments.
+    /// All topics of these classes.
     #[must_use]
     pub fn new<T: AsRef<str>>(classes: &[T]) -> Self {
-        let mut classes: Vec<Box<str>> = classes.iter().map(|class| Box::from(class.as_ref())).collect();
-        classes.sort_unstable();
-        classes.dedup();
-        Self(classes.into())
+        Self::of(classes.iter().map(|class| format!("{}/", class.as_ref()).into_boxed_str()).collect())
     }
 
-    /// The classes that are in both.
-    pub(super) fn common(&self, other: &Self) -> Self {
-        Self(self.0.iter().filter(|class| other.0.contains(class)).cloned().collect())
+    fn of(mut beginnings: Vec<Box<str>>) -> Self {
+        beginnings.sort_unstable();
+        beginnings.dedup();
+        Self(beginnings.into())
     }
 
-    /// The classes that are in this one and not in another, as the beginnings of their topics.
+    /// What somebody who sees this still knows who is told to forget what is not, as a whole, in another.
+    pub(super) fn kept(&self, other: &Self) -> Self {
+        Self(self.0.iter().filter(|beginning| other.allows(beginning)).cloned().collect())
+    }
+
+    /// The beginnings of topics that are in this one and, as a whole, in none of another.
     pub(super) fn without(&self, other: &Self) -> Vec<String> {
-        self.0.iter().filter(|class| !other.0.contains(class)).map(|class| format!("{class}/")).collect()
+        self.0.iter().filter(|beginning| !other.allows(beginning)).map(|beginning| beginning.to_string()).collect()
     }
 
+    /// Whether a topic is in it, or all topics that begin so.
+    ///
+    /// Looked up by the few beginnings that a topic has: a reach may hold thousands of nodes.
     pub(super) fn allows(&self, topic: &str) -> bool {
-        let class = topic.split('/').next().unwrap_or_default();
-        self.0.iter().any(|allowed| **allowed == *class)
+        let has = |end: usize| {
+            let beginning = topic.get(..end).unwrap_or_default();
+            self.0.binary_search_by(|known| (**known).cmp(beginning)).is_ok()
+        };
+        let Some(class) = topic.find('/') else { return false };
+        if has(class + 1) {
+            return true;
+        }
+        let behind = topic.get(class + 1..).unwrap_or_default();
+        let Some(place) = behind.find('/').map(|at| class + 1 + at) else { return false };
+        let group = topic.get(place + 1..).unwrap_or_default().find(':').map(|at| place + 1 + at);
+        has(place + 1) || group.is_some_and(|at| has(at + 1))
     }
 }
 
@@ -182,6 +204,7 @@ impl Filters {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Allowance, NodeId, Place};
 
     fn key(pattern: &str, classes: &[&str]) -> FilterKey {
         FilterKey { patterns: Patterns::parse(&[pattern]).expect("legal"), reach: Reach::new(classes) }
@@ -200,6 +223,49 @@ mod tests {
         }
         let nothing = filters.enter(key("*/*", &[]));
         assert!(!filters.get_mut(nothing).unwrap().wants(TopicId(0), "node/a"));
+    }
+
+    #[test]
+    fn a_place_is_seen_and_no_other_whose_name_begins_like_it() {
+        let place = |node: &str, group: Option<&str>| Place {
+            node: NodeId::parse(node).unwrap(),
+            group: group.map(str::to_owned),
+        };
+        let mut allowance = Allowance::from(["feed"]);
+        allowance.within("node", place("web-1", None));
+        allowance.within("proc", place("web-1", None));
+        allowance.within("log", place("web-1", Some("a b")));
+        let access = Access { needs: "feed", classes: &[("node", "node"), ("proc", "proc"), ("log", "log")] };
+        let reach = access.reach(&Grant::of(allowance));
+        for topic in ["node/web-1/state", "proc/web-1/state", "log/web-1/a%20b:x/stdout", "log/web-1/a%20b:y%3A/stderr"]
+        {
+            assert!(reach.allows(topic), "{topic}");
+        }
+        for topic in [
+            "node/web-10/state",
+            "node/web/state",
+            "proc/db/state",
+            "log/web-1/a%20bc:x/stdout",
+            "log/web-1/a:x/stdout",
+            "log/web-2/a%20b:x/stdout",
+            "plugin/web-1",
+            "node/",
+            "node",
+            "",
+            "log/web-1/a%20b",
+        ] {
+            assert!(!reach.allows(topic), "{topic}");
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_given_again_as_far_as_it_may_still_be_seen() {
+        let reach = |beginnings: &[&str]| Reach::of(beginnings.iter().map(|text| Box::from(*text)).collect());
+        let (all, one) = (reach(&["node/"]), reach(&["node/a/"]));
+        assert_eq!((all.without(&one), all.kept(&one)), (vec!["node/".to_owned()], reach(&[])));
+        assert_eq!(one.without(&all.kept(&one)), ["node/a/"], "it was forgotten with the others");
+        assert_eq!((one.without(&all), one.kept(&all)), (vec![], one.clone()), "nothing of it is lost");
+        assert_eq!(all.without(&one.kept(&all)), ["node/"]);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-use std::collections::BTreeSet;
+use crate::model::{NodeId, group_segment};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,11 +9,72 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Debug, Clone, Default)]
 pub struct Grant(Arc<State>);
 
+/// What a grant allows: actions by their words, e.g. `node.read`, everywhere or in some places alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowance {
+    everywhere: BTreeSet<&'static str>,
+    within: BTreeMap<&'static str, BTreeSet<Place>>,
+}
+
+/// A node, or a group on it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The node.
+    pub node: NodeId,
+    /// None for the node as a whole.
+    pub group: Option<String>,
+}
+
+/// As the topics of the feed have it: `NODE/`, or `NODE/GROUP:` with the group percent-encoded.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.group {
+            None => write!(f, "{}/", self.node),
+            Some(group) => write!(f, "{}/{}:", self.node, group_segment(group)),
+        }
+    }
+}
+
+impl Allowance {
+    /// Allows an action everywhere.
+    pub fn everywhere(&mut self, action: &'static str) {
+        self.everywhere.insert(action);
+    }
+
+    /// Allows an action in a place.
+    pub fn within(&mut self, action: &'static str, place: Place) {
+        self.within.entry(action).or_default().insert(place);
+    }
+
+    /// Whether it allows an action everywhere.
+    #[must_use]
+    pub fn allows(&self, action: &str) -> bool {
+        self.everywhere.contains(action)
+    }
+
+    /// The places in which it allows an action that it does not allow everywhere.
+    pub fn places(&self, action: &str) -> impl Iterator<Item = &Place> {
+        self.within.get(action).into_iter().flatten()
+    }
+}
+
+/// These actions everywhere.
+impl FromIterator<&'static str> for Allowance {
+    fn from_iter<T: IntoIterator<Item = &'static str>>(actions: T) -> Self {
+        Self { everywhere: actions.into_iter().collect(), within: BTreeMap::new() }
+    }
+}
+
+impl<const N: usize> From<[&'static str; N]> for Allowance {
+    fn from(actions: [&'static str; N]) -> Self {
+        actions.into_iter().collect()
+    }
+}
+
 #[derive(Debug, Default)]
 struct State {
     end: AtomicU8,
-    /// The words of the actions that it allows, e.g. `node.read`.
-    rights: Mutex<BTreeSet<&'static str>>,
+    rights: Mutex<Arc<Allowance>>,
     /// How often they changed.
     changes: AtomicU64,
     /// Seconds that were left when its end was announced; 0 before.
@@ -30,19 +93,19 @@ pub enum GrantEnd {
 }
 
 impl Grant {
-    /// One that allows these actions, by their words.
+    /// One that allows this.
     #[must_use]
-    pub fn of(rights: BTreeSet<&'static str>) -> Self {
-        Self(Arc::new(State { rights: Mutex::new(rights), ..State::default() }))
+    pub fn of(rights: Allowance) -> Self {
+        Self(Arc::new(State { rights: Mutex::new(Arc::new(rights)), ..State::default() }))
     }
 
     /// Changes what it allows. True if that is something else than before.
-    pub fn change(&self, rights: BTreeSet<&'static str>) -> bool {
-        let mut now = self.rights();
-        if *now == rights {
+    pub fn change(&self, rights: Allowance) -> bool {
+        let mut now = self.lock();
+        if **now == rights {
             return false;
         }
-        *now = rights;
+        *now = Arc::new(rights);
         // Under the lock: whoever sees the number reads these rights or later ones.
         self.0.changes.fetch_add(1, Ordering::AcqRel);
         true
@@ -54,10 +117,16 @@ impl Grant {
         self.0.changes.load(Ordering::Acquire)
     }
 
-    /// Whether it allows an action.
+    /// Whether it allows an action everywhere.
     #[must_use]
     pub fn allows(&self, action: &str) -> bool {
-        self.rights().contains(action)
+        self.lock().allows(action)
+    }
+
+    /// What it allows.
+    #[must_use]
+    pub fn allowance(&self) -> Arc<Allowance> {
+        Arc::clone(&self.lock())
     }
 
     /// Announces that its time will be over in so many seconds. True the first time.
@@ -71,7 +140,7 @@ impl Grant {
         Some(self.0.ends_in.load(Ordering::Acquire)).filter(|seconds| *seconds > 0)
     }
 
-    fn rights(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+    fn lock(&self) -> MutexGuard<'_, Arc<Allowance>> {
         self.0.rights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -103,12 +172,12 @@ mod tests {
 
     #[test]
     fn what_it_allows_changes_for_all_who_have_it_and_only_a_change_counts() {
-        let grant = Grant::of(BTreeSet::from(["node.read"]));
+        let grant = Grant::of(["node.read"].into());
         let same = grant.clone();
         assert!(grant.allows("node.read") && !grant.allows("log.read"));
-        assert!(!grant.change(BTreeSet::from(["node.read"])));
+        assert!(!grant.change(["node.read"].into()));
         assert_eq!(same.changes(), 0);
-        assert!(grant.change(BTreeSet::from(["log.read"])));
+        assert!(grant.change(["log.read"].into()));
         assert_eq!((same.changes(), same.allows("log.read"), same.allows("node.read")), (1, true, false));
         assert!(grant.announce_end(60) && !grant.announce_end(59));
         assert_eq!((same.ends_in(), Grant::default().ends_in()), (Some(60), None));

@@ -55,6 +55,12 @@ impl FromStr for LogTopic {
     }
 }
 
+/// A group's name as it stands in such a topic.
+#[must_use]
+pub fn group_segment(group: &str) -> impl fmt::Display {
+    utf8_percent_encode(group, SEGMENT)
+}
+
 impl fmt::Display for LogTopic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let escaped = |name| utf8_percent_encode(name, SEGMENT);

@@ -4,6 +4,7 @@
 //! Entry point: the types themselves.
 
 mod act;
+mod action;
 mod classes;
 mod command;
 mod event;
@@ -18,6 +19,7 @@ mod node;
 mod principal;
 mod process;
 mod request;
+mod rights;
 mod secret;
 mod transition;
 
@@ -25,21 +27,23 @@ pub use act::{
     Ability, ConfigChanges, GroupChange, GroupCommand, GroupOperation, GroupReport, GroupUpdate, MemberOutcome,
     NodeOperation, ProcessAct, Signal, UpdateReport,
 };
+pub use action::{Action, ActionKind, Actions};
 pub use classes::{ClassCounts, Classes};
 pub use command::{Command, CommandReport, Operation, Outcome};
 pub use event::{Event, EventBody};
 pub use fault::{AdapterFault, Fault, FaultKind};
 pub use follow::{FollowState, GapReason, LogGap, LogNews, LogNewsBody, LogPiece};
 pub use glob::Glob;
-pub use grant::{Grant, GrantEnd};
+pub use grant::{Allowance, Grant, GrantEnd, Place};
 pub use ids::{NameError, NodeId, ProcessId};
 pub use log::{LogChannel, LogRange, LogSlice};
-pub use log_topic::{LogTopic, LogTopicError};
+pub use log_topic::{LogTopic, LogTopicError, group_segment};
 pub use node::{AdapterInfo, NodeState, NodeStatus, Observation, ObservedProcess};
 pub use principal::{
     Credential, Identity, IdentitySource, PeerFacts, Principal, Redirection, Role, StrategyInfo, Verdict,
 };
 pub use process::{Process, ProcessState};
 pub use request::{Field, OperationRequest, Requester, Target, Violation, is_mutating};
+pub use rights::{Environments, Object, Rights, RoleGrant, Scope, ScopeError, allows};
 pub use secret::Secret;
 pub use transition::Transition;

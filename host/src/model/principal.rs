@@ -1,5 +1,6 @@
-use crate::model::Secret;
+use crate::model::{Action, Actions, Rights, Secret};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Who asks, once that is known.
@@ -7,8 +8,8 @@ use std::time::SystemTime;
 pub struct Principal {
     /// The account's name, or `STRATEGY/NAME` of somebody known elsewhere. No account has a slash in its name.
     pub name: String,
-    /// What it may do at most.
-    pub role: Role,
+    /// The highest built-in role that it has over everything, if it has one.
+    pub role: Option<Role>,
     /// The strategy that vouched for it, e.g. `auth-local`.
     pub strategy: String,
     /// True of somebody known elsewhere, who has no account here.
@@ -16,6 +17,23 @@ pub struct Principal {
     /// The actions that its credential is limited to, e.g. `process.read`; empty for all that the role may. A word that
     /// is no action allows nothing.
     pub scopes: Vec<String>,
+    /// What it may do: what it was granted, within its credential's scopes.
+    pub rights: Arc<Rights>,
+}
+
+impl Principal {
+    /// Somebody with these rights, by a credential that is limited to these actions, or to none in particular.
+    #[must_use]
+    pub fn new(name: String, strategy: String, is_external: bool, granted: Arc<Rights>, scopes: Vec<String>) -> Self {
+        let role = granted.role();
+        let rights = if scopes.is_empty() {
+            granted
+        } else {
+            let limit: Actions = scopes.iter().filter_map(|word| Action::parse(word)).collect();
+            Arc::new(granted.narrowed(limit))
+        };
+        Self { name, role, strategy, is_external, scopes, rights }
+    }
 }
 
 /// The built-in roles. Each may do all that the ones before it may.
@@ -30,6 +48,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// The built-in roles, the least first.
+    pub const ALL: [Self; 3] = [Self::Viewer, Self::Operator, Self::Admin];
+
+    /// What it may do.
+    #[must_use]
+    pub fn actions(self) -> Actions {
+        Action::ALL.into_iter().filter(|action| action.needs() <= self).collect()
+    }
+
     /// The word used on the wire, in the store and in the terminal.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -43,7 +70,7 @@ impl Role {
     /// Reads such a word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Viewer, Self::Operator, Self::Admin].into_iter().find(|role| role.as_str() == word)
+        Self::ALL.into_iter().find(|role| role.as_str() == word)
     }
 }
 

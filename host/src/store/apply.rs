@@ -1,26 +1,21 @@
 use crate::model::Secret;
+use crate::store::accounts::AccountChange;
 use crate::store::audit::{self, AuditKey, AuditRecord, Ends, encode_audit};
 use crate::store::configuration::{self, Configuration};
 use crate::store::generation::encode_generations;
 use crate::store::keys::KeyChange;
-use crate::store::record::{decode_account, decode_session, encode_account, encode_session};
-use crate::store::tables::{ACCOUNTS, API_KEYS, ARTEFACT_KEY, AUDIT, CONFIGURATIONS, GENERATIONS, META, SESSIONS};
+use crate::store::record::{decode_session, encode_session};
+use crate::store::tables::{
+    ACCOUNTS, API_KEYS, ARTEFACT_KEY, AUDIT, CONFIGURATIONS, GENERATIONS, META, ROLES, SESSIONS,
+};
 use crate::store::writer::Write;
-use crate::store::{Account, Generations, Session, SessionId, StoreError};
+use crate::store::{Generations, Session, SessionId, StoreError};
 use redb::{Database, ReadableTable, ReadableTableMetadata, Table, WriteTransaction};
 use std::time::{Duration, SystemTime};
 
 /// A change of accounts, sessions or API keys.
 pub(super) enum Change {
-    CreateAccount {
-        account: Account,
-        /// Only if there is none at all.
-        is_first: bool,
-    },
-    SetDisabled {
-        name: String,
-        is_disabled: bool,
-    },
+    Account(AccountChange),
     PutSession {
         id: SessionId,
         session: Session,
@@ -58,7 +53,7 @@ impl Change {
     /// Whether it changes who has an account and what it may do.
     pub(super) const fn is_of_accounts(&self) -> bool {
         match self {
-            Self::CreateAccount { .. } | Self::SetDisabled { .. } => true,
+            Self::Account(_) => true,
             Self::PutSession { .. }
             | Self::DeleteSession { .. }
             | Self::TouchSession { .. }
@@ -114,11 +109,12 @@ fn apply(txn: &WriteTransaction, batch: &[Write]) -> Result<(Results, bool), red
     Ok((results, is_changed))
 }
 
-struct Tables<'txn> {
+pub(super) struct Tables<'txn> {
     meta: Table<'txn, &'static str, &'static [u8]>,
-    accounts: Table<'txn, &'static str, &'static [u8]>,
-    sessions: Table<'txn, [u8; 32], &'static [u8]>,
-    api_keys: Table<'txn, &'static str, &'static [u8]>,
+    pub(super) accounts: Table<'txn, &'static str, &'static [u8]>,
+    pub(super) roles: Table<'txn, &'static str, &'static [u8]>,
+    pub(super) sessions: Table<'txn, [u8; 32], &'static [u8]>,
+    pub(super) api_keys: Table<'txn, &'static str, &'static [u8]>,
     generations: Table<'txn, &'static str, &'static [u8]>,
     configurations: Table<'txn, u64, &'static [u8]>,
     audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
@@ -132,6 +128,7 @@ impl<'txn> Tables<'txn> {
             ends: Ends::read(&meta)?,
             meta,
             accounts: txn.open_table(ACCOUNTS)?,
+            roles: txn.open_table(ROLES)?,
             sessions: txn.open_table(SESSIONS)?,
             api_keys: txn.open_table(API_KEYS)?,
             generations: txn.open_table(GENERATIONS)?,
@@ -146,8 +143,7 @@ impl<'txn> Tables<'txn> {
 
     fn change(&mut self, change: &Change) -> Result<Result<u64, StoreError>, redb::Error> {
         match change {
-            Change::CreateAccount { account, is_first } => self.create_account(account, *is_first),
-            Change::SetDisabled { name, is_disabled } => self.set_disabled(name, *is_disabled),
+            Change::Account(change) => change.apply(self),
             Change::PutSession { id, session } => {
                 self.sessions.insert(id.0, encode_session(session)?.as_slice())?;
                 Ok(Ok(1))
@@ -160,7 +156,13 @@ impl<'txn> Tables<'txn> {
                 self.sessions.retain(|_, _| false)?;
                 Ok(Ok(ended))
             }
-            Change::Key(change) => change.apply(&mut self.api_keys),
+            Change::Key(change) => match change.account() {
+                // A key that is made while its account goes would be one of whoever has that name next.
+                Some(name) if self.accounts.get(name)?.is_none() => {
+                    Ok(Err(StoreError::NoAccount { name: name.to_owned() }))
+                }
+                _ => change.apply(&mut self.api_keys),
+            },
             Change::PutGenerations { plugin, generations } => {
                 self.generations.insert(plugin.as_str(), encode_generations(generations)?.as_slice())?;
                 Ok(Ok(1))
@@ -176,28 +178,6 @@ impl<'txn> Tables<'txn> {
             return Ok(Ok(0));
         }
         self.meta.insert(ARTEFACT_KEY, key.reveal().as_bytes())?;
-        Ok(Ok(1))
-    }
-
-    fn create_account(&mut self, account: &Account, is_first: bool) -> Result<Result<u64, StoreError>, redb::Error> {
-        if is_first && !self.accounts.is_empty()? {
-            return Ok(Err(StoreError::AccountsExist));
-        }
-        if self.accounts.get(account.name.as_str())?.is_some() {
-            return Ok(Err(StoreError::AccountExists { name: account.name.clone() }));
-        }
-        self.accounts.insert(account.name.as_str(), encode_account(account)?.as_slice())?;
-        Ok(Ok(1))
-    }
-
-    fn set_disabled(&mut self, name: &str, is_disabled: bool) -> Result<Result<u64, StoreError>, redb::Error> {
-        let found = self.accounts.get(name)?.map(|value| decode_account(name, value.value()));
-        let account = match found {
-            None => return Ok(Ok(0)),
-            Some(Err(error)) => return Ok(Err(error)),
-            Some(Ok(account)) => account,
-        };
-        self.accounts.insert(name, encode_account(&Account { is_disabled, ..account })?.as_slice())?;
         Ok(Ok(1))
     }
 

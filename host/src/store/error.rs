@@ -107,6 +107,46 @@ pub enum StoreError {
     /// The first account was to be created, and there is one.
     #[error("there are accounts already")]
     AccountsExist,
+    /// There are as many accounts or roles as there may be.
+    #[error("there are {limit} {what}, which is all that are allowed")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// There is no such account.
+    #[error("there is no account `{name}`")]
+    NoAccount {
+        /// The name.
+        name: String,
+    },
+    /// There is no such role.
+    #[error("there is no role `{name}`")]
+    NoRole {
+        /// The name.
+        name: String,
+    },
+    /// The role's name is taken.
+    #[error("there is a role `{name}` already")]
+    RoleExists {
+        /// The name.
+        name: String,
+    },
+    /// What was to be changed has been changed since it was read, or whoever changes it has been.
+    #[error("it has been changed since you read it; read it again")]
+    Stale,
+    /// The role is granted to accounts.
+    #[error("the role `{name}` is granted to {accounts} accounts; take it from them first")]
+    RoleInUse {
+        /// The role.
+        name: String,
+        /// How many have it.
+        accounts: usize,
+    },
+    /// Nobody would be left who may do everything.
+    #[error("the last enabled account with the role admin over everything stays as it is; make another one first")]
+    LastAdministrator,
 }
 
 impl StoreError {
@@ -114,7 +154,16 @@ impl StoreError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match self {
-            Self::AccountExists { .. } | Self::AccountsExist | Self::TooManyKeys { .. } => Fault::Caller,
+            Self::AccountExists { .. }
+            | Self::AccountsExist
+            | Self::TooManyKeys { .. }
+            | Self::TooMany { .. }
+            | Self::NoAccount { .. }
+            | Self::NoRole { .. }
+            | Self::RoleExists { .. }
+            | Self::Stale
+            | Self::RoleInUse { .. }
+            | Self::LastAdministrator => Fault::Caller,
             Self::Busy { .. }
             | Self::TimedOut { .. }
             | Self::Full

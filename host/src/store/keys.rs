@@ -25,6 +25,14 @@ pub(super) enum KeyChange {
 }
 
 impl KeyChange {
+    /// The account that has to be there for it.
+    pub(super) fn account(&self) -> Option<&str> {
+        match self {
+            Self::Create(key) => Some(&key.account),
+            Self::Revoke { .. } | Self::Touch { .. } => None,
+        }
+    }
+
     pub(super) fn apply(&self, keys: &mut Keys<'_>) -> Result<Result<u64, StoreError>, redb::Error> {
         match self {
             Self::Create(key) => create(keys, key),
@@ -88,7 +96,7 @@ impl Store {
     /// such record makes room.
     ///
     /// # Errors
-    /// [`StoreError::TooManyKeys`]; otherwise as for [`Store::append_audit`].
+    /// [`StoreError::TooManyKeys`], [`StoreError::NoAccount`]; otherwise as for [`Store::append_audit`].
     ///
     /// # Cancel safety
     /// As for [`Store::append_audit`].

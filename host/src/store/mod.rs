@@ -7,6 +7,7 @@
 //! Accounts and sessions have the shape of a key-value table, the audit that of a log that only grows, so that another
 //! engine can take either place later. Entry point: [`Store::open`].
 
+mod accounts;
 mod apply;
 mod audit;
 mod backup;
@@ -28,6 +29,7 @@ mod tests;
 pub(crate) use tests::SlowDisk;
 mod writer;
 
+pub use accounts::{ACCOUNTS_MAX, AccountEdit, Editor, GRANTS_MAX, ROLES_MAX};
 pub use audit::{
     AUDIT_PAGE_MAX, AUDIT_PURGE_MAX, AUDIT_SCAN_MAX, AuditCursor, AuditEntry, AuditFault, AuditFilter, AuditLink,
     AuditMark, AuditOrder, AuditOutcome, AuditPage, AuditQuery, AuditRecord, AuditVerdict,
@@ -39,7 +41,7 @@ pub use error::StoreError;
 pub use figures::StoreFigures;
 pub use generation::Generations;
 pub use keys::{KEYS_MAX, KEYS_OF_ACCOUNT_MAX};
-pub use record::{Account, IssuedKey, Session, SessionId};
+pub use record::{Account, CustomRole, IssuedKey, Session, SessionId};
 
 use crate::config::StorageConfig;
 use crate::model::Secret;
@@ -131,49 +133,6 @@ impl Store {
     #[must_use]
     pub fn account_changes(&self) -> u64 {
         self.shared.snapshots.account_changes()
-    }
-
-    /// Creates an account and appends `audit` in the same transaction.
-    ///
-    /// # Errors
-    /// [`StoreError::AccountExists`] if the name is taken; otherwise as for [`Store::append_audit`].
-    ///
-    /// # Cancel safety
-    /// As for [`Store::append_audit`].
-    pub async fn create_account(&self, account: Account, audit: AuditRecord) -> Result<(), StoreError> {
-        let change = Change::CreateAccount { account, is_first: false };
-        self.write(Some(change), Some(audit)).await.map(drop)
-    }
-
-    /// Creates an account if there is none at all, and appends `audit` in the same transaction. Of several callers at
-    /// once exactly one succeeds.
-    ///
-    /// # Errors
-    /// [`StoreError::AccountsExist`] if there is an account; otherwise as for [`Store::append_audit`].
-    ///
-    /// # Cancel safety
-    /// As for [`Store::append_audit`].
-    pub async fn create_first_account(&self, account: Account, audit: AuditRecord) -> Result<(), StoreError> {
-        let change = Change::CreateAccount { account, is_first: true };
-        self.write(Some(change), Some(audit)).await.map(drop)
-    }
-
-    /// Enables or disables an account and appends `audit` in the same transaction. False if there is no such account;
-    /// then nothing is appended.
-    ///
-    /// # Errors
-    /// As for [`Store::append_audit`].
-    ///
-    /// # Cancel safety
-    /// As for [`Store::append_audit`].
-    pub async fn set_account_disabled(
-        &self,
-        name: &str,
-        is_disabled: bool,
-        audit: AuditRecord,
-    ) -> Result<bool, StoreError> {
-        let change = Change::SetDisabled { name: name.to_owned(), is_disabled };
-        self.write(Some(change), Some(audit)).await.map(|count| count > 0)
     }
 
     /// Keeps a session and appends `audit` in the same transaction.

@@ -1,33 +1,12 @@
 use crate::model::Secret;
 use crate::store::audit::{AuditEntry, AuditFilter, AuditOrder, AuditQuery};
-use crate::store::record::{decode_account, decode_session};
-use crate::store::tables::{ACCOUNTS, ARTEFACT_KEY, META, SESSIONS};
-use crate::store::{Account, Session, SessionId, Store, StoreError};
-use redb::ReadableTableMetadata;
+use crate::store::record::decode_session;
+use crate::store::tables::{ARTEFACT_KEY, META, SESSIONS};
+use crate::store::{Session, SessionId, Store, StoreError};
 
 /// Reading. Lookups of one record run where they are called, also on an async thread: they touch a few pages, nearly
 /// always in memory, and never wait for the writer. A list moves to a blocking thread.
 impl Store {
-    /// The account of this name.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Record`], [`StoreError::Closed`].
-    pub fn account(&self, name: &str) -> Result<Option<Account>, StoreError> {
-        let bytes = self.shared.snapshots.read(|txn| {
-            let table = txn.open_table(ACCOUNTS)?;
-            Ok(table.get(name)?.map(|value| value.value().to_vec()))
-        })?;
-        bytes.map(|bytes| decode_account(name, &bytes)).transpose()
-    }
-
-    /// How many accounts there are.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`], [`StoreError::Closed`].
-    pub fn accounts_count(&self) -> Result<u64, StoreError> {
-        self.shared.snapshots.read(|txn| Ok(txn.open_table(ACCOUNTS)?.len()?))
-    }
-
     /// The session with this key, whether or not it is over.
     ///
     /// # Errors

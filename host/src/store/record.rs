@@ -1,4 +1,4 @@
-use crate::model::{Role, Secret};
+use crate::model::{Role, RoleGrant, Secret};
 use crate::store::StoreError;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,12 +14,36 @@ pub struct Account {
     pub name: String,
     /// The password's hash as a PHC string.
     pub password_hash: Secret,
-    /// What it may do.
-    pub role: Role,
+    /// What it was granted; nothing without any.
+    pub grants: Vec<RoleGrant>,
     /// True while it may not log in, and its sessions are refused.
     pub is_disabled: bool,
     /// When it was created.
     pub created: SystemTime,
+    /// Rises with each change. One that was removed and made again does not begin below where it was.
+    pub revision: u64,
+    /// Sessions of another epoch are over: a changed password, disabling and removal begin a new one.
+    pub epoch: u64,
+}
+
+impl Account {
+    /// One that is new, with its first revision.
+    #[must_use]
+    pub fn new(name: String, password_hash: Secret, grants: Vec<RoleGrant>, created: SystemTime) -> Self {
+        let first = to_ms(created).max(1);
+        Self { name, password_hash, grants, is_disabled: false, created, revision: first, epoch: first }
+    }
+}
+
+/// A role that is not built in: a name for actions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomRole {
+    /// The name, which is the key.
+    pub name: String,
+    /// The words of what it may do. One that this version does not know grants nothing.
+    pub actions: Vec<String>,
+    /// Rises with each change.
+    pub revision: u64,
 }
 
 /// The key of a session: the SHA-256 of its token. Shows its first eight bytes, which no token can be made from.
@@ -35,6 +59,8 @@ pub struct Session {
     pub strategy: String,
     /// The role of somebody known elsewhere; none where an account has it.
     pub external: Option<Role>,
+    /// The epoch of its account when it began.
+    pub epoch: u64,
     /// The actions that it is limited to; empty for all that the role may.
     pub scopes: Vec<String>,
     /// When it began.
@@ -102,12 +128,35 @@ const VERSION: u8 = 1;
 #[derive(Serialize, Deserialize)]
 struct AccountRecord {
     password_hash: String,
+    grants: Vec<GrantRecord>,
+    is_disabled: bool,
+    created_ms: u64,
+    revision: u64,
+    epoch: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct GrantRecord {
+    role: String,
+    scope: String,
+}
+
+/// As schemas 1 to 3 have it: one role, over everything.
+#[derive(Deserialize)]
+struct RoledAccountRecord {
+    password_hash: String,
     role: String,
     is_disabled: bool,
     created_ms: u64,
 }
 
-/// What a record of schema 1 lacks reads as none.
+#[derive(Serialize, Deserialize)]
+struct RoleRecord {
+    actions: Vec<String>,
+    revision: u64,
+}
+
+/// What a record of an older schema lacks reads as none.
 #[derive(Serialize, Deserialize)]
 struct SessionRecord {
     account: String,
@@ -116,6 +165,8 @@ struct SessionRecord {
     external_role: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     scopes: Vec<String>,
+    #[serde(default)]
+    epoch: u64,
     created_ms: u64,
     last_used_ms: u64,
     expires_ms: u64,
@@ -134,24 +185,53 @@ struct KeyRecord {
 }
 
 pub(super) fn encode_account(account: &Account) -> Result<Vec<u8>, redb::Error> {
+    let grant = |grant: &RoleGrant| GrantRecord { role: grant.role.clone(), scope: grant.scope.to_string() };
     encode(&AccountRecord {
         password_hash: account.password_hash.reveal().to_owned(),
-        role: account.role.as_str().to_owned(),
+        grants: account.grants.iter().map(grant).collect(),
         is_disabled: account.is_disabled,
         created_ms: to_ms(account.created),
+        revision: account.revision,
+        epoch: account.epoch,
     })
 }
 
 pub(super) fn decode_account(name: &str, bytes: &[u8]) -> Result<Account, StoreError> {
     let broken = || StoreError::Record { table: "accounts" };
     let record: AccountRecord = decode(bytes).ok_or_else(broken)?;
+    let grant = |GrantRecord { role, scope }| Some(RoleGrant { role, scope: scope.parse().ok()? });
     Ok(Account {
         name: name.to_owned(),
         password_hash: Secret::new(record.password_hash),
-        role: Role::parse(&record.role).ok_or_else(broken)?,
+        grants: record.grants.into_iter().map(grant).collect::<Option<_>>().ok_or_else(broken)?,
         is_disabled: record.is_disabled,
         created: from_ms(record.created_ms),
+        revision: record.revision,
+        epoch: record.epoch,
     })
+}
+
+/// An account of schemas 1 to 3. Its sessions have no epoch, which is the first.
+pub(super) fn decode_roled_account(name: &str, bytes: &[u8]) -> Option<Account> {
+    let record: RoledAccountRecord = decode(bytes)?;
+    Some(Account {
+        name: name.to_owned(),
+        password_hash: Secret::new(record.password_hash),
+        grants: vec![RoleGrant::everywhere(Role::parse(&record.role)?)],
+        is_disabled: record.is_disabled,
+        created: from_ms(record.created_ms),
+        revision: 1,
+        epoch: 0,
+    })
+}
+
+pub(super) fn encode_role(role: &CustomRole) -> Result<Vec<u8>, redb::Error> {
+    encode(&RoleRecord { actions: role.actions.clone(), revision: role.revision })
+}
+
+pub(super) fn decode_role(name: &str, bytes: &[u8]) -> Result<CustomRole, StoreError> {
+    let record: RoleRecord = decode(bytes).ok_or(StoreError::Record { table: "roles" })?;
+    Ok(CustomRole { name: name.to_owned(), actions: record.actions, revision: record.revision })
 }
 
 pub(super) fn encode_session(session: &Session) -> Result<Vec<u8>, redb::Error> {
@@ -160,6 +240,7 @@ pub(super) fn encode_session(session: &Session) -> Result<Vec<u8>, redb::Error> 
         strategy: session.strategy.clone(),
         external_role: session.external.map(|role| role.as_str().to_owned()),
         scopes: session.scopes.clone(),
+        epoch: session.epoch,
         created_ms: to_ms(session.created),
         last_used_ms: to_ms(session.last_used),
         expires_ms: to_ms(session.expires),
@@ -175,6 +256,7 @@ pub(super) fn decode_session(bytes: &[u8]) -> Result<Session, StoreError> {
         strategy: record.strategy,
         external,
         scopes: record.scopes,
+        epoch: record.epoch,
         created: from_ms(record.created_ms),
         last_used: from_ms(record.last_used_ms),
         expires: from_ms(record.expires_ms),
@@ -247,15 +329,22 @@ mod tests {
         fn what_was_written_is_read(
             name in ".{0,40}", hash in ".{0,100}", role in 0..3_usize, is_disabled: bool, created in times(),
             last_used in times(), expires in times(), scopes in proptest::collection::vec("[a-z.]{0,9}", 0..3),
-            external: bool, hash_bytes: [u8; 32],
+            external: bool, hash_bytes: [u8; 32], revision: u64,
+            scope in prop_oneof![Just("everything"), Just("environment:p"), Just("node:a"), Just("group:a/b:c")],
         ) {
             let role = [Role::Viewer, Role::Operator, Role::Admin][role];
-            let account = Account { name: name.clone(), password_hash: Secret::new(hash), role, is_disabled, created };
+            let grants = vec![RoleGrant { role: name.clone(), scope: scope.parse().unwrap() }, RoleGrant::everywhere(role)];
+            let account = Account {
+                is_disabled, revision, epoch: revision / 2, ..Account::new(name.clone(), Secret::new(hash), grants, created)
+            };
             prop_assert_eq!(decode_account(&name, &encode_account(&account).unwrap()).unwrap(), account);
             let external = external.then_some(role);
             let session = Session {
-                account: name.clone(), strategy: name.clone(), external, scopes: scopes.clone(), created, last_used, expires,
+                account: name.clone(), strategy: name.clone(), external, scopes: scopes.clone(), epoch: revision, created,
+                last_used, expires,
             };
+            let role = CustomRole { name: name.clone(), actions: scopes.clone(), revision };
+            prop_assert_eq!(decode_role(&name, &encode_role(&role).unwrap()).unwrap(), role);
             prop_assert_eq!(decode_session(&encode_session(&session).unwrap()).unwrap(), session);
             let key = IssuedKey {
                 id: name.clone(), hash: hash_bytes, account: name.clone(), label: name.clone(), scopes, created,
@@ -267,6 +356,8 @@ mod tests {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = decode_account("a", &bytes);
+            let _ = decode_roled_account("a", &bytes);
+            let _ = decode_role("a", &bytes);
             let _ = decode_session(&bytes);
             let _ = decode_key("k", &bytes);
         }
@@ -284,19 +375,18 @@ mod tests {
     #[test]
     fn another_encoding_is_refused_not_guessed() {
         assert!(matches!(decode_session(b"\x02{}"), Err(StoreError::Record { table: "sessions" })));
+        let odd =
+            b"\x01{\"password_hash\":\"\",\"grants\":[{\"role\":\"admin\",\"scope\":\"all\"}],\"is_disabled\":false,\
+            \"created_ms\":0,\"revision\":1,\"epoch\":0}";
+        assert!(matches!(decode_account("a", odd), Err(StoreError::Record { table: "accounts" })), "an unknown scope");
         let odd = b"\x01{\"password_hash\":\"\",\"role\":\"root\",\"is_disabled\":false,\"created_ms\":0}";
-        assert!(matches!(decode_account("a", odd), Err(StoreError::Record { table: "accounts" })));
+        assert_eq!(decode_roled_account("a", odd), None);
     }
 
     #[test]
     fn neither_the_hash_nor_the_whole_key_shows() {
-        let account = Account {
-            name: "ann".into(),
-            password_hash: Secret::new("$argon2id$canary".into()),
-            role: Role::Viewer,
-            is_disabled: false,
-            created: SystemTime::UNIX_EPOCH,
-        };
+        let account =
+            Account::new("ann".into(), Secret::new("$argon2id$canary".into()), Vec::new(), SystemTime::UNIX_EPOCH);
         assert!(!format!("{account:?}").contains("canary"));
         assert_eq!(format!("{:?}", SessionId([0xab; 32])), "abababababababab");
     }

@@ -1,6 +1,7 @@
 use crate::store::StoreError;
 use crate::store::audit::{AuditKey, chain_unchained};
-use redb::{Database, ReadTransaction, ReadableDatabase, TableDefinition, WriteTransaction};
+use crate::store::record::{decode_roled_account, encode_account};
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::path::Path;
 
 /// Facts about the database itself: `schema` (4 bytes, big-endian), `instance` (text), [`ARTEFACT_KEY`] (text), both ends
@@ -14,6 +15,8 @@ pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::n
 pub(super) const SESSIONS: TableDefinition<'_, [u8; 32], &[u8]> = TableDefinition::new("sessions");
 /// Public id to API key. Since schema 2.
 pub(super) const API_KEYS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("api_keys");
+/// Name to role that is not built in. Since schema 4.
+pub(super) const ROLES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("roles");
 /// Plugin to what is known of its generations. Made when it is first written to, so it may be missing.
 pub(super) const GENERATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("generations");
 /// Number to generation of the configuration. Made when it is first written to, so it may be missing.
@@ -27,10 +30,15 @@ pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = Tabl
 /// file of schema 1 over is making its missing tables and writing the number, in one transaction.
 ///
 /// 3: the records of the audit are chained, and both ends of the chain are in `meta`. Older ones are chained as they are.
-pub(super) const SCHEMA: u32 = 3;
+///
+/// 4: accounts have grants, a revision and an epoch instead of a role; the table `roles`. The role of each becomes a grant
+/// of that role over everything.
+pub(super) const SCHEMA: u32 = 4;
 
 /// The last schema whose audit is not chained.
 const UNCHAINED: u32 = 2;
+/// The last schema whose accounts have a role and no grants.
+const ROLED: u32 = 3;
 
 /// What a file turned out to be.
 pub(super) enum Contents {
@@ -105,11 +113,32 @@ fn fill(txn: &WriteTransaction, instance: &str, older: Option<u32>) -> Result<()
     txn.open_table(SESSIONS)?;
     txn.open_table(API_KEYS)?;
     txn.open_table(AUDIT)?;
+    txn.open_table(ROLES)?;
+    if older.is_some_and(|schema| schema <= ROLED) {
+        let accounts = grant_roles(txn)?;
+        tracing::info!(accounts, "the accounts' roles became grants over everything");
+    }
     if older.is_some_and(|schema| schema <= UNCHAINED) {
         let records = chain_unchained(txn, &mut meta)?;
         tracing::info!(records, "the audit's records were chained");
     }
     Ok(())
+}
+
+/// Makes each account's role a grant. One that cannot be understood is left as it is: nobody can use it, before or after.
+fn grant_roles(txn: &WriteTransaction) -> Result<usize, redb::Error> {
+    let mut accounts = txn.open_table(ACCOUNTS)?;
+    let mut granted = Vec::new();
+    for entry in accounts.iter()? {
+        let (name, value) = entry?;
+        if let Some(account) = decode_roled_account(name.value(), value.value()) {
+            granted.push(account);
+        }
+    }
+    for account in &granted {
+        accounts.insert(account.name.as_str(), encode_account(account)?.as_slice())?;
+    }
+    Ok(granted.len())
 }
 
 /// Looks into a database, and makes an empty one ours.

@@ -1,3 +1,4 @@
+mod accounts;
 mod audit;
 mod crash;
 mod faults;
@@ -6,7 +7,7 @@ mod keys;
 pub(crate) use faults::SlowDisk;
 
 use super::*;
-use crate::model::{Fault, Role, Secret};
+use crate::model::{Fault, Role, RoleGrant, Secret};
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
@@ -66,13 +67,8 @@ async fn the_artefact_key_is_made_once_and_stays_and_differs_between_databases()
 }
 
 fn account(name: &str) -> Account {
-    Account {
-        name: name.into(),
-        password_hash: Secret::new("$argon2id$x".into()),
-        role: Role::Admin,
-        is_disabled: false,
-        created: at(0),
-    }
+    let grants = vec![RoleGrant::everywhere(Role::Admin)];
+    Account::new(name.into(), Secret::new("$argon2id$x".into()), grants, at(0))
 }
 
 fn session() -> Session {
@@ -80,6 +76,7 @@ fn session() -> Session {
         account: "ann".into(),
         strategy: "auth-local".into(),
         external: None,
+        epoch: 0,
         scopes: vec![],
         created: at(0),
         last_used: at(0),
@@ -99,7 +96,7 @@ async fn what_was_written_is_there_after_a_restart_under_the_same_instance_id() 
     let place = Place::new();
     let store = place.open();
     let instance = store.instance_id().to_owned();
-    store.create_account(account("ann"), audit("account")).await.unwrap();
+    store.create_account(account("ann"), None, audit("account")).await.unwrap();
     store.put_session(ID, session(), audit("session")).await.unwrap();
     store.close().await.unwrap();
 
@@ -141,7 +138,7 @@ async fn a_file_of_schema_1_is_taken_over_with_all_that_is_in_it() {
     let place = Place::new();
     let store = place.open();
     let instance = store.instance_id().to_owned();
-    store.create_account(account("ann"), audit("account")).await.unwrap();
+    store.create_account(account("ann"), None, audit("account")).await.unwrap();
     store.put_session(ID, session(), audit("session")).await.unwrap();
     store.close().await.unwrap();
     let db = redb::Database::open(place.path()).unwrap();
@@ -239,12 +236,12 @@ fn a_directory_in_the_files_place_is_named() {
 async fn a_taken_name_is_refused_and_its_account_stays() {
     let place = Place::new();
     let store = place.open();
-    store.create_account(account("ann"), audit("first")).await.unwrap();
-    let other = Account { role: Role::Viewer, ..account("ann") };
-    let error = store.create_account(other, audit("second")).await.unwrap_err();
+    store.create_account(account("ann"), None, audit("first")).await.unwrap();
+    let other = Account { grants: vec![], ..account("ann") };
+    let error = store.create_account(other, None, audit("second")).await.unwrap_err();
     assert!(matches!(&error, StoreError::AccountExists { name } if name == "ann"));
     assert_eq!(error.fault(), Fault::Caller);
-    assert_eq!(store.account("ann").unwrap().unwrap().role, Role::Admin);
+    assert_eq!(store.account("ann").unwrap(), Some(account("ann")));
     assert_eq!(reasons(&store).await, ["first"], "what did not happen is not audited as done");
 }
 
@@ -260,17 +257,6 @@ async fn of_many_first_accounts_at_once_exactly_one_is_created() {
     assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
     assert!(results.iter().all(|result| matches!(result, Ok(()) | Err(StoreError::AccountsExist))));
     assert_eq!(store.accounts_count().unwrap(), 1);
-}
-
-#[tokio::test]
-async fn an_account_can_be_disabled_and_an_unknown_one_cannot() {
-    let place = Place::new();
-    let store = place.open();
-    store.create_account(account("ann"), audit("a")).await.unwrap();
-    assert!(store.set_account_disabled("ann", true, audit("b")).await.unwrap());
-    assert!(!store.set_account_disabled("bob", true, audit("c")).await.unwrap());
-    assert!(store.account("ann").unwrap().unwrap().is_disabled);
-    assert_eq!(reasons(&store).await, ["a", "b"]);
 }
 
 #[tokio::test]

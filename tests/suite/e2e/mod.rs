@@ -22,6 +22,7 @@ mod processes;
 #[cfg(feature = "hostile")]
 mod quarantine;
 mod records;
+mod rights;
 mod secrets;
 mod served;
 mod serving;

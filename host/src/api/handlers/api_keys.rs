@@ -1,6 +1,6 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
-use crate::api::input::{Asked, Input, Segments, json};
+use crate::api::input::{Input, Segments, json};
 use crate::api::view;
 use crate::api::wire::{ApiKeyCreated, ApiKeyList, ApiKeyRequest, Problem};
 use crate::auth::{Action, KeyWish};
@@ -43,11 +43,13 @@ pub(in crate::api) async fn create(
             input.problem("/body/expires_in_s", "out_of_range", message);
         }
     }
-    permit(&edge, &caller, &facts, Action::ApiKeyWrite, ("api-key.create", ""), input.finish()?).await?;
+    let who = (&caller, &facts);
+    edge.admit_deed(who, Action::ApiKeyWrite, ("api-key.create", ""), input.finish()?).await?;
     let now = SystemTime::now();
     let expires = asked.expires_in_s.map(|seconds| now + Duration::from_secs(seconds));
     let wish = KeyWish { label: asked.label, scopes: asked.scopes, expires };
-    let (text, key) = edge.auth.create_key(&caller.0, wish, &facts.peer(), now).await?;
+    let created = edge.auth.create_key(&caller.0, wish, &facts.peer(), now).await.map_err(ApiError::from);
+    let (text, key) = edge.on_record(who, ("api-key.create", ""), created, AuditOutcome::Refused).await?;
     let created = ApiKeyCreated { text: text.reveal().to_owned(), key: view::api_key(&key) };
     Ok((StatusCode::CREATED, Json(created)))
 }
@@ -88,21 +90,9 @@ pub(in crate::api) async fn revoke(
     if id.len() != 16 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         input.problem("/path/id", "invalid", "the 16 hexadecimal digits of an id were expected".into());
     }
-    permit(&edge, &caller, &facts, Action::ApiKeyWrite, ("api-key.revoke", &id), input.finish()?).await?;
-    edge.auth.revoke_key(caller.principal(), &id, &facts.peer(), SystemTime::now()).await?;
+    let who = (&caller, &facts);
+    edge.admit_deed(who, Action::ApiKeyWrite, ("api-key.revoke", &id), input.finish()?).await?;
+    let revoked = edge.auth.revoke_key(caller.principal(), &id, &facts.peer(), SystemTime::now()).await;
+    edge.on_record(who, ("api-key.revoke", &id), revoked.map_err(ApiError::from), AuditOutcome::Refused).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// Admits, and has a refusal written down.
-async fn permit(
-    edge: &Edge,
-    caller: &Caller,
-    facts: &Facts,
-    action: Action,
-    (name, target): (&str, &str),
-    asked: Asked,
-) -> Result<(), ApiError> {
-    let Err(error) = edge.admit(caller, action, name, asked).await else { return Ok(()) };
-    edge.record(caller, facts, name, target, AuditOutcome::Refused, error.code()).await?;
-    Err(error)
 }

@@ -6,9 +6,9 @@ use crate::api::input::{Input, json};
 use crate::api::view;
 use crate::api::wire::Problem;
 use crate::api::wire::bulk::{BulkEnd, BulkItem, BulkLine, BulkPlan, BulkRequest, BulkTarget, BulkWait, Selection};
-use crate::auth::Action;
+use crate::auth::{Action, allows};
 use crate::config::OrdersConfig;
-use crate::model::{CommandReport, Glob, NodeStatus, Operation, Outcome, ProcessId, ProcessState};
+use crate::model::{CommandReport, Glob, NodeStatus, Object, Operation, Outcome, ProcessId, ProcessState};
 use crate::node::Patience;
 use crate::store::AuditOutcome;
 use crate::task::{Place, TaskKind};
@@ -73,9 +73,9 @@ pub(in crate::api) async fn order(
     let mut input = Input::new(&uri);
     let (operation, limits) = check(&mut input, &wish, most);
     let asked = input.finish()?;
-    edge.admit(&caller, Action::ProcessControl, "process.bulk", asked).await?;
+    edge.admit_deed((&caller, &facts), Action::ProcessControl, ("process.bulk", &wish.operation), asked).await?;
     let operation = operation.ok_or_else(|| ApiError::Malformed("there is no such operation".into()))?;
-    let targets = resolve(&edge, &wish.select, most.batch_items_max)?;
+    let targets = resolve(&edge, &caller, &wish.select, most.batch_items_max)?;
     let plan =
         BulkPlan { id: plan_id(operation, &targets), operation: operation.as_str().to_owned(), items: targets.clone() };
     if let Some(agreed) = wish.plan.filter(|agreed| *agreed != plan.id) {
@@ -175,15 +175,24 @@ fn check_selection(input: &mut Input, index: usize, selection: &Selection) {
     }
 }
 
-/// Every process that one of the selections covers, once, sorted.
-fn resolve(edge: &Edge, select: &[Selection], items_max: usize) -> Result<Vec<BulkTarget>, ApiError> {
+/// Every process that one of the selections covers, once, sorted. Those that the caller may neither see nor order about
+/// are not there for him.
+fn resolve(edge: &Edge, caller: &Caller, select: &[Selection], items_max: usize) -> Result<Vec<BulkTarget>, ApiError> {
     let select: Vec<Matcher<'_>> = select.iter().map(Matcher::new).collect();
-    let mut targets = Vec::new();
+    let (mut targets, rights) = (Vec::new(), &caller.principal().rights);
     for node in edge.pool.nodes() {
         let status = node.status();
+        let (node, environment) = (&status.id, status.environment.as_deref());
+        if !rights.touch(Object::Node { node, environment }) {
+            continue;
+        }
         for observed in status.processes.iter() {
             let (id, state) = (&observed.process.id, observed.process.state);
-            if select.iter().any(|matcher| matcher.covers(&status, id, state)) {
+            let object = Object::Group { node, environment, group: id.group() };
+            let may = |action| allows(rights, action, object);
+            if (may(Action::ProcessRead) || may(Action::ProcessControl))
+                && select.iter().any(|matcher| matcher.covers(&status, id, state))
+            {
                 let (node, process) = (status.id.to_string(), id.to_string());
                 targets.push(BulkTarget { node, process, state: state.as_str().to_owned() });
             }

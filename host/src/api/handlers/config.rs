@@ -118,10 +118,7 @@ impl Change {
         facts: &Facts,
         asked: Asked,
     ) -> Result<Author, ApiError> {
-        if let Err(error) = edge.admit(caller, self.action, self.name, asked).await {
-            edge.record(caller, facts, self.name, &self.target, AuditOutcome::Refused, error.code()).await?;
-            return Err(error);
-        }
+        edge.admit_deed((caller, facts), self.action, (self.name, &self.target), asked).await?;
         edge.record(caller, facts, self.name, &self.target, AuditOutcome::Intended, "").await?;
         Ok(Author {
             who: caller.principal().name.clone(),

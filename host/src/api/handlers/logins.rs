@@ -34,7 +34,7 @@ pub(in crate::api) async fn depart(
 ) -> Result<Response, ApiError> {
     let mut input = Input::new(&uri);
     input.path("strategy", &strategy);
-    edge.validate(None, "session.depart", input.finish()?).await?;
+    edge.admit_stranger(&facts, "session.depart", input.finish()?).await?;
     let departure = edge.auth.depart(&strategy, facts.peer()).await?;
     let departure = Departure { is_secure: departure.is_secure || facts.is_secure, ..departure };
     let location = header(&departure.url)?;
@@ -64,7 +64,7 @@ pub(in crate::api) async fn arrive(
     let mut input = Input::new(&uri);
     input.path("strategy", &strategy);
     let parameters = input.rest();
-    edge.validate(None, "session.arrive", input.finish()?).await?;
+    edge.admit_stranger(&facts, "session.arrive", input.finish()?).await?;
     let word = cookie_from(&headers).map(|word| Secret::new(word.to_owned()));
     let login = edge.auth.arrive(&strategy, parameters, word, facts.peer(), SystemTime::now()).await?;
     // The address of this answer holds the code: no page that it leads to may learn of it.

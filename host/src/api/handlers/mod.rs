@@ -1,5 +1,6 @@
 //! One file per kind of thing that is asked for.
 
+mod accounts;
 pub(super) mod acts;
 pub(super) mod api_keys;
 pub(super) mod audit;
@@ -15,8 +16,11 @@ pub(super) mod orders;
 pub(super) mod plugins;
 pub(super) mod probes;
 mod record;
+pub(super) mod roles;
 pub(super) mod sessions;
 pub(super) mod supervisors;
+pub(super) mod user_sessions;
+pub(super) mod users;
 
 use crate::api::error::ApiError;
 use crate::api::input::{Asked, Input};

@@ -2,12 +2,12 @@ use crate::api::documents::Form;
 use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
 use crate::api::handlers::{checked, process_id};
-use crate::api::input::{Input, Segments};
+use crate::api::input::{Asked, Input, Segments};
 use crate::api::page::{Page, by_group};
 use crate::api::view;
 use crate::api::wire::{NodeList, NodeView, Problem, ProcessList, ProcessView};
 use crate::auth::Action;
-use crate::node::NodeHandle;
+use crate::node::{NodeError, NodeHandle};
 use crate::task::TaskKind;
 use axum::extract::{Extension, State};
 use axum::response::Response;
@@ -38,10 +38,10 @@ pub(in crate::api) async fn list(
     }
     edge.admit(&caller, Action::NodeRead, "node.list", input.finish()?).await?;
     let form = if include.is_some() { Form::Full } else { Form::Short };
-    let nodes = edge.pool.nodes();
-    let statuses = nodes.iter().map(NodeHandle::status);
-    let (statuses, next) = page.cut(statuses, str::cmp, |status| status.id.to_string());
-    let list = edge.documents.list(form, &statuses, next.as_deref())?;
+    let here = edge.pool.nodes();
+    let nodes = here.iter().filter_map(|handle| edge.seen(&caller, handle));
+    let (nodes, next) = page.cut(nodes, str::cmp, |seen| seen.status().id.to_string());
+    let list = edge.documents.list(form, &nodes, next.as_deref(), &mut here.iter().map(NodeHandle::id))?;
     Ok(list.answer(&headers, &edge.tasks.group(TaskKind::Request)).await)
 }
 
@@ -59,7 +59,7 @@ pub(in crate::api) async fn show(
     let mut input = Input::new(&uri);
     input.path("node", &node);
     edge.admit(&caller, Action::NodeRead, "node.read", input.finish()?).await?;
-    Ok(Json(view::node_in_full(&edge.pool.node(&node)?.status())))
+    Ok(Json(view::node_in_full(edge.parts(&caller, &edge.pool.node(&node)?).status())))
 }
 
 /// The processes of one node
@@ -80,10 +80,12 @@ pub(in crate::api) async fn processes(
     let mut input = Input::new(&uri);
     input.path("node", &node);
     let page = Page::of(&mut input);
-    edge.admit(&caller, Action::ProcessRead, "process.list", input.finish()?).await?;
-    let status = edge.pool.node(&node)?.status();
+    let asked = Asked { is_of_parts: true, ..input.finish()? };
+    edge.admit(&caller, Action::ProcessRead, "process.list", asked).await?;
+    let seen = edge.parts(&caller, &edge.pool.node(&node)?);
+    let status = seen.status();
     let (items, next) = page.cut(status.processes.iter(), by_group, |observed| observed.process.id.to_string());
-    Ok(Json(ProcessList { node: view::node(&status), items: items.into_iter().map(view::process).collect(), next }))
+    Ok(Json(ProcessList { node: view::node(status), items: items.into_iter().map(view::process).collect(), next }))
 }
 
 /// One process
@@ -105,6 +107,6 @@ pub(in crate::api) async fn process(
     edge.admit(&caller, Action::ProcessRead, "process.read", asked).await?;
     let status = edge.pool.node(&node)?.status();
     let found = status.processes.iter().find(|p| p.process.id == id);
-    let unknown = || crate::node::NodeError::UnknownProcess { node: status.id.clone(), process: id.clone() };
+    let unknown = || NodeError::UnknownProcess { node: status.id.clone(), process: id.clone() };
     Ok(Json(view::process(found.ok_or_else(unknown)?)))
 }

@@ -64,7 +64,8 @@ pub(in crate::api) async fn install(
     body: Body,
 ) -> Result<Json<SwapView>, ApiError> {
     // Before the body is read: megabytes are for those who may send them.
-    edge.auth.permit(caller.principal(), Action::PluginManage)?;
+    let permitted = edge.permit(&caller, Action::PluginManage, &Default::default());
+    edge.on_record((&caller, &facts), ("plugin.install", &plugin), permitted, AuditOutcome::Refused).await?;
     let (limit, time) = (edge.platform.component_bytes_max(), edge.snapshot().config.server.request_timeout);
     let component = bytes(&headers, body, "application/wasm", limit, time).await?;
     let mut input = Input::new(&uri);
@@ -117,10 +118,7 @@ async fn swap(
     let id = NodeId::parse(&plugin)
         .map_err(|error| input.problem("/path/plugin", "invalid", format!("{error}; a plugin's name was expected")));
     let (fields, _) = checked(input, id.ok())?;
-    if let Err(error) = edge.admit(&caller, Action::PluginManage, name, fields).await {
-        edge.record(&caller, &facts, name, &plugin, AuditOutcome::Refused, error.code()).await?;
-        return Err(error);
-    }
+    edge.admit_deed((&caller, &facts), Action::PluginManage, (name, &plugin), fields).await?;
     // Answered before the audit is asked for an intent that cannot be carried out.
     edge.platform.report(&plugin)?;
     edge.record(&caller, &facts, name, &plugin, AuditOutcome::Intended, "").await?;

@@ -82,10 +82,7 @@ where
     F: Future<Output = Result<T, NodeError>> + Send,
 {
     let Deed { action, operation, target, detail, reason, node } = deed;
-    if let Err(error) = edge.admit(&caller, action, operation, asked).await {
-        edge.record(&caller, &facts, operation, &target, AuditOutcome::Refused, error.code()).await?;
-        return Err(error);
-    }
+    edge.admit_deed((&caller, &facts), action, (operation, &target), asked).await?;
     let handle = edge.pool.node(&node)?;
     if let Some(reason) = &reason {
         // Whether it was needed is known to the validators alone; that it was asked for, and why, is on the record.

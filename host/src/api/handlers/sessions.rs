@@ -29,7 +29,7 @@ pub(in crate::api) async fn login(
     let mut input = Input::new(&uri);
     input.body("username", &asked.username);
     input.body("password/length", &asked.password.len().to_string());
-    edge.validate(None, "session.login", input.finish()?).await?;
+    edge.admit_stranger(&facts, "session.login", input.finish()?).await?;
     let credential = Credential::Password { username: asked.username, password: Secret::new(asked.password) };
     let login = edge.auth.login(credential, facts.peer(), SystemTime::now()).await?;
     Ok(Json(granted(&login)))
@@ -53,7 +53,7 @@ pub(in crate::api) async fn setup(
     input.body("username", &asked.username);
     input.body("password/length", &asked.password.len().to_string());
     input.body("token/length", &asked.token.len().to_string());
-    edge.validate(None, "session.setup", input.finish()?).await?;
+    edge.admit_stranger(&facts, "session.setup", input.finish()?).await?;
     let (token, password) = (Secret::new(asked.token), Secret::new(asked.password));
     let login = edge.auth.setup(token, asked.username, password, facts.peer(), SystemTime::now()).await?;
     Ok(Json(granted(&login)))
@@ -71,7 +71,7 @@ pub(in crate::api) async fn logout(
     Extension(facts): Extension<Facts>,
     uri: Uri,
 ) -> Result<StatusCode, ApiError> {
-    edge.validate(Some(caller.principal()), "session.logout", Input::new(&uri).finish()?).await?;
+    edge.admit_deed((&caller, &facts), None, ("session.logout", ""), Input::new(&uri).finish()?).await?;
     let session = caller.0.session().ok_or(AuthRefusal::NoSession)?;
     edge.auth.logout(session, facts.peer(), SystemTime::now()).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -18,4 +18,4 @@ pub use listen::{ListenError, Listener};
 
 pub(in crate::api) use connection::{Taken, Tls, take_apart};
 pub(in crate::api) use guarded::Guarded;
-pub(in crate::api) use outside::{Peer, Seen};
+pub(in crate::api) use outside::{Outside, Peer};

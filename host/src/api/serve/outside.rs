@@ -20,14 +20,14 @@ pub(in crate::api) struct Peer {
 
 /// Where a request came from, as far as it can be believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::api) struct Seen {
+pub(in crate::api) struct Outside {
     /// Who asks: what limits, lock-outs and the audit go by.
     pub(in crate::api) address: IpAddr,
     /// The user's own connection is encrypted, up to us or up to a trusted proxy.
     pub(in crate::api) is_secure: bool,
 }
 
-impl Seen {
+impl Outside {
     /// Reads the headers of those who may be believed, and of nobody else.
     ///
     /// `X-Forwarded-For` is read from the right, where the proxy next to us wrote: the first address there that is not a
@@ -82,7 +82,7 @@ mod tests {
         }
         let (is_unix, address) = (peer == "unix", if peer == "unix" { "127.0.0.1" } else { peer });
         let peer = Peer { address: address.parse().unwrap(), is_unix, is_tls: false };
-        let seen = Seen::of(&peer, &headers, &proxies(&["10.0.0.0/8", "fd00::/8"], true));
+        let seen = Outside::of(&peer, &headers, &proxies(&["10.0.0.0/8", "fd00::/8"], true));
         (seen.address.to_string(), seen.is_secure)
     }
 

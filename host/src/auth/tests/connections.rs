@@ -51,7 +51,7 @@ async fn a_session_that_ends_while_its_connection_begins_is_noticed() {
     assert_eq!(house.auth.watch(&who, &facts(1), at(2)).grant.ended(), Some(GrantEnd::Revoked));
     let bob = house.login("bob", PASSWORD).await.unwrap();
     let who = house.auth.recognise(bearer(bob.token.reveal()), &facts(1), at(1)).await.unwrap();
-    house.store.set_account_disabled("bob", true, record("account.disable")).await.unwrap();
+    house.disable("bob", true).await;
     assert_eq!(house.auth.watch(&who, &facts(1), at(2)).grant.ended(), Some(GrantEnd::Revoked));
 }
 
@@ -62,7 +62,7 @@ async fn a_disabled_account_loses_its_connections_at_the_next_look_and_others_ke
     let (of_ann, of_bob) = (opened(&house, &ann, 1).await, opened(&house, &bob, 1).await);
     house.auth.look(at(2)).await;
     assert_eq!((of_ann.grant.ended(), of_bob.grant.ended()), (None, None));
-    house.store.set_account_disabled("bob", true, record("account.disable")).await.unwrap();
+    house.disable("bob", true).await;
     house.auth.look(at(2)).await;
     assert_eq!((of_ann.grant.ended(), of_bob.grant.ended()), (None, Some(GrantEnd::Revoked)));
 }

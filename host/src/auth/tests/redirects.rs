@@ -104,16 +104,20 @@ async fn who_comes_back_has_a_session_that_outlives_a_restart_with_the_role_of_t
     let who = house.ask(bearer(login.token.reveal()), 1).await.unwrap();
     assert_eq!(
         (who.principal.name.as_str(), who.principal.role, who.principal.is_external),
-        ("auth-oidc/ann", Role::Operator, true)
+        ("auth-oidc/ann", Some(Role::Operator), true)
     );
     assert_eq!(
         (who.principal.strategy.as_str(), who.principal.scopes.as_slice()),
         (NAME, &["node.read".to_owned()][..])
     );
     house.grant(NAME, Role::Viewer);
-    assert_eq!(house.bearer(&login, 2).unwrap().principal.role, Role::Viewer, "the grant is looked up each time");
+    assert_eq!(house.bearer(&login, 2).unwrap().principal.role, Some(Role::Viewer), "the grant is looked up each time");
     house.grant(NAME, Role::Admin);
-    assert_eq!(house.bearer(&login, 2).unwrap().principal.role, Role::Operator, "and raises no session that is there");
+    assert_eq!(
+        house.bearer(&login, 2).unwrap().principal.role,
+        Some(Role::Operator),
+        "and raises no session that is there"
+    );
     assert!(house.bearer(&login, 500).is_err(), "over");
 }
 
@@ -136,7 +140,7 @@ async fn an_account_that_another_server_vouches_for_has_its_own_role() {
     let out = house.out(1).await.unwrap();
     let login = house.back(&out.state, Some(&out.cookie)).await.unwrap();
     let who = &login.session.principal;
-    assert_eq!((who.name.as_str(), who.role, who.is_external), ("bob", Role::Viewer, false));
+    assert_eq!((who.name.as_str(), who.role, who.is_external), ("bob", Some(Role::Viewer), false));
 }
 
 #[tokio::test]
@@ -205,6 +209,7 @@ async fn without_an_address_of_its_own_the_server_says_which_key_is_missing() {
         keys: Arc::clone(&house.keys),
         plugins: house.plugins.subscribe(),
         roles_max: house.roles_max.subscribe(),
+        environments: house.environments.subscribe(),
         server: settings.subscribe(),
         revoked: tokio::sync::mpsc::channel(1).0,
         tracker: house.tracker.clone(),

@@ -97,7 +97,7 @@ async fn a_bearer_token_goes_to_those_who_look_at_it_in_their_order() {
     let third = Judge::bearer("third", yes(account("ann".into())));
     house.serve(vec![passwords.clone(), first.clone(), second.clone(), third.clone()]);
     let who = house.ask(bearer("abc"), 1).await.unwrap();
-    assert_eq!((who.principal.name.as_str(), who.principal.role), ("bob", Role::Viewer));
+    assert_eq!((who.principal.name.as_str(), who.principal.role), ("bob", Some(Role::Viewer)));
     assert_eq!((who.principal.strategy.as_str(), who.expires, who.principal.is_external), ("second", None, false));
     assert!(who.session().is_none());
     assert_eq!([passwords.asked(), first.asked(), second.asked(), third.asked()], [0, 1, 1, 0]);
@@ -180,11 +180,11 @@ async fn people_known_elsewhere_have_a_name_that_no_account_has_and_at_most_the_
             house.grant("auth-jwt", granted);
         }
         let who = house.ask(bearer("t"), 1).await.unwrap().principal;
-        assert_eq!((who.name.as_str(), who.role, who.is_external), ("auth-jwt/ann", role, true));
+        assert_eq!((who.name.as_str(), who.role, who.is_external), ("auth-jwt/ann", Some(role), true));
         assert_ne!(who.name, "ann", "and that is the administrator here");
     }
     house.serve(vec![Judge::bearer("auth-jwt", yes(external("ann", Role::Viewer)))]);
-    assert_eq!(house.ask(bearer("t"), 1).await.unwrap().principal.role, Role::Viewer, "a grant raises nobody");
+    assert_eq!(house.ask(bearer("t"), 1).await.unwrap().principal.role, Some(Role::Viewer), "a grant raises nobody");
 }
 
 #[tokio::test]
@@ -193,9 +193,12 @@ async fn scopes_narrow_what_the_account_may() {
     let scopes = vec!["process.read".to_owned(), "made.up".to_owned()];
     house.serve(vec![Judge::bearer("s", yes(Identity { scopes, ..account("ann".into()) }))]);
     let ann = house.ask(bearer("t"), 1).await.unwrap().principal;
-    assert!(house.auth.permit(&ann, Action::ProcessRead).is_ok());
+    assert!(house.auth.permit(&ann, Action::ProcessRead, Object::Server).is_ok());
     for action in Action::ALL.into_iter().filter(|action| *action != Action::ProcessRead) {
-        assert!(matches!(house.auth.permit(&ann, action), Err(AuthRefusal::Forbidden { .. })), "{action}");
+        assert!(
+            matches!(house.auth.permit(&ann, action, Object::Server), Err(AuthRefusal::Forbidden { .. })),
+            "{action}"
+        );
     }
 }
 
@@ -256,7 +259,7 @@ async fn a_yes_is_believed_for_five_seconds_while_the_account_is_looked_up_each_
     assert_eq!(judge.asked(), 2);
     house.ask(bearer("t"), 2).await.unwrap();
     assert_eq!(judge.asked(), 3, "elsewhere it is another question");
-    house.store.set_account_disabled("bob", true, record("account.disable")).await.unwrap();
+    house.disable("bob", true).await;
     assert!(matches!(house.ask(bearer("t"), 1).await, Err(AuthRefusal::Failed)), "at once");
 }
 

@@ -81,13 +81,13 @@ impl Fleet {
 
     /// Forgets what may no longer be seen.
     fn forget(&mut self, topics: &[String]) -> Vec<Change> {
-        let lost = |class: &str| topics.iter().any(|topic| topic == class);
+        let lost = |topic: &str| topics.iter().any(|beginning| topic.starts_with(beginning));
         let old = self.nodes.clone();
-        for node in self.nodes.values_mut() {
-            if lost("node/") {
+        for (name, node) in &mut self.nodes {
+            if lost(&format!("node/{name}/state")) {
                 node.view = None;
             }
-            if lost("proc/") {
+            if lost(&format!("proc/{name}/state")) {
                 node.processes.clear();
             }
         }
@@ -288,6 +288,21 @@ mod tests {
             transition: None,
             id: id.map(str::to_owned),
         }))
+    }
+
+    #[test]
+    fn what_may_no_longer_be_seen_of_one_node_is_forgotten_of_that_one_alone() {
+        let mut fleet = Fleet::default();
+        let of = |node: &str| process_item(node, samples::process("g:a", "running"));
+        fleet.apply(&snap(vec![of("n"), of("n-1")], true));
+        let revoked = |topics: &[&str]| Frame::Revoked {
+            topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+            epoch: "e".into(),
+        };
+        fleet.apply(&revoked(&["node/n/", "proc/n/"]));
+        assert_eq!(fleet.nodes().map(|(name, _)| name).collect::<Vec<_>>(), ["n-1"]);
+        fleet.apply(&revoked(&["proc/"]));
+        assert!(fleet.nodes().next().is_none());
     }
 
     #[test]

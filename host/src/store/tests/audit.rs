@@ -256,8 +256,10 @@ async fn a_database_of_schema_2_is_chained_as_it_is_when_it_is_opened() {
 async fn a_copy_holds_all_that_was_acknowledged_before_it_began_and_can_be_put_back() {
     let place = Place::new();
     let store = place.open();
-    store.create_account(account("ann"), audit("account")).await.unwrap();
+    store.create_account(account("ann"), None, audit("account")).await.unwrap();
     store.put_session(ID, session(), audit("session")).await.unwrap();
+    let role = CustomRole { name: "deploy".into(), actions: vec!["process.read".into()], revision: 1 };
+    store.put_role(role.clone(), None, None, audit("role")).await.unwrap();
     let key = store.artefact_key().await.unwrap();
     let path = place.directory.path().join("copy.redb");
     let known = store.recent_audit(1).await.unwrap()[0].number;
@@ -278,7 +280,7 @@ async fn a_copy_holds_all_that_was_acknowledged_before_it_began_and_can_be_put_b
     let put_back = || restore(&path, &place.config(), audit("restored"));
     assert!(matches!(put_back(), Err(StoreError::Locked { .. })), "not under a server that runs");
     let instance = store.instance_id().to_owned();
-    store.create_account(account("bob"), audit("after the copy")).await.unwrap();
+    store.create_account(account("bob"), None, audit("after the copy")).await.unwrap();
     store.close().await.unwrap();
     drop(store);
     let restored = put_back().unwrap();
@@ -287,6 +289,7 @@ async fn a_copy_holds_all_that_was_acknowledged_before_it_began_and_can_be_put_b
     assert_eq!(store.instance_id(), instance);
     assert!(store.account("ann").unwrap().is_some() && store.account("bob").unwrap().is_none());
     assert_eq!(store.session(ID).unwrap(), None, "it may have ended since");
+    assert_eq!(store.role("deploy").unwrap(), Some(role));
     assert_eq!(store.artefact_key().await.unwrap(), key);
     let newest = &store.recent_audit(1).await.unwrap()[0];
     assert_eq!((newest.number, newest.record.reason.as_str()), (facts.audit.head.number + 1, "restored"));

@@ -132,7 +132,7 @@ impl SlowDisk {
 async fn a_full_disk_refuses_writes_keeps_reading_and_recovers_alone() {
     let (place, weather) = (Place::new(), Weather::new());
     let store = open(&place, &weather);
-    store.create_account(account("ann"), audit("before")).await.unwrap();
+    store.create_account(account("ann"), None, audit("before")).await.unwrap();
     weather.set(Mood::Full);
     for _ in 0..3 {
         let error = store.append_audit(audit("never")).await.unwrap_err();
@@ -148,7 +148,7 @@ async fn a_full_disk_refuses_writes_keeps_reading_and_recovers_alone() {
 async fn a_failed_sync_ends_writing_until_a_restart_and_reads_go_on() {
     let (place, weather) = (Place::new(), Weather::new());
     let store = open(&place, &weather);
-    store.create_account(account("ann"), audit("before")).await.unwrap();
+    store.create_account(account("ann"), None, audit("before")).await.unwrap();
     weather.set(Mood::SyncFails);
     let error = store.append_audit(audit("never")).await.unwrap_err();
     assert!(matches!(error, StoreError::Broken { .. }), "{error:?}");
@@ -166,7 +166,7 @@ async fn a_failed_sync_ends_writing_until_a_restart_and_reads_go_on() {
 async fn a_full_queue_answers_busy_at_once_and_a_slow_disk_times_out() {
     let (place, weather) = (Place::new(), Weather::new());
     let store = open(&place, &weather);
-    store.create_account(account("ann"), audit("before")).await.unwrap();
+    store.create_account(account("ann"), None, audit("before")).await.unwrap();
     weather.set(Mood::Hangs);
     let _thaw = Thaw(Arc::clone(&weather));
     tokio::time::pause();

@@ -22,6 +22,9 @@ async fn ids(store: &Store) -> Vec<String> {
 async fn a_key_survives_a_restart_and_is_revoked_once() {
     let place = Place::new();
     let store = place.open();
+    let error = store.create_api_key(key("a", "ann", 0), audit("nobody")).await.unwrap_err();
+    assert!(matches!(&error, StoreError::NoAccount { name } if name == "ann"), "a key is an account's: {error:?}");
+    store.create_account(account("ann"), None, audit("account")).await.unwrap();
     store.create_api_key(key("a", "ann", 0), audit("create")).await.unwrap();
     store.touch_api_key("a", at(5)).unwrap();
     store.touch_api_key("a", at(3)).unwrap();
@@ -37,13 +40,16 @@ async fn a_key_survives_a_restart_and_is_revoked_once() {
     let revoked = store.api_key("a").unwrap().unwrap();
     assert_eq!(revoked.revoked, Some(at(6)));
     assert!(!revoked.is_good(at(6)));
-    assert_eq!(reasons(&store).await, ["create", "revoke"]);
+    assert_eq!(reasons(&store).await, ["account", "create", "revoke"]);
 }
 
 #[tokio::test]
 async fn an_account_has_so_many_keys_and_no_more_and_its_oldest_ended_ones_go() {
     let place = Place::new();
     let store = place.open();
+    for name in ["ann", "bob"] {
+        store.create_account(account(name), None, audit("account")).await.unwrap();
+    }
     for n in 0..KEYS_OF_ACCOUNT_MAX {
         store.create_api_key(key(&format!("a{n:03}"), "ann", n as u64), audit("create")).await.unwrap();
     }
