@@ -49,6 +49,7 @@ fn of_everybody() -> Vec<Row> {
         get("/readyz", Nothing),
         get("/metrics", Nothing),
         get("/api/openapi.json", Nothing),
+        get("/api/asyncapi.json", Nothing),
         post("/api/v1/login", Nothing, json!({ "username": "nobody", "password": "x" })),
         post("/api/v1/setup", Nothing, json!({ "token": "x", "username": "y", "password": PASSWORD })),
         get("/api/v1/login/{strategy}", Nothing),
@@ -337,11 +338,12 @@ async fn recorded(host: &Host, ids: &str) -> anyhow::Result<BTreeMap<String, Vec
 }
 
 /// Routes that everybody may ask.
-const PUBLIC: [(&str, &str); 8] = [
+const PUBLIC: [(&str, &str); 9] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
     ("GET", "/api/openapi.json"),
+    ("GET", "/api/asyncapi.json"),
     ("POST", "/api/v1/login"),
     ("POST", "/api/v1/setup"),
     ("GET", "/api/v1/login/{strategy}"),
