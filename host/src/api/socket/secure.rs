@@ -15,13 +15,15 @@ use tokio::net::TcpStream;
 /// whoever writes is done and may not come back for long. Only when all of it is out more is taken in, so that a peer that
 /// does not read is seen to block as it is without TLS.
 pub(super) fn split(tls: Tls) -> (Reader, Writer) {
-    let shared = Arc::new(Mutex::new(Shared { tls, reader: None, is_behind: false }));
+    let shared = Arc::new(Mutex::new(Shared { tls, reader: None, writer: None, is_behind: false }));
     (Reader(Arc::clone(&shared)), Writer(shared))
 }
 
 struct Shared {
     tls: Tls,
     reader: Option<Waker>,
+    /// Waits until what was taken in is out. A socket wakes who asked last, which may be the reader.
+    writer: Option<Waker>,
     /// Something that was taken in is not out.
     is_behind: bool,
 }
@@ -30,6 +32,12 @@ impl Shared {
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.tls).poll_flush(cx);
         self.is_behind = flushed.is_pending();
+        flushed
+    }
+
+    fn poll_flush_for_writer(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = self.poll_flush(cx);
+        self.writer = flushed.is_pending().then(|| cx.waker().clone());
         flushed
     }
 
@@ -53,9 +61,12 @@ pub(super) struct Writer(Half);
 impl AsyncRead for Reader {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let mut shared = lock(&self.0);
-        if shared.is_behind {
-            // An error of the writing half is found by whoever writes.
-            let _ = shared.poll_flush(cx);
+        // An error of the writing half is found by whoever writes.
+        if shared.is_behind
+            && shared.poll_flush(cx).is_ready()
+            && let Some(writer) = shared.writer.take()
+        {
+            writer.wake();
         }
         if shared.reader.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
             shared.reader = Some(cx.waker().clone());
@@ -72,7 +83,7 @@ impl Writer {
     ) -> Poll<io::Result<usize>> {
         let mut shared = lock(&self.0);
         if shared.is_behind {
-            ready!(shared.poll_flush(cx))?;
+            ready!(shared.poll_flush_for_writer(cx))?;
         }
         let written = ready!(write(Pin::new(&mut shared.tls), cx))?;
         if let Poll::Ready(flushed) = shared.poll_flush(cx) {
@@ -102,7 +113,7 @@ impl AsyncWrite for Writer {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.0).poll_flush(cx)
+        lock(&self.0).poll_flush_for_writer(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
