@@ -3,6 +3,9 @@
 //! Two servers one after the other: one with 100 scripted supervisords that answer, one with those and 100 more that take
 //! every connection and request and never answer. `-- --smoke` is a short form of 10 and 10, which fails where a node
 //! that answers does not become live, or what happens there does not come to the feed.
+//!
+//! Then what it costs to change the configuration of a thousand nodes while lists are read: none of them is there, and they
+//! are added, changed, disabled and removed.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its table")]
 #![expect(clippy::disallowed_methods, reason = "it measures by the system's clock")]
@@ -32,14 +35,16 @@ struct Size {
     window: Duration,
     requests: usize,
     restarts: usize,
+    /// Nodes whose configuration changes.
+    changed: usize,
 }
 
 fn main() -> anyhow::Result<()> {
     let has = |word: &str| std::env::args().any(|argument| argument == word);
     let size = if has("--smoke") {
-        Size { nodes: 10, window: Duration::from_secs(1), requests: 20, restarts: 10 }
+        Size { nodes: 10, window: Duration::from_secs(1), requests: 20, restarts: 10, changed: 50 }
     } else {
-        Size { nodes: 100, window: Duration::from_secs(30), requests: 200, restarts: 200 }
+        Size { nodes: 100, window: Duration::from_secs(30), requests: 200, restarts: 200, changed: 1_000 }
     };
     // `cargo test --benches` runs this without `--bench`; a measurement is not a test.
     if !has("--bench") && !has("--smoke") {
@@ -60,6 +65,7 @@ async fn measure(size: Size) -> anyhow::Result<()> {
     let alone = fleet(&format!("{} that answer", size.nodes), answering, size).await?;
     let beside = fleet(&format!("and {} that hang", size.nodes), &nodes, size).await?;
     println!("with those that hang, in times of without: {}", beside.over(&alone));
+    changes(size.changed).await?;
     println!("load {}", usage::load());
     Ok(())
 }
@@ -160,4 +166,51 @@ async fn restarts(client: &Client, nodes: &[Scripted], count: usize) -> anyhow::
         took.push(began.elapsed());
     }
     Ok(Spread::of(took))
+}
+
+/// How long each change of so many nodes takes from the request to its answer, and the list of everything meanwhile.
+async fn changes(nodes: usize) -> anyhow::Result<()> {
+    let settings = Settings::new()?
+        .with("server", "config_watch", "false")
+        .with("pool", "poll_interval_ms", "60000")
+        .with("log", "level", "\"error\"");
+    let mut server = Server::start(settings).await?;
+    let client = server.client().login(ADMIN, ADMIN_PASSWORD).await?;
+    let path = server.settings().write()?;
+    let text = std::fs::read_to_string(&path)?;
+    // Nothing listens on port 1, so every call is refused at once.
+    let declared = |more: &str| -> String {
+        (0..nodes).map(|n| format!("\n[[node]]\nname = \"n{n:04}\"\nurl = \"http://127.0.0.1:1\"\n{more}")).collect()
+    };
+    for (what, nodes_text, told) in [
+        ("added", declared(""), "nodes_added"),
+        ("changed", declared("environment = \"e\"\n"), "nodes_changed"),
+        ("disabled", declared("environment = \"e\"\nenabled = false\n"), "nodes_changed"),
+        ("removed", String::new(), "nodes_removed"),
+    ] {
+        std::fs::write(&path, format!("{text}{nodes_text}"))?;
+        let began = Instant::now();
+        let change = async {
+            let reply = client.post("/api/v1/config/reload", &serde_json::json!({})).await?.expect_status(200)?;
+            anyhow::Ok((began.elapsed(), reply.json()?))
+        };
+        let lists = async {
+            let mut connection = lists::connect(&client).await?;
+            let mut took = Vec::new();
+            for _ in 0..50 {
+                let asked = Instant::now();
+                lists::get(&mut connection, &client).await?;
+                took.push(asked.elapsed());
+            }
+            anyhow::Ok(took)
+        };
+        let ((took, applied), lists) = tokio::try_join!(change, lists)?;
+        let count = applied.get(told).and_then(serde_json::Value::as_array).map(Vec::len);
+        anyhow::ensure!(count == Some(nodes), "{what}: {count:?} of {nodes} nodes");
+        let Spread { p50, max, .. } = Spread::of(lists);
+        let took = took.as_secs_f64() * 1e3;
+        println!("{nodes} nodes {what}: {took:.0} ms; 50 lists meanwhile and after: p50 {p50:.1} ms, max {max:.1} ms");
+    }
+    server.terminate(Duration::from_secs(15)).await?;
+    Ok(())
 }
