@@ -1,6 +1,6 @@
 //! Where requests come in: listeners, connections with their deadlines, TLS, and who stands behind a proxy.
 //!
-//! Knows nothing of what is asked: a request goes to the router as it came, with what is known of its [`Peer`]. Entry
+//! Knows nothing of what is asked: a request goes to the router as it came, with what is known of its other end. Entry
 //! points: [`Listener::open`], [`Door::serve`].
 
 mod accept;

@@ -4,7 +4,7 @@ use socket2::SockRef;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -15,13 +15,15 @@ use tokio::net::TcpStream;
 /// whoever writes is done and may not come back for long. Only when all of it is out more is taken in, so that a peer that
 /// does not read is seen to block as it is without TLS.
 pub(super) fn split(tls: Tls) -> (Reader, Writer) {
-    let shared = Arc::new(Mutex::new(Shared { tls, reader: None, is_behind: false }));
+    let shared = Arc::new(Mutex::new(Shared { tls, reader: None, writer: None, is_behind: false }));
     (Reader(Arc::clone(&shared)), Writer(shared))
 }
 
 struct Shared {
     tls: Tls,
     reader: Option<Waker>,
+    /// Waits until more is taken in. The socket knows one waker for its writes, which may be the reader's meanwhile.
+    writer: Option<Waker>,
     /// Something that was taken in is not out.
     is_behind: bool,
 }
@@ -55,7 +57,12 @@ impl AsyncRead for Reader {
         let mut shared = lock(&self.0);
         if shared.is_behind {
             // An error of the writing half is found by whoever writes.
-            let _ = shared.poll_flush(cx);
+            let flushed = shared.poll_flush(cx);
+            if flushed.is_ready()
+                && let Some(writer) = shared.writer.take()
+            {
+                writer.wake();
+            }
         }
         if shared.reader.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
             shared.reader = Some(cx.waker().clone());
@@ -71,10 +78,21 @@ impl Writer {
         write: impl FnOnce(Pin<&mut Tls>, &mut Context<'_>) -> Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         let mut shared = lock(&self.0);
-        if shared.is_behind {
-            ready!(shared.poll_flush(cx))?;
+        if shared.is_behind
+            && let Poll::Ready(flushed) = shared.poll_flush(cx)
+        {
+            flushed?;
         }
-        let written = ready!(write(Pin::new(&mut shared.tls), cx))?;
+        if shared.is_behind {
+            shared.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let Poll::Ready(written) = write(Pin::new(&mut shared.tls), cx) else {
+            shared.is_behind = true;
+            shared.writer = Some(cx.waker().clone());
+            return Poll::Pending;
+        };
+        let written = written?;
         if let Poll::Ready(flushed) = shared.poll_flush(cx) {
             flushed?;
         } else if let Some(reader) = shared.reader.take() {
