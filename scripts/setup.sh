@@ -72,9 +72,11 @@ need_plugins() {
             rustc-web cargo-web rust-web-src || true
 }
 
-# has_pip FOLDER PACKAGE VERSION
+# has_pip FOLDER PACKAGE VERSION: that it is there, and can be run where it is. What such a folder holds does not run after
+# it was moved.
 has_pip() {
-    "$1/bin/python" -c "import importlib.metadata as m; assert m.version('$2') == '$3'" 2>/dev/null
+    "$1/bin/pip" --version >/dev/null 2>&1 &&
+        "$1/bin/python" -c "import importlib.metadata as m; assert m.version('$2') == '$3'" 2>/dev/null
 }
 
 # need_pip FOLDER PACKAGE VERSION
