@@ -448,6 +448,8 @@ fn store_row(error: &StoreError) -> Row {
     match error {
         StoreError::Busy { .. } | StoreError::TimedOut { .. } => unavailable("store.busy", "The database is busy"),
         StoreError::Full => unavailable("store.full", "The disk is full"),
+        StoreError::ReadOnly => unavailable("store.read_only", "The disk takes no writes"),
+        StoreError::ReadUnderWay => unavailable("store.read_under_way", "The database is still read as it was before"),
         StoreError::TooManyKeys { .. } => row(StatusCode::CONFLICT, "auth.too_many_keys", "Too many API keys"),
         StoreError::AccountExists { .. } => {
             row(StatusCode::CONFLICT, "auth.account_exists", "There is such an account")

@@ -74,11 +74,18 @@ fn store(registry: &mut Registry, edge: &Edge) {
     for (known, word) in [
         (StoreCondition::Good, "good"),
         (StoreCondition::Full, "full"),
+        (StoreCondition::ReadOnly, "read-only"),
         (StoreCondition::Broken, "broken"),
         (StoreCondition::Closed, "closed"),
     ] {
         condition.get_or_create(&ConditionLabel { condition: word }).set(i64::from(known == now));
     }
+    let bytes = i64::try_from(edge.store.file_bytes()).unwrap_or(i64::MAX);
+    registry.register(
+        "store_file_bytes",
+        "Size of the database's file; what is not in use is written next",
+        ConstGauge::new(bytes),
+    );
     registry.register("store_condition", "1 for the condition that the database is in", condition);
 }
 

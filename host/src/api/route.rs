@@ -4,7 +4,7 @@ use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::api::handlers::{
     acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, roles,
-    sessions, supervisors, user_sessions, users,
+    sessions, storage, supervisors, user_sessions, users,
 };
 use crate::api::{encoding, feed, request};
 use axum::Router;
@@ -88,6 +88,7 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
         .routes(routes!(backup::create))
+        .routes(routes!(storage::compact))
         .routes(routes!(feed::open))
         .routes(routes!(feed::events));
     let open = OpenApiRouter::with_openapi(Document::openapi())

@@ -1,6 +1,7 @@
 use crate::api::serve::{Acceptor, Listener};
 use crate::api::socket::Door;
 use crate::api::{self, Documents, Edge, Metrics, Strangers};
+use crate::app::disk_watch::{self, Pace};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
 use crate::app::heritage::Succession;
@@ -467,6 +468,8 @@ fn look_after(edge: &Edge, stop: &CancellationToken) {
     upkeep.named("sessions", async move { auth.run_upkeep(ended).await });
     let (auth, ended) = (edge.auth.clone(), stop.clone());
     upkeep.named("grants", async move { auth.run_watch(ended).await });
+    let seed = RandomState::new().hash_one(1_u8);
+    upkeep.named("disk", disk_watch::run(edge.store.clone(), Pace::USUAL, seed, stop.clone()));
     upkeep.named("audit", retention::run(edge.store.clone(), edge.reloader.snapshots(), stop.clone()));
 }
 

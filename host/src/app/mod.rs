@@ -6,6 +6,7 @@
 mod authoring;
 mod build;
 mod command;
+mod disk_watch;
 mod exit;
 mod generations;
 mod heritage;

@@ -9,6 +9,7 @@ use crate::api::wire::audit::{AuditPageView, AuditVerdictView};
 use crate::api::wire::bulk::{BulkPlan, BulkRequest};
 use crate::api::wire::config::{ConfigAppliedView, ConfigGenerationList, ManagedNodeRequest};
 use crate::api::wire::order::NodeLogView;
+use crate::api::wire::storage::CompactionView;
 use crate::api::wire::{
     ApiKeyCreated, ApiKeyList, ApiKeyRequest, CommandRequest, CommandResult, LogView, LoginRequest, LoginResult,
     NodeList, PluginList, PrincipalView, Problem, SetupRequest, SwapView,
@@ -26,6 +27,8 @@ use std::time::Duration;
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// What an order may take beyond the time it is to wait.
 const ORDER_MARGIN: Duration = Duration::from_secs(15);
+/// What a compaction may take: the server answers sooner.
+const COMPACTION_TIMEOUT: Duration = Duration::from_secs(90);
 /// What a swap of a plugin may take: others may be under way, and compiling takes its time.
 const SWAP_TIMEOUT: Duration = Duration::from_secs(120);
 const JSON: &str = "application/json";
@@ -251,6 +254,11 @@ impl Api {
         let target = self.target(segments, &written(query));
         let call = Call { method: Method::GET, target, accept: "*/*", body: None, media_type: JSON, condition: None };
         self.http.download(&call, SWAP_TIMEOUT).await
+    }
+
+    /// Has the server compact its database.
+    pub(crate) async fn compact(&self) -> Result<CompactionView, CliError> {
+        self.document(&self.post(&["storage", "compact"], None::<&()>, COMPACTION_TIMEOUT).await?)
     }
 
     /// Has the server read its configuration again.

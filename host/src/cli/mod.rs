@@ -13,6 +13,7 @@ mod audit;
 pub mod authoring;
 mod backup;
 mod batch;
+mod compact;
 mod config;
 mod connect;
 mod console;
@@ -125,6 +126,7 @@ async fn dispatch(
         ClientCommand::Config(command) => config::run(&api, console, command).await,
         ClientCommand::Audit(command) => audit::run(&api, console, command).await,
         ClientCommand::Backup { file } => backup::run(&api, console, file).await,
+        ClientCommand::Compact => compact::run(&api, console).await,
         ClientCommand::Node(command) => node::run(&api, console, command).await,
         ClientCommand::Tail(args) => tail::run(&api, token, console, args).await,
         ClientCommand::Watch(args) => watch::run(api.server(), token, console, args).await,

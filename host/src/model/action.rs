@@ -48,6 +48,8 @@ pub enum Action {
     AuditRead,
     /// Take a copy of the database.
     BackupCreate,
+    /// Look after the database's file.
+    StorageManage,
     /// See accounts, their grants and sessions, and roles.
     AccountRead,
     /// Add, change and remove accounts and roles, never beyond one's own rights; end sessions.
@@ -67,7 +69,7 @@ pub enum ActionKind {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::NodeRead,
         Self::ProcessRead,
         Self::LogRead,
@@ -90,6 +92,7 @@ impl Action {
         Self::NodeManage,
         Self::AuditRead,
         Self::BackupCreate,
+        Self::StorageManage,
         Self::AccountRead,
         Self::AccountManage,
     ];
@@ -120,6 +123,7 @@ impl Action {
             Self::NodeManage => "node.manage",
             Self::AuditRead => "audit.read",
             Self::BackupCreate => "backup.create",
+            Self::StorageManage => "storage.manage",
             Self::AccountRead => "account.read",
             Self::AccountManage => "account.manage",
         }
@@ -149,6 +153,7 @@ impl Action {
             | Self::NodeManage
             | Self::AuditRead
             | Self::BackupCreate
+            | Self::StorageManage
             | Self::AccountRead
             | Self::AccountManage => Role::Admin,
         }
@@ -178,6 +183,7 @@ impl Action {
             | Self::NodeManage
             | Self::AuditRead
             | Self::BackupCreate
+            | Self::StorageManage
             | Self::AccountRead
             | Self::AccountManage => ActionKind::Server,
         }
@@ -218,6 +224,7 @@ impl Action {
             Self::NodeManage => "add, change and remove nodes that the file does not declare",
             Self::AuditRead => "read, export and verify the audit",
             Self::BackupCreate => "take a copy of the database",
+            Self::StorageManage => "compact the database",
             Self::AccountRead => "see accounts, grants, sessions and roles",
             Self::AccountManage => "change accounts, grants, sessions and roles, up to one's own rights",
         }
@@ -340,6 +347,7 @@ mod tests {
             (Action::NodeManage, [false, false, true]),
             (Action::AuditRead, [false, false, true]),
             (Action::BackupCreate, [false, false, true]),
+            (Action::StorageManage, [false, false, true]),
             (Action::AccountRead, [false, false, true]),
             (Action::AccountManage, [false, false, true]),
         ];

@@ -180,7 +180,8 @@ fn copy(from: &ReadTransaction, to: &Database, path: &Path) -> Result<(), StoreE
     })
 }
 
-fn copy_tables(from: &ReadTransaction, to: &Database) -> Result<(), redb::Error> {
+/// Copies every table in one durable transaction.
+pub(super) fn copy_tables(from: &ReadTransaction, to: &Database) -> Result<(), redb::Error> {
     let mut txn = to.begin_write()?;
     txn.set_quick_repair(true);
     copy_table(from, &txn, META)?;

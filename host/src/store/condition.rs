@@ -8,6 +8,8 @@ pub enum StoreCondition {
     Good,
     /// It is read; writes are refused for want of room, until there is some.
     Full,
+    /// It is read; writes are refused because the disk takes none, until it does.
+    ReadOnly,
     /// It is read at best, and not written any more, because a write failed.
     Broken,
     /// It was closed.
@@ -23,11 +25,21 @@ impl Condition {
         self.0.store(condition as u8, Relaxed);
     }
 
-    fn get(&self) -> StoreCondition {
-        match self.0.load(Relaxed) {
+    /// As [`Condition::set`]; answers what was before.
+    pub(super) fn replace(&self, condition: StoreCondition) -> StoreCondition {
+        Self::of(self.0.swap(condition as u8, Relaxed))
+    }
+
+    pub(super) fn get(&self) -> StoreCondition {
+        Self::of(self.0.load(Relaxed))
+    }
+
+    const fn of(number: u8) -> StoreCondition {
+        match number {
             0 => StoreCondition::Good,
             1 => StoreCondition::Full,
-            2 => StoreCondition::Broken,
+            2 => StoreCondition::ReadOnly,
+            3 => StoreCondition::Broken,
             _ => StoreCondition::Closed,
         }
     }

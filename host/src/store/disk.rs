@@ -1,12 +1,12 @@
 use crate::store::StoreError;
-use crate::store::error::is_full;
+use crate::store::error::{is_full, is_read_only};
 use crate::store::overlay::Overlay;
 use crate::store::tables::{self, Contents};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, TransactionError};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Memory for pages that were read or written. The engine's own default is 1 GiB.
@@ -54,8 +54,16 @@ impl Disk {
     pub(super) fn open(path: PathBuf, opener: Box<dyn Opener>) -> Result<(Self, String), StoreError> {
         prepare(&path)?;
         refuse_without_a_trace(&path, &opener)?;
-        let database = opener(open_rw(&path)?, Access::Write).map_err(|error| StoreError::of_opening(&path, error))?;
+        let file = open_rw(&path)?;
+        let opened = file.metadata().map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        let database = opener(file, Access::Write).map_err(|error| StoreError::of_opening(&path, error))?;
+        // Another server may have exchanged the file after it was opened here and before it was locked.
+        if fs::metadata(&path).map_or(true, |named| (named.dev(), named.ino()) != (opened.dev(), opened.ino())) {
+            return Err(StoreError::Locked { path });
+        }
         let instance = tables::adopt(&path, &database)?;
+        // A kill may have left it; nobody else makes one, as the database is ours now.
+        drop(fs::remove_file(sibling(&path)));
         Ok((Self { path, opener, database: Some(database), access: Access::Write }, instance))
     }
 
@@ -70,24 +78,95 @@ impl Disk {
         Ok(self.database.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_read()?)
     }
 
+    /// How large the file is; 0 if that cannot be told.
+    pub(super) fn bytes(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+    }
+
     /// Mends the open file after a failed write: the engine refuses everything until it is opened again.
     ///
-    /// After a full disk it is opened for writing, so that things go on once there is room. After anything else it is
-    /// opened for reading alone: what the disk really holds is not known, and writing on would be hoping. Answers
-    /// whether writes may go on.
-    pub(super) fn recover(&mut self, error: &redb::Error) -> bool {
-        if is_full(error) && self.reopen(Access::Write) {
-            return true;
+    /// After a full disk, or one that takes no writes, it is opened for writing if that goes, so that things go on once it
+    /// does. After anything else it is opened for reading alone: what the disk really holds is not known, and writing on
+    /// would be hoping.
+    pub(super) fn recover(&mut self, error: &redb::Error) -> Option<Passing> {
+        let passing = if is_full(error) {
+            Some(Passing::Full)
+        } else if is_read_only(error) {
+            Some(Passing::ReadOnly)
+        } else {
+            None
+        };
+        if passing.is_some() && self.reopen(Access::Write) {
+            return passing;
         }
         self.reopen(Access::Read);
-        false
+        // A full disk on which not even the file can be opened is not understood; one that takes no writes cannot be.
+        passing.filter(|passing| *passing == Passing::ReadOnly)
+    }
+
+    /// Opens the file for writing again where it is open for reading alone, if the disk takes writes again.
+    pub(super) fn resume(&mut self) -> bool {
+        if self.database.is_some() && self.access == Access::Write {
+            return true;
+        }
+        // Asked first: readers go on in the file that is open.
+        if open_rw(&self.path).is_err() {
+            return false;
+        }
+        let is_open = self.reopen(Access::Write);
+        if !is_open {
+            self.reopen(Access::Read);
+        }
+        is_open
+    }
+
+    /// Has `fill` write everything into a new file, which takes the place of the one that is open, and answers that one:
+    /// readers may be in it still. The new one holds what it holds durably before its name is exchanged.
+    ///
+    /// # Errors
+    /// [`Exchange::Kept`]: everything is as it was. [`Exchange::Unsure`]: the new file is in use, and that it has the name
+    /// is not known to be on the disk.
+    pub(super) fn exchange(
+        &mut self,
+        fill: impl FnOnce(&Database) -> Result<(), redb::Error>,
+    ) -> Result<Option<Database>, Exchange> {
+        let fresh = sibling(&self.path);
+        let made = self.make(&fresh, fill).and_then(|made| {
+            fs::rename(&fresh, &self.path)?;
+            Ok(made)
+        });
+        let made = made.map_err(|error| {
+            // Of no use to anybody; the next one that is made removes it otherwise.
+            drop(fs::remove_file(&fresh));
+            Exchange::Kept(error)
+        })?;
+        let before = self.database.replace(made);
+        let directory = directory_of(&self.path);
+        let synced = File::open(directory).and_then(|directory| directory.sync_all());
+        synced.map(|()| before).map_err(|error| Exchange::Unsure(error.into()))
+    }
+
+    fn make(
+        &self,
+        fresh: &Path,
+        fill: impl FnOnce(&Database) -> Result<(), redb::Error>,
+    ) -> Result<Database, redb::Error> {
+        // What a kill has left behind: one process has the database, and makes one of these at a time.
+        match fs::remove_file(fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(fresh)?;
+        let database = (self.opener)(file, Access::Write)?;
+        fill(&database)?;
+        Ok(database)
     }
 
     fn reopen(&mut self, access: Access) -> bool {
         // The old one holds the lock on the file.
         self.database = None;
         self.access = access;
-        let file = open_rw(&self.path);
+        let file = open_for(&self.path, access);
         let opened = file
             .and_then(|file| (self.opener)(file, access).map_err(|error| StoreError::of_opening(&self.path, error)));
         match opened {
@@ -104,9 +183,38 @@ impl Disk {
     }
 }
 
+/// A failure that passes by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Passing {
+    /// There is no room.
+    Full,
+    /// The disk takes no writes.
+    ReadOnly,
+}
+
+/// Why one file did not take the place of another.
+#[derive(Debug)]
+pub(super) enum Exchange {
+    /// The one that was there is there.
+    Kept(redb::Error),
+    /// After a loss of power it may be there again.
+    Unsure(redb::Error),
+}
+
+/// Where the file is made that is to take the database's place.
+fn sibling(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".compacting");
+    path.with_file_name(name)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Creates directory and file where they are missing, readable by their owner alone.
 fn prepare(path: &Path) -> Result<(), StoreError> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = directory_of(path);
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| StoreError::Open { path, source }
@@ -151,4 +259,16 @@ fn refuse_without_a_trace(path: &Path, opener: &dyn Opener) -> Result<(), StoreE
 fn open_rw(path: &Path) -> Result<File, StoreError> {
     let opened = OpenOptions::new().read(true).write(true).open(path);
     opened.map_err(|source| StoreError::Open { path: path.to_owned(), source })
+}
+
+/// For looking alone a disk that takes no writes will do.
+fn open_for(path: &Path, access: Access) -> Result<File, StoreError> {
+    match open_rw(path) {
+        Err(StoreError::Open { source, .. })
+            if access == Access::Read && source.kind() == io::ErrorKind::ReadOnlyFilesystem =>
+        {
+            File::open(path).map_err(|source| StoreError::Open { path: path.to_owned(), source })
+        }
+        opened => opened,
+    }
 }

@@ -23,6 +23,12 @@ pub enum StoreError {
     /// The disk is full. Nothing was written; reads go on, and writes succeed again once there is room.
     #[error("the disk of the database is full")]
     Full,
+    /// The disk takes no writes. Nothing was written; reads go on, and writes succeed again once it takes them.
+    #[error("the disk of the database takes no writes")]
+    ReadOnly,
+    /// Somebody reads what was there before the last compaction, such as a copy under way. Nothing was done.
+    #[error("the database was compacted a moment ago and is still read as it was before; try again later")]
+    ReadUnderWay,
     /// A write failed for another reason than a full disk, and the file's state is not known any more. No write is
     /// tried until the process is restarted.
     #[error("the database takes no more writes until a restart, because one failed")]
@@ -167,6 +173,8 @@ impl StoreError {
             Self::Busy { .. }
             | Self::TimedOut { .. }
             | Self::Full
+            | Self::ReadOnly
+            | Self::ReadUnderWay
             | Self::Broken { .. }
             | Self::Read { .. }
             | Self::Record { .. }
@@ -202,4 +210,10 @@ impl StoreError {
 pub(super) fn is_full(error: &redb::Error) -> bool {
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     matches!(error, redb::Error::Io(io) if matches!(io.kind(), StorageFull | QuotaExceeded | FileTooLarge))
+}
+
+/// True when an operation failed because the disk takes no writes, as after it was mounted for reading alone. Nothing was
+/// written then, and it may be mounted for writing again.
+pub(super) fn is_read_only(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::Io(io) if io.kind() == io::ErrorKind::ReadOnlyFilesystem)
 }

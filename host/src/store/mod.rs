@@ -11,6 +11,7 @@ mod accounts;
 mod apply;
 mod audit;
 mod backup;
+mod compact;
 mod condition;
 mod configuration;
 mod disk;
@@ -35,6 +36,7 @@ pub use audit::{
     AuditMark, AuditOrder, AuditOutcome, AuditPage, AuditQuery, AuditRecord, AuditVerdict,
 };
 pub use backup::{BackupFacts, Restored, inspect, restore};
+pub use compact::{Compaction, StoreUsage};
 pub use condition::StoreCondition;
 pub use configuration::{CONFIGURATION_BYTES_MAX, CONFIGURATIONS_MAX, Configuration};
 pub use error::StoreError;
@@ -47,6 +49,7 @@ use crate::config::StorageConfig;
 use crate::model::Secret;
 use apply::Change;
 use snapshot::Snapshots;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -72,6 +75,7 @@ pub struct Store {
 struct Shared {
     snapshots: Arc<Snapshots>,
     instance_id: String,
+    path: PathBuf,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -105,7 +109,8 @@ impl Store {
     fn open_with(config: &StorageConfig, opener: impl disk::Opener) -> Result<Self, StoreError> {
         let (orders, inbox) = mpsc::channel(WRITES_MAX);
         let (snapshots, instance_id, thread) = writer::start(config.path.clone(), Box::new(opener), inbox)?;
-        Ok(Self { orders, shared: Arc::new(Shared { snapshots, instance_id, thread: Mutex::new(Some(thread)) }) })
+        let (path, thread) = (config.path.clone(), Mutex::new(Some(thread)));
+        Ok(Self { orders, shared: Arc::new(Shared { snapshots, instance_id, path, thread }) })
     }
 
     /// The random name that this database was given when it was created: 32 hexadecimal digits.
@@ -190,6 +195,17 @@ impl Store {
     /// Dropping the future before its first poll writes nothing; later, the record is written all the same.
     pub async fn append_audit(&self, record: AuditRecord) -> Result<(), StoreError> {
         self.write(None, Some(record)).await.map(drop)
+    }
+
+    /// Writes something small, to see whether the disk takes it. What is written changes nothing for anybody.
+    ///
+    /// # Errors
+    /// As for [`Store::append_audit`].
+    ///
+    /// # Cancel safety
+    /// As for [`Store::append_audit`].
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.write(Some(Change::Probe), None).await.map(drop)
     }
 
     /// The key under which compiled plugins are sealed: 64 hexadecimal digits, drawn once for each database.

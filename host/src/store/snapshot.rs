@@ -4,7 +4,7 @@ use crate::store::figures::Counters;
 use arc_swap::ArcSwapOption;
 use redb::ReadTransaction;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 /// How long a reader waits for the writer to open the file again after a failed write.
@@ -29,8 +29,9 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn publish(&self, snapshot: ReadTransaction) {
-        self.current.store(Some(Arc::new(snapshot)));
+    /// Answers what was there before, which somebody may still read.
+    pub(super) fn publish(&self, snapshot: ReadTransaction) -> Weak<ReadTransaction> {
+        self.current.swap(Some(Arc::new(snapshot))).as_ref().map_or_else(Weak::new, Arc::downgrade)
     }
 
     /// Tells that the state that was published has other accounts.

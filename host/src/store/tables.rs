@@ -9,6 +9,8 @@ use std::path::Path;
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// The key under which compiled plugins are sealed. Made when it is first asked for.
 pub(super) const ARTEFACT_KEY: &str = "artefact-key";
+/// Written to see whether writing goes. Empty.
+pub(super) const PROBE: &str = "probe";
 /// Name to account.
 pub(super) const ACCOUNTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("accounts");
 /// SHA-256 of the token to session.

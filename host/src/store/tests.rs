@@ -1,8 +1,10 @@
 mod accounts;
 mod audit;
+mod compaction;
 mod crash;
 mod faults;
 mod keys;
+mod watched;
 
 pub(crate) use faults::SlowDisk;
 

@@ -1,10 +1,13 @@
 use crate::store::apply::{self, Change};
 use crate::store::audit::AuditRecord;
-use crate::store::disk::{Disk, Opener};
+use crate::store::compact::Compaction;
+use crate::store::disk::{Disk, Exchange, Opener, Passing};
+use crate::store::error::{is_full, is_read_only};
 use crate::store::snapshot::Snapshots;
-use crate::store::{StoreCondition, StoreError, WRITES_MAX};
+use crate::store::{StoreCondition, StoreError, WRITES_MAX, backup};
+use redb::{Database, ReadTransaction};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -13,6 +16,8 @@ use tokio::time::Instant;
 pub(super) enum Order {
     /// Boxed, because a queue of large orders is a large queue.
     Write(Box<Write>),
+    /// Answered once the file is smaller.
+    Compact(oneshot::Sender<Result<Compaction, StoreError>>),
     /// Answered once the file is closed.
     Close(oneshot::Sender<()>),
 }
@@ -31,6 +36,13 @@ struct Writer {
     inbox: mpsc::Receiver<Order>,
     /// The failure after which no write is tried any more.
     broken: Option<Arc<redb::Error>>,
+    /// The file before the last compaction, until its last reader has ended.
+    retired: Option<Retired>,
+}
+
+struct Retired {
+    _database: Database,
+    readers: Weak<ReadTransaction>,
 }
 
 /// Starts the writer thread, which opens the file itself: the engine may panic on a file damaged from outside, and a
@@ -67,8 +79,8 @@ impl Writer {
         let snapshot = disk.snapshot();
         let snapshot = snapshot.map_err(|source| StoreError::Damaged { path, source: Some(Box::new(source)) })?;
         let snapshots = Arc::<Snapshots>::default();
-        snapshots.publish(snapshot);
-        Ok((Self { disk, snapshots, inbox, broken: None }, instance))
+        drop(snapshots.publish(snapshot));
+        Ok((Self { disk, snapshots, inbox, broken: None, retired: None }, instance))
     }
 
     fn run(mut self) {
@@ -76,22 +88,28 @@ impl Writer {
         while closed.is_none()
             && let Some(first) = self.inbox.blocking_recv()
         {
-            let mut batch = Vec::new();
+            let (mut batch, mut last) = (Vec::new(), None);
             let mut next = Some(first);
             while let Some(order) = next.take() {
                 match order {
                     Order::Write(write) => batch.push(*write),
-                    Order::Close(reply) => closed = Some(reply),
+                    other @ (Order::Compact(_) | Order::Close(_)) => last = Some(other),
                 }
-                if closed.is_none() && batch.len() < WRITES_MAX {
+                if last.is_none() && batch.len() < WRITES_MAX {
                     next = self.inbox.try_recv().ok();
                 }
             }
             self.carry_out(batch);
+            self.retired = self.retired.take().filter(|retired| retired.readers.strong_count() > 0);
+            match last {
+                Some(Order::Compact(reply)) => drop(reply.send(self.compact())),
+                Some(Order::Close(reply)) => closed = Some(reply),
+                Some(Order::Write(_)) | None => {}
+            }
         }
         self.inbox.close();
         self.snapshots.close();
-        drop(self.disk);
+        drop((self.disk, self.retired));
         if let Some(reply) = closed {
             let _ = reply.send(());
         }
@@ -103,10 +121,7 @@ impl Writer {
             return;
         }
         let began = Instant::now();
-        let committed = match &self.broken {
-            Some(cause) => Err(Refusal::Broken(Arc::clone(cause))),
-            None => self.commit(&batch).map_err(|error| self.refuse(error)),
-        };
+        let committed = self.resume().and_then(|()| self.commit(&batch).map_err(|error| self.refuse(error)));
         match committed {
             Ok(results) => {
                 self.snapshots.counters.committed(batch.len(), began.elapsed());
@@ -119,12 +134,48 @@ impl Writer {
         }
     }
 
+    /// Whether writes may be tried. A disk that took none is asked again.
+    fn resume(&mut self) -> Result<(), Refusal> {
+        if let Some(cause) = &self.broken {
+            return Err(Refusal::Broken(Arc::clone(cause)));
+        }
+        if self.snapshots.condition.get() != StoreCondition::ReadOnly {
+            return Ok(());
+        }
+        let is_writable = self.disk.resume();
+        self.snapshots.publish_reopened(self.disk.snapshot().ok());
+        if is_writable { Ok(()) } else { Err(Refusal::ReadOnly) }
+    }
+
+    /// Writes everything into a new file, which takes the place of this one. Readers go on in the one that they read.
+    fn compact(&mut self) -> Result<Compaction, StoreError> {
+        self.resume().map_err(|refusal| refusal.error())?;
+        if self.retired.is_some() {
+            return Err(StoreError::ReadUnderWay);
+        }
+        let (began, before_bytes) = (Instant::now(), self.disk.bytes());
+        let snapshot = self.disk.snapshot().map_err(|error| StoreError::Read { source: Box::new(error) })?;
+        let exchanged = self.disk.exchange(|fresh| backup::copy_tables(&snapshot, fresh));
+        drop(snapshot);
+        let before = match exchanged {
+            Ok(before) => before,
+            Err(Exchange::Kept(error)) if is_full(&error) => return Err(StoreError::Full),
+            Err(Exchange::Kept(error)) if is_read_only(&error) => return Err(StoreError::ReadOnly),
+            Err(Exchange::Kept(error)) => return Err(StoreError::Read { source: Box::new(error) }),
+            Err(Exchange::Unsure(error)) => return Err(self.refuse(error).error()),
+        };
+        let snapshot = self.disk.snapshot().map_err(|error| self.refuse(error).error())?;
+        let readers = self.snapshots.publish(snapshot);
+        self.retired = before.map(|database| Retired { _database: database, readers });
+        Ok(Compaction { before_bytes, after_bytes: self.disk.bytes(), took: began.elapsed() })
+    }
+
     /// What is acknowledged can be read: the new state is published before anyone is answered.
     fn commit(&mut self, batch: &[Write]) -> Result<apply::Results, redb::Error> {
         let results = apply::commit(self.disk.writable()?, batch)?;
         match self.disk.snapshot() {
             Ok(snapshot) => {
-                self.snapshots.publish(snapshot);
+                drop(self.snapshots.publish(snapshot));
                 self.snapshots.condition.set(StoreCondition::Good);
             }
             // The batch is on the disk all the same; only what comes after it is refused.
@@ -137,27 +188,34 @@ impl Writer {
     }
 
     fn refuse(&mut self, error: redb::Error) -> Refusal {
-        let may_go_on = self.disk.recover(&error);
+        let passing = self.disk.recover(&error);
         self.snapshots.publish_reopened(self.disk.snapshot().ok());
-        if may_go_on {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the database's disk is full; writes are refused"
-            );
-            self.snapshots.condition.set(StoreCondition::Full);
-            return Refusal::Full;
+        let error = Arc::new(error);
+        let (condition, refusal, said) = match passing {
+            Some(Passing::Full) => {
+                (StoreCondition::Full, Refusal::Full, "the database's disk is full; writes are refused")
+            }
+            Some(Passing::ReadOnly) => {
+                (StoreCondition::ReadOnly, Refusal::ReadOnly, "the database's disk takes no writes; they are refused")
+            }
+            None => {
+                self.broken = Some(Arc::clone(&error));
+                let refusal = Refusal::Broken(Arc::clone(&error));
+                (StoreCondition::Broken, refusal, "a write failed; no more writes until a restart")
+            }
+        };
+        // Each write is tried; that it fails as the one before is told to its caller alone.
+        if self.snapshots.condition.replace(condition) != condition {
+            tracing::error!(error = error.as_ref() as &dyn std::error::Error, "{said}");
         }
-        tracing::error!(error = &error as &dyn std::error::Error, "a write failed; no more writes until a restart");
-        let cause = Arc::new(error);
-        self.broken = Some(Arc::clone(&cause));
-        self.snapshots.condition.set(StoreCondition::Broken);
-        Refusal::Broken(cause)
+        refusal
     }
 }
 
 /// Why a whole batch failed; each of its callers gets an error of its own.
 enum Refusal {
     Full,
+    ReadOnly,
     Broken(Arc<redb::Error>),
 }
 
@@ -165,6 +223,7 @@ impl Refusal {
     fn error(&self) -> StoreError {
         match self {
             Self::Full => StoreError::Full,
+            Self::ReadOnly => StoreError::ReadOnly,
             Self::Broken(source) => StoreError::Broken { source: Arc::clone(source) },
         }
     }

@@ -125,6 +125,7 @@ fn of_the_server() -> Vec<Row> {
         get("/api/v1/audit/export", Server("audit.read")),
         get("/api/v1/audit/verify", Server("audit.read")),
         get("/api/v1/backup", Server("backup.create")),
+        ("POST", "/api/v1/storage/compact", Server("storage.manage"), None),
         get(USERS, Server("account.read")),
         post(USERS, Server("account.manage"), json!({ "name": "new", "password": PASSWORD })),
         get("/api/v1/users/{name}", Server("account.read")),

@@ -104,6 +104,10 @@ fn store(edge: &Edge) -> Component {
             Wellness::Degraded,
             "the disk of the database is full: it is read, and written again once there is room",
         ),
+        StoreCondition::ReadOnly => component.not_well(
+            Wellness::Degraded,
+            "the disk of the database takes no writes: it is read, and written again once the disk takes them",
+        ),
         StoreCondition::Broken => component
             .not_well(Wellness::Failed, "a write failed: the database is read, and not written before a restart"),
         StoreCondition::Closed => component.not_well(Wellness::Failed, "the database is closed"),

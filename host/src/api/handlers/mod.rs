@@ -18,6 +18,7 @@ pub(super) mod probes;
 mod record;
 pub(super) mod roles;
 pub(super) mod sessions;
+pub(super) mod storage;
 pub(super) mod supervisors;
 pub(super) mod user_sessions;
 pub(super) mod users;

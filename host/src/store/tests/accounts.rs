@@ -1,15 +1,9 @@
 //! Accounts and roles: what holds between records, and how older files are taken over.
 
+use super::watched::{Film, watched};
 use super::*;
 use crate::model::Scope;
-use crate::store::disk::{Access, open_backend};
 use crate::store::tables::{ACCOUNTS, META, ROLES};
-use redb::backends::FileBackend;
-use redb::{BackendError, DatabaseError, StorageBackend};
-use std::fs::File;
-use std::io;
-use std::ops::Bound;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn viewer(scope: &str) -> RoleGrant {
     RoleGrant { role: "viewer".into(), scope: scope.parse().unwrap() }
@@ -272,80 +266,17 @@ async fn each_role_of_schema_3_becomes_a_grant_over_everything() {
     assert_eq!(store.verify_audit(None).await.unwrap().fault, None);
 }
 
-/// A disk of which a copy is kept as it is before each write and each sync: what a kill at that moment would leave.
-#[derive(Debug)]
-struct Filmed {
-    file: FileBackend,
-    path: PathBuf,
-    frames: Arc<AtomicUsize>,
-}
-
-impl Filmed {
-    fn keep(&self) -> io::Result<()> {
-        let number = self.frames.fetch_add(1, Ordering::Relaxed);
-        std::fs::copy(&self.path, self.path.with_extension(number.to_string())).map(drop)
-    }
-}
-
-impl StorageBackend for Filmed {
-    fn len(&self) -> Result<u64, io::Error> {
-        self.file.len()
-    }
-    fn read(&self, offset: u64, out: &mut [u8]) -> Result<(), io::Error> {
-        self.file.read(offset, out)
-    }
-    fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        self.keep()?;
-        self.file.set_len(len)
-    }
-    fn sync_data(&self) -> Result<(), io::Error> {
-        self.keep()?;
-        self.file.sync_data()
-    }
-    fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        self.keep()?;
-        self.file.write(offset, data)
-    }
-    fn close(&self) -> Result<(), io::Error> {
-        self.file.close()
-    }
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.try_lock_range(start, end)
-    }
-    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.try_lock_shared_range(start, end)
-    }
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.lock_range(start, end)
-    }
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.lock_shared_range(start, end)
-    }
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.file.unlock_range(start, end)
-    }
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.file.query_lock_range(start, end)
-    }
-}
-
 #[tokio::test]
 async fn a_kill_at_any_moment_of_taking_over_leaves_a_file_that_is_taken_over_later() {
     let place = Place::new();
     old(&place).await;
-    let (path, frames) = (place.path(), Arc::new(AtomicUsize::new(0)));
-    let filmed = (path.clone(), Arc::clone(&frames));
-    let opener = move |file: File, access: Access| -> Result<redb::Database, DatabaseError> {
-        let (path, frames) = (filmed.0.clone(), Arc::clone(&filmed.1));
-        open_backend(Filmed { file: FileBackend::new(file)?, path, frames }, access)
-    };
-    let store = Store::open_with(&place.config(), opener).unwrap();
-    let taken_over = frames.load(Ordering::Relaxed);
+    let film = Film::new(place.path());
+    let store = Store::open_with(&place.config(), watched(&film)).unwrap();
+    let frames = film.frames();
     check_taken_over(&store);
     drop(store);
-    assert!(taken_over > 3, "it is written in {taken_over} steps");
-    for frame in 0..taken_over {
-        let left = StorageConfig { path: path.with_extension(frame.to_string()) };
-        check_taken_over(&Store::open(&left).unwrap());
+    assert!(frames.len() > 3, "it is written in {} steps", frames.len());
+    for path in frames {
+        check_taken_over(&Store::open(&StorageConfig { path }).unwrap());
     }
 }
