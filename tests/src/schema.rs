@@ -2,7 +2,8 @@ use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
 /// Words of a schema that say nothing about what fits.
-const NOTES: &[&str] = &["description", "example", "examples", "format", "title", "deprecated", "default"];
+const NOTES: &[&str] =
+    &["description", "example", "examples", "format", "title", "deprecated", "default", "writeOnly", "pattern"];
 
 /// Holds a value against a JSON schema of `document`, which its references lead into.
 ///
@@ -38,9 +39,8 @@ fn check_word(document: &Value, schema: &Value, word: &str, rule: &Value, value:
             ensure!(rule.as_array().is_some_and(|all| all.contains(value)), "{value} is none of {rule}");
             Ok(())
         }
-        // It is about numbers alone.
-        "minimum" => {
-            ensure!(!value.is_number() || value.as_f64() >= rule.as_f64(), "{value} is below {rule}");
+        "minimum" | "maximum" | "minLength" | "maxLength" | "minItems" | "maxItems" => {
+            ensure!(is_within(word, rule, value), "{value} is not within `{word}` {rule}");
             Ok(())
         }
         "oneOf" => {
@@ -82,6 +82,17 @@ fn check_word(document: &Value, schema: &Value, word: &str, rule: &Value, value:
     }
 }
 
+/// Bounds are about values of one kind each; others are within them. Texts are counted in characters.
+fn is_within(word: &str, rule: &Value, value: &Value) -> bool {
+    let size = match word {
+        "minimum" | "maximum" => value.as_f64(),
+        "minLength" | "maxLength" => value.as_str().map(|text| text.chars().count() as f64),
+        _ => value.as_array().map(|items| items.len() as f64),
+    };
+    let Some((size, rule)) = size.zip(rule.as_f64()) else { return true };
+    if word.starts_with("min") { size >= rule } else { size <= rule }
+}
+
 fn is_of_type(value: &Value, kind: &str) -> bool {
     match kind {
         "null" => value.is_null(),
@@ -117,10 +128,23 @@ mod tests {
         ] {
             assert!(!fits(bad.clone()), "{bad}");
         }
+        let bounds = json!({ "minLength": 2, "maxLength": 3, "maximum": 9, "minItems": 1, "maxItems": 2 });
+        for (value, is_legal) in [
+            (json!("a"), false),
+            (json!("éé"), true),
+            (json!("abcd"), false),
+            (json!(9), true),
+            (json!(10), false),
+            (json!([]), false),
+            (json!([1]), true),
+            (json!([1, 2, 3]), false),
+        ] {
+            assert_eq!(check_schema(&document, &bounds, &value).is_ok(), is_legal, "{value}");
+        }
         let either = json!({ "oneOf": [{ "type": "integer" }, { "const": 3 }] });
         assert!(check_schema(&document, &either, &json!(2)).is_ok());
         assert!(check_schema(&document, &either, &json!(3)).is_err(), "both");
-        assert!(check_schema(&document, &json!({ "pattern": "x" }), &json!("x")).is_err(), "an unknown word");
+        assert!(check_schema(&document, &json!({ "not": {} }), &json!("x")).is_err(), "an unknown word");
         assert!(check_schema(&document, &json!({ "$ref": "#/b" }), &json!("x")).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! What the caller chose, taken apart and checked: path, query and body.
 
 use crate::api::error::ApiError;
+use crate::api::faults;
 use crate::api::wire::FieldProblem;
 use crate::config::ServerConfig;
 use crate::model::{Field, ProcessId};
@@ -214,12 +215,10 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader);
     let value = parsed.map_err(|error| {
-        let pointer = pointer(error.path());
+        let path = faults::parts(error.path());
         let inner = error.into_inner();
         match inner.classify() {
-            serde_json::error::Category::Data => {
-                ApiError::Invalid(vec![FieldProblem { pointer, code: "invalid".into(), message: inner.to_string() }])
-            }
+            serde_json::error::Category::Data => ApiError::Invalid(every_fault::<T>(bytes, path, &inner.to_string())),
             serde_json::error::Category::Io
             | serde_json::error::Category::Syntax
             | serde_json::error::Category::Eof => ApiError::Malformed(format!("the body is not JSON: {inner}")),
@@ -229,17 +228,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     Ok(value)
 }
 
-fn pointer(path: &serde_path_to_error::Path) -> String {
-    use serde_path_to_error::Segment;
-    let mut pointer = String::from("/body");
-    for segment in path {
-        match segment {
-            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
-            Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Enum { .. } | Segment::Unknown => {}
-        }
-    }
-    pointer
+/// The fault at which reading stopped, with its line, and all others that can be found.
+fn every_fault<T: DeserializeOwned>(bytes: &[u8], path: Vec<String>, message: &str) -> Vec<FieldProblem> {
+    let pointer = faults::pointer(path.into_iter().chain(faults::missing(message)));
+    let first = FieldProblem { pointer, code: "invalid".into(), message: message.to_owned() };
+    // Not JSON behind the first fault, or too deep: that is told when the first one is mended.
+    let others = serde_json::from_slice(bytes).map(faults::all::<T>).unwrap_or_default();
+    let others = others.into_iter().filter(|other| other.pointer != first.pointer).collect::<Vec<_>>();
+    [vec![first], others].concat()
 }
 
 #[cfg(test)]
@@ -309,6 +305,7 @@ mod tests {
             (r#"{"wait_ms":"5"}"#, "/body/wait_ms"),
             (r#"{"wait":5}"#, "/body/wait"),
             (r#"{"wait_ms":1,"wait_ms":2}"#, "/body"),
+            (r#"{"wait_ms":"5","colour":1}"#, "/body/wait_ms"),
         ] {
             let Err(ApiError::Invalid(problems)) = read(wrong, headers.clone()).await else { panic!("{wrong}") };
             assert!(problems[0].pointer.starts_with(pointer), "{wrong}: {:?}", problems[0]);

@@ -9,6 +9,7 @@ mod documents;
 mod edge;
 mod encoding;
 mod error;
+mod faults;
 mod feed;
 mod feed_metrics;
 mod handlers;

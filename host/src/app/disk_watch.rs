@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use crate::config::StorageConfig;
     use crate::store::SlowDisk;
-    use std::time::Instant;
+    use tokio::time::Instant;
 
     #[tokio::test]
     async fn p11_a_full_disk_is_tried_less_and_less_often_and_found_to_have_room_again() {
@@ -62,25 +62,26 @@ mod tests {
         assert_eq!(store.condition(), StoreCondition::Full);
         let pace = Pace { first: Duration::from_millis(20), longest: Duration::from_millis(320) };
         let began = Instant::now();
-        let watching = tokio::spawn(run(store.clone(), pace, 7, stop.clone()));
-        while disk.refusals().len() < 8 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            assert!(began.elapsed() < Duration::from_secs(30), "{:?}", disk.refusals());
-        }
-        let tries = disk.refusals();
-        let pauses: Vec<_> = tries.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
-        for (number, pause) in pauses.iter().enumerate() {
-            let due = pace.first.saturating_mul(2 << number).min(pace.longest).mul_f64(0.79);
-            assert!(*pause >= due, "pause {number} was {pause:?}, {due:?} is due: {pauses:?}");
-        }
-        assert_eq!(store.condition(), StoreCondition::Full);
-        disk.fill(false);
-        let freed = Instant::now();
-        while store.condition() != StoreCondition::Good {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-            assert!(freed.elapsed() < Duration::from_secs(10), "nobody writes, so only the watch can find it");
-        }
-        stop.cancel();
-        watching.await.unwrap();
+        let looking = async {
+            while disk.refusals().len() < 8 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                assert!(began.elapsed() < Duration::from_secs(30), "{:?}", disk.refusals());
+            }
+            let tries = disk.refusals();
+            let pauses: Vec<_> = tries.windows(2).skip(1).map(|pair| pair[1] - pair[0]).collect();
+            for (number, pause) in pauses.iter().enumerate() {
+                let due = pace.first.saturating_mul(2 << number).min(pace.longest).mul_f64(0.79);
+                assert!(*pause >= due, "pause {number} was {pause:?}, {due:?} is due: {pauses:?}");
+            }
+            assert_eq!(store.condition(), StoreCondition::Full);
+            disk.fill(false);
+            let freed = Instant::now();
+            while store.condition() != StoreCondition::Good {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                assert!(freed.elapsed() < Duration::from_secs(10), "nobody writes, so only the watch can find it");
+            }
+            stop.cancel();
+        };
+        tokio::join!(run(store.clone(), pace, 7, stop.clone()), looking);
     }
 }

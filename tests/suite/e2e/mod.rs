@@ -9,6 +9,7 @@ mod command_line;
 mod configuration;
 mod feed;
 mod follow;
+mod garbage;
 mod health;
 mod lifecycle;
 mod live_settings;

@@ -5,7 +5,8 @@ use crate::api::input::{Input, Segments};
 use crate::api::view;
 use crate::api::wire::Problem;
 use crate::api::wire::account::{SessionList, SessionsEnded};
-use crate::auth::{Action, SessionFacts};
+use crate::auth::{Action, AuthRefusal, SessionFacts};
+use crate::store::StoreError;
 use axum::Json;
 use axum::extract::{Extension, State};
 use http::{StatusCode, Uri};
@@ -20,6 +21,14 @@ fn listed(sessions: &[SessionFacts]) -> Json<SessionList> {
 
 fn counted(ended: usize) -> Json<SessionsEnded> {
     Json(SessionsEnded { ended: ended as u64 })
+}
+
+/// Somebody who is mistyped has no sessions either. People known elsewhere have no account; their sessions alone show them.
+fn somebody(edge: &Edge, name: &str, sessions: usize) -> Result<(), AuthRefusal> {
+    if sessions == 0 && edge.store.account(name)?.is_none() {
+        return Err(StoreError::NoAccount { name: name.to_owned() }.into());
+    }
+    Ok(())
 }
 
 /// Whoever pastes a token instead of the id must not find it in an answer, an audit or a log.
@@ -100,7 +109,9 @@ pub(in crate::api) async fn list(
     let mut input = Input::new(&uri);
     input.path("name", &name);
     edge.admit(&caller, Action::AccountRead, "session.list", input.finish()?).await?;
-    Ok(listed(&edge.auth.sessions_of(&caller.0, &name, SystemTime::now()).await?))
+    let sessions = edge.auth.sessions_of(&caller.0, &name, SystemTime::now()).await?;
+    somebody(&edge, &name, sessions.len())?;
+    Ok(listed(&sessions))
 }
 
 /// Ends all of somebody's sessions
@@ -121,6 +132,7 @@ pub(in crate::api) async fn end_all(
     edge.admit_deed(who.pair(), Action::AccountManage, who.what(), input.finish()?).await?;
     let now = SystemTime::now();
     let ended = edge.auth.end_sessions_of(caller.principal(), &name, None, &facts.peer(), now).await;
+    let ended = ended.and_then(|ended| somebody(&edge, &name, ended).map(|()| ended));
     Ok(counted(settled(&edge, &who, ended).await?))
 }
 

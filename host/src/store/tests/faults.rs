@@ -5,7 +5,7 @@ use super::*;
 use proptest::prelude::*;
 use std::io;
 use std::sync::Condvar;
-use std::time::Instant;
+use tokio::time::Instant;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Mood {
