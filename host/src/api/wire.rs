@@ -391,6 +391,10 @@ pub struct ApiKeyCreated {
 pub struct ApiKeyList {
     /// The keys.
     pub items: Vec<ApiKeyView>,
+    /// The `cursor` of the next page; none on the last one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(nullable = false)]
+    pub next: Option<String>,
 }
 
 /// A problem document (RFC 9457). Every answer that is not a success has this form.

@@ -116,3 +116,27 @@ async fn a_login_elsewhere_that_nobody_configured_is_not_there() -> anyhow::Resu
     host.stop().await?;
     Ok(())
 }
+
+#[tokio::test]
+async fn keys_come_page_by_page_newest_first_each_once() -> anyhow::Result<()> {
+    let host = Host::start(Settings::new()?).await?;
+    let mut made = Vec::new();
+    for number in 0..7 {
+        let wish = json!({ "label": format!("key {number}"), "expires_in_s": 3600 });
+        let key = host.admin.post(KEYS, &wish).await?.expect_status(201)?.json()?;
+        made.insert(0, key["key"]["label"].clone());
+    }
+    let (mut seen, mut pages, mut path) = (Vec::new(), 0, Some(format!("{KEYS}?limit=3")));
+    while let Some(next) = path {
+        let page = host.admin.get(&next).await?.expect_status(200)?.json()?;
+        let items = page["items"].as_array().cloned().unwrap_or_default();
+        assert!((1..=3).contains(&items.len()), "{page}");
+        seen.extend(items.iter().map(|key| key["label"].clone()));
+        pages += 1;
+        path = page["next"].as_str().map(|next| format!("{KEYS}?limit=3&cursor={next}"));
+    }
+    assert_eq!((seen, pages), (made, 3));
+    assert_eq!(host.admin.get(KEYS).await?.json()?["items"].as_array().map(Vec::len), Some(7), "all without a limit");
+    host.admin.get(&format!("{KEYS}?limit=0&cursor=")).await?.problem(422, "request.invalid")?;
+    host.stop().await
+}

@@ -1,10 +1,11 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::input::{Input, Segments, json};
+use crate::api::page::Page;
 use crate::api::view;
 use crate::api::wire::{ApiKeyCreated, ApiKeyList, ApiKeyRequest, Problem};
 use crate::auth::{Action, KeyWish};
-use crate::store::AuditOutcome;
+use crate::store::{AuditOutcome, IssuedKey};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -56,8 +57,11 @@ pub(in crate::api) async fn create(
 
 /// API keys
 ///
-/// Newest first: the caller's own, and everybody's for administrators. Revoked and expired ones stay listed for a while.
+/// Newest first: the caller's own, and everybody's for administrators. Revoked and expired ones stay listed for a while. Page
+/// by page with `limit`, else all.
 #[utoipa::path(get, path = "/api/v1/api-keys", tag = "api-keys",
+    params(("limit" = Option<u64>, Query, description = "Keys of a page; all unless given", minimum = 1, maximum = 1000),
+        ("cursor" = Option<String>, Query, description = "The `next` of the page before", min_length = 1, max_length = 1024)),
     responses((status = 200, body = ApiKeyList), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
 pub(in crate::api) async fn list(
@@ -65,9 +69,18 @@ pub(in crate::api) async fn list(
     Extension(caller): Extension<Caller>,
     uri: Uri,
 ) -> Result<Json<ApiKeyList>, ApiError> {
-    edge.admit(&caller, Action::ApiKeyRead, "api-key.list", Input::new(&uri).finish()?).await?;
+    let mut input = Input::new(&uri);
+    let page = Page::of(&mut input);
+    edge.admit(&caller, Action::ApiKeyRead, "api-key.list", input.finish()?).await?;
     let keys = edge.auth.keys(caller.principal()).await?;
-    Ok(Json(ApiKeyList { items: keys.iter().map(view::api_key).collect() }))
+    let (keys, next) = page.cut(keys, str::cmp, place);
+    Ok(Json(ApiKeyList { items: keys.iter().map(view::api_key).collect(), next }))
+}
+
+/// Where a key stands: the later it was made, the sooner.
+fn place(key: &IssuedKey) -> String {
+    let since = key.created.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    format!("{:020}-{}", u64::MAX - u64::try_from(since.as_nanos()).unwrap_or(u64::MAX), key.id)
 }
 
 /// Revokes an API key
