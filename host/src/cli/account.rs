@@ -84,7 +84,14 @@ pub(crate) async fn whoami(api: &Api, console: &mut Console) -> Result<(), CliEr
     if let Some(expires_at) = &me.expires_at {
         text.push_str(&format!(", until {expires_at}"));
     }
-    console.line(&escape::line(&text))
+    console.line(&escape::line(&text))?;
+    if me.rights.is_empty() {
+        return console.line("you may do nothing here; an administrator grants rights");
+    }
+    for right in &me.rights {
+        console.line(&escape::line(&format!("{}: {}", right.scope, right.actions.join(" "))))?;
+    }
+    Ok(())
 }
 
 fn keep(api: &Api, console: &mut Console, file: &SessionFile, result: &LoginResult) -> Result<(), CliError> {

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tests::{Client, Feed, Host, Node, Program, Reply, Settings};
+use tests::{Client, CommandLine, Feed, Host, Node, Program, Reply, Settings};
 
 pub(super) const PASSWORD: &str = "canary-kim-password";
 pub(super) const USERS: &str = "/api/v1/users";
@@ -428,6 +428,11 @@ async fn an_administrator_keeps_accounts_and_roles_in_the_terminal() -> anyhow::
     assert_ne!(user.run(&["role", "remove", "deploy"]).await?.code, 0, "somebody has it");
     let run = user.run(&["user", "ungrant", "kim", "deploy@node:web"]).await?;
     assert_eq!(run.stdout, "kim: enabled; viewer@environment:lab\n", "{run:?}");
+    let run = user.run(&["whoami"]).await?;
+    assert!(
+        run.stdout.lines().any(|line| line.starts_with("everything: ") && line.contains("account.manage")),
+        "{run:?}"
+    );
     let kim = host.stranger().login("kim", PASSWORD).await?;
     let run = user.run(&["user", "sessions", "kim"]).await?;
     assert!(run.code == 0 && run.stdout.contains("auth-local"), "{run:?}");
@@ -447,5 +452,55 @@ async fn an_administrator_keeps_accounts_and_roles_in_the_terminal() -> anyhow::
     let run = user.run(&["role", "list", "--json"]).await?;
     let list: Value = serde_json::from_str(&run.stdout)?;
     assert_eq!(list["items"].as_array().map(Vec::len), Some(3), "{list}");
+    host.stop().await
+}
+
+#[tokio::test]
+async fn somebody_keeps_his_own_password_and_sessions_in_the_terminal() -> anyhow::Result<()> {
+    let host = house().await?;
+    set_grants(&host, "kim", json!([{ "role": "custom", "scope": "environment:prod" }])).await?.expect_status(200)?;
+    let user = CommandLine::new(host.address())?;
+    let home = |name: &str, text: &str| {
+        let path = user.home().join(name);
+        std::fs::write(&path, text)?;
+        anyhow::Ok(path.to_string_lossy().into_owned())
+    };
+    let (old, new) = (home("old", PASSWORD)?, home("new", "canary-kim-other-password")?);
+    let run = user.run(&["login", "--username", "kim", "--password-file", &old]).await?;
+    assert_eq!(run.code, 0, "{run:?}");
+    let run = user.run(&["whoami"]).await?;
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(lines[0].starts_with("kim (custom) on "), "{run:?}");
+    // What is about the server counts over everything alone.
+    assert_eq!(lines[1..], ["environment:prod: node.read log.read process.signal"], "{run:?}");
+
+    let others = [host.stranger().login("kim", PASSWORD).await?, host.stranger().login("kim", PASSWORD).await?];
+    let run = user.run(&["session", "list"]).await?;
+    let this: Vec<&str> = run.stdout.lines().filter(|line| line.ends_with("this one")).collect();
+    assert_eq!((run.stdout.lines().count(), this.len()), (4, 1), "{run:?}");
+    let list: Value = serde_json::from_str(&user.run(&["session", "list", "--json"]).await?.stdout)?;
+    let mut ids = list["items"].as_array().into_iter().flatten().filter(|one| one["current"] == false);
+    let id = ids.next().and_then(|one| one["id"].as_str()).context("another one")?;
+    assert_eq!(user.run(&["session", "end", id]).await?.stdout, "1 sessions ended\n");
+    assert_eq!(user.run(&["session", "end", id]).await?.code, 66, "it is not there any more");
+    assert_eq!(user.run(&["session", "end-others", "--json"]).await?.stdout, "{\"ended\":1}\n");
+    for other in &others {
+        other.get("/api/v1/me").await?.problem(401, "auth.required")?;
+    }
+
+    let other = host.stranger().login("kim", PASSWORD).await?;
+    let wrong = user.run(&["password", "--old-password-file", &new, "--new-password-file", &new]).await?;
+    assert_eq!(wrong.code, 77, "{wrong:?}");
+    other.get("/api/v1/me").await?.expect_status(200)?;
+    let run = user.run(&["password", "--old-password-file", &old, "--new-password-file", &new]).await?;
+    assert_eq!(
+        (run.code, run.stdout.as_str()),
+        (0, "the password is changed; your other sessions have ended\n"),
+        "{run:?}"
+    );
+    other.get("/api/v1/me").await?.problem(401, "auth.required")?;
+    assert_eq!(user.run(&["whoami"]).await?.code, 0, "this one goes on");
+    assert!(host.stranger().login("kim", PASSWORD).await.is_err());
+    host.stranger().login("kim", "canary-kim-other-password").await?;
     host.stop().await
 }
