@@ -18,13 +18,14 @@ pub struct Client {
     address: SocketAddr,
     source: IpAddr,
     authorization: Option<String>,
+    lines: Vec<(String, String)>,
 }
 
 impl Client {
     /// A client that nobody knows.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, source: Ipv4Addr::LOCALHOST.into(), authorization: None }
+        Self { address, source: Ipv4Addr::LOCALHOST.into(), authorization: None, lines: Vec::new() }
     }
 
     /// The same from another address of loopback, as another machine would be seen.
@@ -44,6 +45,20 @@ impl Client {
     pub fn basic(&self, username: &str, password: &str) -> Self {
         let pair = base64::prelude::BASE64_STANDARD.encode(format!("{username}:{password}"));
         Self { authorization: Some(format!("Basic {pair}")), ..self.clone() }
+    }
+
+    /// The same with a header more in each request.
+    #[must_use]
+    pub fn with(&self, name: &str, value: &str) -> Self {
+        let mut this = self.clone();
+        this.lines.push((name.to_owned(), value.to_owned()));
+        this
+    }
+
+    /// The headers that it adds to each request, its `Authorization` left out.
+    #[must_use]
+    pub fn lines(&self) -> &[(String, String)] {
+        &self.lines
     }
 
     /// Where it goes.
@@ -120,6 +135,9 @@ impl Client {
         let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
         if let Some(authorization) = &self.authorization {
             request = request.header("authorization", authorization);
+        }
+        for (name, value) in &self.lines {
+            request = request.header(name, value);
         }
         for (name, value) in headers {
             request = request.header(*name, *value);

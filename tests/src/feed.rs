@@ -45,7 +45,15 @@ impl Feed {
     /// # Errors
     /// As [`Self::open`].
     pub async fn open_with(client: &Client, hello: &Value) -> anyhow::Result<Self> {
-        let socket = upgrade(client).await?;
+        Self::open_at(client, "", hello).await
+    }
+
+    /// The same with a query, or with none if it is empty.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub async fn open_at(client: &Client, query: &str, hello: &Value) -> anyhow::Result<Self> {
+        let socket = upgrade(client, query).await?;
         let mut this = Self {
             socket,
             welcome: Value::Null,
@@ -251,10 +259,10 @@ impl Feed {
     }
 }
 
-async fn upgrade(client: &Client) -> anyhow::Result<WebSocketStream<TcpStream>> {
+async fn upgrade(client: &Client, query: &str) -> anyhow::Result<WebSocketStream<TcpStream>> {
     let address = client.address();
     let mut request = Request::builder()
-        .uri(format!("ws://{address}/api/v1/feed"))
+        .uri(format!("ws://{address}/api/v1/feed{query}"))
         .header("host", address.to_string())
         .header("connection", "Upgrade")
         .header("upgrade", "websocket")
@@ -263,6 +271,9 @@ async fn upgrade(client: &Client) -> anyhow::Result<WebSocketStream<TcpStream>> 
         .header("sec-websocket-key", tokio_tungstenite::tungstenite::handshake::client::generate_key());
     if let Some(authorization) = client.authorization() {
         request = request.header("authorization", authorization);
+    }
+    for (name, value) in client.lines() {
+        request = request.header(name, value);
     }
     let stream = TcpStream::connect(address).await?;
     let (socket, reply) = tokio_tungstenite::client_async(request.body(())?, stream).await.context("the upgrade")?;

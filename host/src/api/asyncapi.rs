@@ -1,5 +1,6 @@
 //! The AsyncAPI document of the feed: every message, with the schemas of the types that the messages are made from.
 
+use crate::api::credential;
 use crate::api::wire::log::LogEvent;
 use crate::api::wire::{NodeView, PluginView, ProcessView};
 use serde_json::{Map, Value, json};
@@ -42,7 +43,11 @@ pub fn asyncapi() -> Result<String, serde_json::Error> {
         "components": {
             "messages": messages,
             "schemas": schemas()?,
-            "securitySchemes": { "bearer": { "type": "http", "scheme": "bearer" } },
+            "securitySchemes": {
+                "bearer": { "type": "http", "scheme": "bearer" },
+                "cookie": { "type": "httpApiKey", "in": "cookie", "name": credential::SECURE_COOKIE },
+                "ticket": { "type": "httpApiKey", "in": "query", "name": credential::TICKET },
+            },
         },
     }))
 }

@@ -1,15 +1,17 @@
 //! What every handler is given, and the one way a request takes to its handler.
 
+use crate::api::credential::Brought;
 use crate::api::documents::Documents;
 use crate::api::error::ApiError;
 use crate::api::input::Asked;
 use crate::api::judge::judge;
 use crate::api::metrics::Metrics;
-use crate::api::socket::{Door, bearer_from};
+use crate::api::origin::{Ours, Whence};
+use crate::api::socket::Door;
 use crate::api::strangers::Strangers;
 use crate::api::view;
 use crate::api::wire::FieldProblem;
-use crate::auth::{Action, Auth, Offer, Recognised, allows};
+use crate::auth::{Action, Auth, AuthRefusal, Offer, Recognised, allows};
 use crate::config::Snapshot;
 use crate::hub::Hub;
 use crate::model::{
@@ -22,7 +24,7 @@ use crate::reload::Reloader;
 use crate::store::{AuditOutcome, AuditRecord, Store};
 use crate::task::{Places, Tasks};
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, Uri};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -117,15 +119,46 @@ impl Edge {
         self.reloader.snapshot()
     }
 
-    /// Recognises the caller. The one place where a request becomes somebody's, for REST and feed alike.
+    /// Recognises the caller by what his request brings. The one place where a request becomes somebody's, for REST and feed
+    /// alike.
     ///
     /// # Errors
     /// [`ApiError::Auth`] without a proper credential, and when none can be judged; [`ApiError::Malformed`] for a header
     /// that a strategy wants to see and that is no text.
-    pub async fn recognise(&self, headers: &HeaderMap, facts: &Facts) -> Result<Caller, ApiError> {
-        let bearer = bearer_from(headers).map(|token| Secret::new(token.to_owned()));
-        let headers = if bearer.is_some() { Vec::new() } else { wanted(&self.auth.request_headers(), headers)? };
-        self.recognise_offer(Offer { bearer, headers }, facts).await
+    pub(super) async fn recognise(
+        &self,
+        brought: &Brought,
+        (headers, uri): (&HeaderMap, &Uri),
+        facts: &Facts,
+    ) -> Result<Caller, ApiError> {
+        match brought {
+            Brought::Bearer(token) => self.recognise_token(token.clone(), facts).await,
+            // A browser keeps sessions and nothing else for us: no strategy is asked about what it adds by itself.
+            Brought::Cookie(token) => Ok(Caller(self.auth.recognise_session(token, SystemTime::now())?)),
+            Brought::Ticket(ticket) => {
+                let page = self.ours(facts).page(headers, uri);
+                let who = self.auth.redeem_ticket(ticket, &page, &facts.peer(), SystemTime::now()).await?;
+                Ok(Caller(who))
+            }
+            Brought::Several => Err(AuthRefusal::Required.into()),
+            Brought::Nothing => {
+                let headers = wanted(&self.auth.request_headers(), headers)?;
+                self.recognise_offer(Offer { bearer: None, headers }, facts).await
+            }
+        }
+    }
+
+    /// Which web pages are this server's own, as a request came here.
+    #[must_use]
+    pub fn ours(&self, facts: &Facts) -> Ours {
+        // Where users reach this server, whatever a proxy makes of the `Host`.
+        let listed = self.snapshot().config.server.external_url.iter().cloned().collect();
+        Ours { listed, is_secure: facts.is_secure }
+    }
+
+    /// Which web page a request comes from, as far as its browser says.
+    pub(super) fn whence(&self, headers: &HeaderMap, uri: &Uri, facts: &Facts) -> Whence {
+        self.ours(facts).whence(headers, uri)
     }
 
     /// The same for a token that stands in no header: one that a client brings on its open connection.

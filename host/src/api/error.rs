@@ -76,6 +76,19 @@ pub enum ApiError {
         /// The method used.
         method: Method,
     },
+    /// A foreign web page may have sent a request that stands on what its browser adds by itself, or nothing says that it did
+    /// not.
+    #[error(
+        "what a browser adds by itself counts here only with the `Origin` of a page of this server (behind a proxy, of its \
+         `external_url`), or without one with `Sec-Fetch-Site: same-origin`; programs bring `Authorization: Bearer`"
+    )]
+    CrossSite,
+    /// A session in a cookie, over a connection that anybody may listen to.
+    #[error(
+        "over plain HTTP a cookie is given to this machine's own browsers alone; use https (behind a proxy, have it among \
+         `trusted_proxies`), or ask without `cookie`"
+    )]
+    CookieInsecure,
     /// The feed did not open.
     #[error(transparent)]
     Feed(#[from] FeedRefusal),
@@ -149,6 +162,14 @@ impl ApiError {
     #[must_use]
     pub fn code(&self) -> &'static str {
         self.row().code
+    }
+
+    /// What somebody whom nobody knows is told: the same for every credential that is not good, whatever is wrong with it and
+    /// whoever judged it.
+    #[must_use]
+    pub(super) fn told_to_a_stranger(self) -> Self {
+        let is_judged = matches!(&self, Self::Auth(refusal) if matches!(refusal.as_ref(), AuthRefusal::Failed));
+        if is_judged { AuthRefusal::Required.into() } else { self }
     }
 
     /// The document that says it to the caller.
@@ -227,6 +248,8 @@ impl ApiError {
             | Self::NoRoute
             | Self::ConditionMissing
             | Self::Method { .. }
+            | Self::CrossSite
+            | Self::CookieInsecure
             | Self::Feed(_)
             | Self::NothingSelected
             | Self::TooManySelected { .. }
@@ -262,6 +285,8 @@ impl ApiError {
             Self::Method { .. } => row(S::METHOD_NOT_ALLOWED, "route.method_not_allowed", "No such method here"),
             Self::Swap(error) => swap_row(error),
             Self::Reload(error) => reload_row(error),
+            Self::CrossSite => row(S::FORBIDDEN, "auth.cross_site", "Not from that page"),
+            Self::CookieInsecure => row(S::FORBIDDEN, "auth.cookie_insecure", "No cookie in the open"),
             Self::Feed(refusal) => feed_row(refusal),
             Self::NothingSelected => row(S::NOT_FOUND, "bulk.nothing_selected", "No such process"),
             Self::TooManySelected { .. } => row(S::UNPROCESSABLE_ENTITY, "bulk.too_many", "Too many processes"),
@@ -383,6 +408,12 @@ fn auth_row(refusal: &AuthRefusal) -> Row {
         }
         AuthRefusal::FlowsFull { .. } => {
             row(S::SERVICE_UNAVAILABLE, "auth.flows_full", "Too many logins under way").after(SOON)
+        }
+        AuthRefusal::TooManyTickets { is_own: true, retry_after, .. } => {
+            row(S::TOO_MANY_REQUESTS, "auth.too_many_tickets", "Too many unused tickets").after(*retry_after)
+        }
+        AuthRefusal::TooManyTickets { is_own: false, retry_after, .. } => {
+            row(S::SERVICE_UNAVAILABLE, "auth.tickets_full", "Too many unused tickets").after(*retry_after)
         }
         AuthRefusal::FlowLost => row(S::BAD_REQUEST, "auth.flow_lost", "No such login is under way"),
         AuthRefusal::NoSession => row(S::CONFLICT, "auth.no_session", "There is no session"),

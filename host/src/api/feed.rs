@@ -36,12 +36,20 @@ const ACCESS: Access = Access {
 
 /// Bytes that wait between the hub and the body of an event stream.
 const STREAM_BYTES_MAX: usize = 16 * 1024;
+/// Its routes.
+pub(super) const FEED: &str = "/api/v1/feed";
+pub(super) const EVENTS: &str = "/api/v1/feed/events";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Whether a route is one whose answers stay open.
+pub(super) fn is_of_feed(route: &str) -> bool {
+    route == FEED || route == EVENTS
+}
 
 /// The live feed
 ///
 /// Upgrades to a WebSocket with the subprotocol `feed.v1`; `docs/api.md` describes its frames.
-#[utoipa::path(get, path = "/api/v1/feed", tag = "feed",
+#[utoipa::path(get, path = "/api/v1/feed", tag = "feed", security(("bearer" = []), ("cookie" = []), ("ticket" = [])),
     responses((status = 101, description = "The feed"),
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
@@ -74,8 +82,7 @@ async fn open_socket(edge: &Arc<Edge>, caller: &Caller, facts: &Facts, request: 
         door: Arc::clone(&edge.door),
         guest: guest(edge, caller, facts),
         hold: Arc::new(watch),
-        // Where users reach this server, whatever a proxy makes of the `Host`.
-        allowed_origins: edge.snapshot().config.server.external_url.iter().cloned().collect(),
+        ours: edge.ours(facts),
     };
     Ok(socket::upgrade(request, context).await?)
 }
@@ -105,7 +112,8 @@ impl Renewal for Renewer {
 impl Renewer {
     async fn judge(&self, token: Secret) -> Result<Renewed, NotRenewed> {
         let facts = Facts { request_id: request::new_id(), ..self.facts.clone() };
-        let caller = self.edge.recognise_token(token, &facts).await.map_err(|error| not_renewed(&error))?;
+        let recognised = self.edge.recognise_token(token, &facts).await;
+        let caller = recognised.map_err(|error| not_renewed(&error.told_to_a_stranger()))?;
         let principal = caller.principal();
         if (&principal.name, principal.is_external) != (&self.name, self.is_external) {
             let detail = "the credential is somebody else's; open a connection of its own for it".to_owned();
@@ -153,7 +161,7 @@ fn note_refusal(edge: &Edge, error: &ApiError) {
 /// The live feed as server-sent events
 ///
 /// The same events to the same rules, for `curl` and simple programs. `Last-Event-ID` is the position to go on from.
-#[utoipa::path(get, path = "/api/v1/feed/events", tag = "feed",
+#[utoipa::path(get, path = "/api/v1/feed/events", tag = "feed", security(("bearer" = []), ("cookie" = []), ("ticket" = [])),
     params(("sub" = Option<String>, Query, description = "Patterns of topics, separated by commas; all by default"),
         ("log" = Option<String>, Query, description = "A log to follow, `log/NODE/GROUP:NAME/stdout`; up to 64 times"),
         ("since" = Option<String>, Query, description = "The position to go on from, `EPOCH:OFFSET`, where the header `Last-Event-ID` is missing")),

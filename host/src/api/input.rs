@@ -96,6 +96,18 @@ impl Input {
         Some(value)
     }
 
+    /// Takes a query parameter that is `true` or `false`, and `false` where it is missing.
+    pub(super) fn flag(&mut self, name: &str) -> bool {
+        match self.text(name).as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                self.problem(&format!("/query/{name}"), "invalid", "`true` or `false` was expected".into());
+                false
+            }
+        }
+    }
+
     /// Takes all query parameters that are left, as they are. They become no fields: what another server sends back with a
     /// browser is for the strategy alone.
     pub(super) fn rest(&mut self) -> Vec<(String, String)> {

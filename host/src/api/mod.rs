@@ -5,6 +5,7 @@
 
 mod asyncapi;
 mod batch;
+mod credential;
 mod documents;
 mod edge;
 mod encoding;
@@ -18,6 +19,7 @@ mod host_metrics;
 mod input;
 mod judge;
 mod metrics;
+mod origin;
 mod page;
 mod request;
 mod route;
@@ -38,5 +40,6 @@ pub use error::ApiError;
 pub use handlers::backup::BACKUPS_MAX;
 pub use input::Asked;
 pub use metrics::Metrics;
+pub use origin::Ours;
 pub use route::{openapi, router};
 pub use strangers::Strangers;

@@ -1,20 +1,23 @@
 //! What happens to every request, whatever it asks for: an id, an answer in one form, one log line, a count.
 
-use crate::api::edge::{Edge, Facts, RequestId};
+use crate::api::credential::{self, Brought};
+use crate::api::edge::{Caller, Edge, Facts, RequestId};
 use crate::api::error::ApiError;
+use crate::api::feed;
+use crate::api::origin::Whence;
 use crate::api::serve::{Outside, Peer};
-use crate::api::socket::bearer_from;
 use crate::auth::AuthRefusal;
+use crate::store::AuditOutcome;
 use crate::task::TaskKind;
 use axum::extract::{Extension, MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, REFERRER_POLICY, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderValue, Method};
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -89,23 +92,71 @@ pub(super) async fn require_caller(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match edge.recognise(request.headers(), &facts).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(error) => {
-            // A bearer that was judged and refused is on record already.
-            let is_told = bearer_from(request.headers()).is_some();
-            let is_untold = matches!(&error, ApiError::Auth(refusal) if matches!(refusal.as_ref(), AuthRefusal::Required)
-                || !is_told && matches!(refusal.as_ref(), AuthRefusal::Failed));
-            if is_untold && !request.method().is_safe() {
-                let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
-                edge.note_stranger(&facts, "request.refuse", &route, error.code()).await;
-            }
-            error.into_response()
-        }
+    let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
+    let brought = Brought::take(&mut request, &facts, feed::is_of_feed(&route));
+    let caller = match edge.recognise(&brought, (request.headers(), request.uri()), &facts).await {
+        Ok(caller) => caller,
+        Err(error) => return unknown(&edge, &facts, (&route, request.method()), &brought, error).await.into_response(),
+    };
+    let whence = edge.whence(request.headers(), request.uri(), &facts);
+    if !may_come_from(&brought, (request.method(), &route), whence) {
+        return cross_site(&edge, &caller, &facts, (&route, request.method())).await.into_response();
     }
+    let Brought::Cookie(_) = brought else {
+        request.extensions_mut().insert(caller);
+        return next.run(request).await;
+    };
+    let ended = caller.0.session().map(|session| session.ended.clone());
+    request.extensions_mut().insert(caller);
+    let mut response = next.run(request).await;
+    // However this request ended its own session, the browser is not to go on bringing it.
+    if ended.is_some_and(|ended| ended.is_cancelled())
+        && let Some(gone) = credential::cookie_name(&facts).and_then(credential::taken_away)
+    {
+        response.headers_mut().append(SET_COOKIE, gone);
+    }
+    response
+}
+
+/// What nobody knows is answered, whatever was wrong with what it brought.
+async fn unknown(
+    edge: &Edge,
+    facts: &Facts,
+    (route, method): (&str, &Method),
+    brought: &Brought,
+    error: ApiError,
+) -> ApiError {
+    // A bearer that was judged and refused is on record already.
+    let is_told = matches!(brought, Brought::Bearer(_));
+    let is_untold = matches!(&error, ApiError::Auth(refusal) if matches!(refusal.as_ref(), AuthRefusal::Required)
+        || !is_told && matches!(refusal.as_ref(), AuthRefusal::Failed));
+    let error = error.told_to_a_stranger();
+    if is_untold && !method.is_safe() {
+        edge.note_stranger(facts, "request.refuse", route, error.code()).await;
+    }
+    error
+}
+
+/// Whether a request may come from there, given what it stands on. What a browser adds by itself, it adds for foreign pages too:
+/// on the cookie, what changes something or stays open needs a page of ours, and nothing may come from a foreign one. On what
+/// a proxy vouches for, browsers and programs look alike, so that only what a browser calls foreign is refused.
+fn may_come_from(brought: &Brought, (method, route): (&Method, &str), whence: Whence) -> bool {
+    let is_harmless = method.is_safe() && !feed::is_of_feed(route);
+    match (brought, whence) {
+        (Brought::Bearer(_) | Brought::Ticket(_) | Brought::Several, _) | (_, Whence::Ours) => true,
+        (Brought::Cookie(_), Whence::Unsaid) | (Brought::Nothing, Whence::Elsewhere) => is_harmless,
+        (Brought::Cookie(_), Whence::Elsewhere) => false,
+        (Brought::Nothing, Whence::Unsaid) => true,
+    }
+}
+
+async fn cross_site(edge: &Edge, caller: &Caller, facts: &Facts, (route, method): (&str, &Method)) -> ApiError {
+    let refusal = ApiError::CrossSite;
+    if method.is_safe() {
+        return refusal;
+    }
+    let record = edge.record(caller, facts, "request.refuse", route, AuditOutcome::Refused, refusal.code());
+    record.await.err().unwrap_or(refusal)
 }
 
 /// Answers for addresses that no route has.
@@ -170,6 +221,7 @@ pub(super) fn new_id() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Secret;
     use http::StatusCode;
 
     #[tokio::test]
@@ -180,6 +232,28 @@ mod tests {
         let problem = ApiError::Internal { what: "canary".into() }.problem("r1");
         assert_eq!((problem.status, problem.code.as_str()), (500, "host.internal"));
         assert!(!problem.detail.contains("canary"));
+    }
+
+    #[test]
+    fn what_a_browser_adds_by_itself_counts_for_pages_of_ours_alone() {
+        use Whence::{Elsewhere, Ours, Unsaid};
+        let word = || Secret::new("x".into());
+        let changes = [(Method::POST, "/api/v1/logout"), (Method::GET, feed::FEED), (Method::GET, feed::EVENTS)];
+        let reads = [(Method::GET, "/api/v1/me")];
+        for (brought, changing, reading) in [
+            (Brought::Cookie(word()), vec![Ours], vec![Ours, Unsaid]),
+            (Brought::Nothing, vec![Ours, Unsaid], vec![Ours, Unsaid, Elsewhere]),
+            (Brought::Bearer(word()), vec![Ours, Unsaid, Elsewhere], vec![Ours, Unsaid, Elsewhere]),
+            (Brought::Ticket(word()), vec![Ours, Unsaid, Elsewhere], vec![Ours, Unsaid, Elsewhere]),
+        ] {
+            for (requests, expected) in [(&changes[..], changing), (&reads[..], reading)] {
+                for (method, route) in requests {
+                    let may = |whence: &Whence| may_come_from(&brought, (method, route), *whence);
+                    let found: Vec<Whence> = [Ours, Unsaid, Elsewhere].into_iter().filter(may).collect();
+                    assert_eq!(found, expected, "{brought:?} {method} {route}");
+                }
+            }
+        }
     }
 
     #[test]

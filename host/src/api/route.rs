@@ -3,10 +3,10 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::api::handlers::{
-    acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, roles,
-    sessions, storage, supervisors, user_sessions, users,
+    acts, api_keys, audit, backup, bulk, config, feed_tickets, health, logins, logs, managed, nodes, orders, plugins,
+    probes, roles, sessions, storage, supervisors, user_sessions, users,
 };
-use crate::api::{encoding, feed, request};
+use crate::api::{credential, encoding, feed, request};
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -15,7 +15,7 @@ use http::StatusCode;
 use std::sync::Arc;
 use utoipa::OpenApi;
 use utoipa::openapi::Server;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -23,17 +23,26 @@ use utoipa_axum::routes;
 #[openapi(
     info(title = "Omnivisor", description = "One control plane over many process supervisors.", license(name = "MIT OR Apache-2.0")),
     tags((name = "session"), (name = "api-keys"), (name = "accounts"), (name = "roles"), (name = "nodes"), (name = "processes"), (name = "logs"), (name = "plugins"), (name = "configuration"), (name = "audit"), (name = "backup"), (name = "feed"), (name = "probes")),
-    security(("bearer" = [])),
-    modifiers(&Bearer)
+    security(("bearer" = []), ("cookie" = [])),
+    modifiers(&Credentials)
 )]
 struct Document;
 
-struct Bearer;
+struct Credentials;
 
-impl utoipa::Modify for Bearer {
+impl utoipa::Modify for Credentials {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let bearer = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        document.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+        let cookie = "Over plain HTTP on this machine alone it is called `omnivisor-session`. What changes something needs the \
+            `Origin` of a page of this server besides, or without it `Sec-Fetch-Site: same-origin`.";
+        let cookie =
+            SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(credential::SECURE_COOKIE, cookie)));
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", bearer);
+        components.add_security_scheme("cookie", cookie);
+        let ticket =
+            ApiKeyValue::with_description(credential::TICKET, "Of `POST /api/v1/feed/tickets`: for one connection.");
+        components.add_security_scheme("ticket", SecurityScheme::ApiKey(ApiKey::Query(ticket)));
     }
 }
 
@@ -90,7 +99,8 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(backup::create))
         .routes(routes!(storage::compact))
         .routes(routes!(feed::open))
-        .routes(routes!(feed::events));
+        .routes(routes!(feed::events))
+        .routes(routes!(feed_tickets::issue));
     let open = OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(sessions::login))
         .routes(routes!(sessions::setup))

@@ -10,9 +10,9 @@ use crate::api::wire::{
 };
 use crate::auth::{RoleFacts, SessionFacts};
 use crate::model::{
-    Ability, Action, ActionKind, CommandReport, FollowState, GroupReport, LogChannel, LogNews, LogNewsBody, LogSlice,
-    LogTopic, NodeId, NodeStatus, ObservedProcess, Operation, Principal, ProcessId, ProcessState, Rights, Role,
-    RoleGrant, UpdateReport, Violation,
+    Ability, Action, ActionKind, Actions, CommandReport, FollowState, GroupReport, LogChannel, LogNews, LogNewsBody,
+    LogSlice, LogTopic, NodeId, NodeStatus, ObservedProcess, Operation, Principal, ProcessId, ProcessState, Rights,
+    Role, RoleGrant, Scope, UpdateReport, Violation,
 };
 use crate::plugin::{FailureNote, GenerationReport, PluginReport};
 use crate::store::{Account, AuditEntry, AuditRecord, AuditVerdict, IssuedKey};
@@ -210,10 +210,15 @@ fn role(principal: &Principal) -> &'static str {
     }
 }
 
-/// What may be done, by scope.
+/// What may be done, by scope. What a scope names and does not allow is left out: a client shows what it reads here.
 #[must_use]
 pub fn rights(rights: &Rights) -> Vec<RightsView> {
-    rights.iter().map(|(scope, actions)| RightsView { scope: scope.to_string(), actions: actions.words() }).collect()
+    let counts = |scope: &Scope, action: &Action| *scope == Scope::Everything || action.kind() != ActionKind::Server;
+    let view = |(scope, actions): (&Scope, Actions)| {
+        let actions: Actions = actions.iter().filter(|action| counts(scope, action)).collect();
+        RightsView { scope: scope.to_string(), actions: actions.words() }
+    };
+    rights.iter().map(view).filter(|right| !right.actions.is_empty()).collect()
 }
 
 /// An account, without anything that its password could be guessed by.

@@ -6,6 +6,7 @@ pub mod account;
 pub mod audit;
 pub mod bulk;
 pub mod config;
+pub mod feed;
 pub mod health;
 pub mod log;
 pub mod order;
@@ -290,13 +291,18 @@ pub struct LoginRequest {
     /// Its password.
     #[schema(min_length = 1, max_length = 1024, format = Password)]
     pub password: String,
+    /// True if the session is to come as a cookie for this browser.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cookie: bool,
 }
 
 /// A session. Send the token as `Authorization: Bearer TOKEN`; it is shown this once.
 #[derive(Clone, Serialize, Deserialize, ToSchema)]
 pub struct LoginResult {
-    /// The token.
-    pub token: String,
+    /// The token; missing where it came as a cookie.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub token: Option<String>,
     /// When the session ends at the latest.
     pub expires_at: String,
     /// Who logged in.
@@ -315,6 +321,9 @@ pub struct SetupRequest {
     /// Its password, at least 12 characters.
     #[schema(min_length = 12, max_length = 1024, format = Password)]
     pub password: String,
+    /// True if the session is to come as a cookie for this browser.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cookie: bool,
 }
 
 /// Who asks.

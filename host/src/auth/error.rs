@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum AuthRefusal {
     /// No token, an unknown one, or one whose session or account has ended.
-    #[error("a valid session is needed; log in")]
+    #[error("no credential that is good here came with this; log in")]
     Required,
     /// The credential was not accepted.
     #[error("name, password or token is wrong")]
@@ -74,6 +74,16 @@ pub enum AuthRefusal {
          minutes; begin again"
     )]
     FlowLost,
+    /// So many tickets of one principal, or of all, are good and unused that no other is given.
+    #[error("{limit} tickets are unused, which is all that {} have; try again in {retry_after:?}", if *is_own { "one may" } else { "all together may" })]
+    TooManyTickets {
+        /// Tickets allowed.
+        limit: usize,
+        /// They are one principal's own.
+        is_own: bool,
+        /// When the first of them is over.
+        retry_after: Duration,
+    },
     /// Logout without a session.
     #[error("this request was let in by its credential and has no session to end; revoke the credential instead")]
     NoSession,
@@ -131,6 +141,7 @@ impl AuthRefusal {
             | Self::Account(_)
             | Self::NoSuchLogin { .. }
             | Self::FlowLost
+            | Self::TooManyTickets { .. }
             | Self::NoSession
             | Self::NoAccount
             | Self::KeyWish(_)

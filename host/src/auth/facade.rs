@@ -7,6 +7,7 @@ use crate::auth::recognise::{Offer, Recognised};
 use crate::auth::session::{SessionInfo, Sessions};
 use crate::auth::setup::SetupGate;
 use crate::auth::slots::Slots;
+use crate::auth::tickets::{Page, Tickets};
 use crate::auth::verdicts::Verdicts;
 use crate::auth::watch::Registry;
 use crate::auth::{Action, AuthRefusal, allows};
@@ -19,6 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Logins that may wait for their turn, and for how long. As many are judged at a time as there are cores, so that a
@@ -74,6 +76,7 @@ pub(super) struct Inner {
     pub(super) attempts: Attempts,
     pub(super) setup: SetupGate,
     pub(super) flows: Flows,
+    pub(super) tickets: Tickets,
     pub(super) verdicts: Verdicts,
     pub(super) logins: Slots,
     pub(super) requests: Slots,
@@ -100,6 +103,7 @@ impl Auth {
             attempts: Attempts::default(),
             setup: SetupGate::default(),
             flows: Flows::default(),
+            tickets: Tickets::default(),
             verdicts: Verdicts::default(),
             logins: Slots::new(cores(), LOGINS_WAITING_MAX, LOGIN_WAIT_MAX),
             requests: Slots::new(REQUESTS_MAX, REQUESTS_WAITING_MAX, LOGIN_WAIT_MAX),
@@ -232,6 +236,41 @@ impl Auth {
     /// nobody has learned of it.
     pub async fn recognise(&self, offer: Offer, facts: &PeerFacts, now: SystemTime) -> Result<Recognised, AuthRefusal> {
         self.inner.recognise(offer, facts, now).await
+    }
+
+    /// Who stands behind a session's token, and behind nothing else. Does not wait.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::Required`] for every kind of bad session alike; [`AuthRefusal::Store`].
+    pub fn recognise_session(&self, token: &Secret, now: SystemTime) -> Result<Recognised, AuthRefusal> {
+        Ok(Recognised::by(self.inner.session(token.reveal(), now)?))
+    }
+
+    /// A ticket that lets one connection in, once and within [`crate::auth::TICKET_TTL`], for whoever asks on that page.
+    /// Does not wait.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::TooManyTickets`], [`AuthRefusal::Internal`].
+    pub fn issue_ticket(&self, who: &Recognised, page: Page) -> Result<Secret, AuthRefusal> {
+        self.inner.tickets.issue(who, page, Instant::now())
+    }
+
+    /// Who stands behind a ticket: whoever asked for it, as that credential is worth now. The ticket is used up, whatever comes
+    /// of it.
+    ///
+    /// # Errors
+    /// [`AuthRefusal::Required`] for every kind of bad ticket alike, and those of [`Auth::recognise`].
+    ///
+    /// # Cancel safety
+    /// As for [`Auth::recognise`]; the ticket is used up.
+    pub async fn redeem_ticket(
+        &self,
+        ticket: &Secret,
+        page: &Page,
+        facts: &PeerFacts,
+        now: SystemTime,
+    ) -> Result<Recognised, AuthRefusal> {
+        self.inner.redeem_ticket(ticket, page, facts, now).await
     }
 
     pub(super) fn inner(&self) -> &Inner {

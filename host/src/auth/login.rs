@@ -245,6 +245,7 @@ impl Inner {
                 | AuthRefusal::NoExternalUrl
                 | AuthRefusal::FlowsFull { .. }
                 | AuthRefusal::FlowLost
+                | AuthRefusal::TooManyTickets { .. }
                 | AuthRefusal::NoSession
                 | AuthRefusal::NoAccount
                 | AuthRefusal::KeyWish(_)

@@ -21,6 +21,7 @@ mod setup;
 mod slots;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod token;
 mod verdicts;
 mod watch;
@@ -36,4 +37,5 @@ pub use password::{Passwords, check_new as check_password};
 pub use recognise::{Offer, Recognised, Source};
 pub use session::SessionInfo;
 pub use setup::create_first_administrator;
+pub use tickets::{Page, TICKET_TTL};
 pub use watch::Watch;

@@ -5,6 +5,7 @@ use crate::auth::chain::{self, Ruling};
 use crate::auth::facade::Inner;
 use crate::auth::login::{entry, failed};
 use crate::auth::session::{SessionInfo, Standing};
+use crate::auth::tickets::{Page, Stands};
 use crate::auth::verdicts::{Basis, Known, TokenKey, Yes};
 use crate::auth::{AuthRefusal, token};
 use crate::model::{Credential, Identity, IdentitySource, PeerFacts, Principal, Rights, Role, Secret};
@@ -62,6 +63,12 @@ impl Recognised {
         }
     }
 
+    /// Who stands behind a session.
+    pub(super) fn by(session: SessionInfo) -> Self {
+        let (principal, expires) = (session.principal.clone(), Some(session.expires));
+        Self { principal, expires, source: Source::Session(session) }
+    }
+
     /// When the credential ends. A session has an end of its own, which says nothing about who holds it.
     pub(super) fn credential_expires(&self) -> Option<SystemTime> {
         self.expires.filter(|_| self.session().is_none())
@@ -77,9 +84,7 @@ impl Inner {
     ) -> Result<Recognised, AuthRefusal> {
         let Offer { bearer, headers } = offer;
         if let Some(token) = bearer.as_ref().filter(|token| token::is_of_session(token.reveal())) {
-            let session = self.session(token.reveal(), now)?;
-            let (principal, expires) = (session.principal.clone(), Some(session.expires));
-            return Ok(Recognised { principal, expires, source: Source::Session(session) });
+            return Ok(Recognised::by(self.session(token.reveal(), now)?));
         }
         let set = Arc::clone(&self.plugins.borrow());
         let credential = bearer.map_or_else(|| Credential::Headers { headers }, |token| Credential::Bearer { token });
@@ -230,7 +235,25 @@ impl Inner {
     }
 
     pub(super) fn session(&self, token: &str, now: SystemTime) -> Result<SessionInfo, AuthRefusal> {
-        let found = self.sessions.find(token, now)?.ok_or(AuthRefusal::Required)?;
+        self.session_by_id(token::digest(token).map(SessionId).ok_or(AuthRefusal::Required)?, now)
+    }
+
+    /// Who stands behind what a ticket stands on, judged as if it had come with this request.
+    pub(super) async fn redeem_ticket(
+        &self,
+        ticket: &Secret,
+        page: &Page,
+        facts: &PeerFacts,
+        now: SystemTime,
+    ) -> Result<Recognised, AuthRefusal> {
+        match self.tickets.take(ticket, page, Instant::now()).ok_or(AuthRefusal::Required)? {
+            Stands::Session(id) => Ok(Recognised::by(self.session_by_id(id, now)?)),
+            Stands::Credential(offer) => self.recognise(offer, facts, now).await,
+        }
+    }
+
+    fn session_by_id(&self, id: SessionId, now: SystemTime) -> Result<SessionInfo, AuthRefusal> {
+        let found = self.sessions.find(id, now)?.ok_or(AuthRefusal::Required)?;
         let granted = match found.external {
             None => self.enabled_account(&found.account)?.and_then(|(account, granted)| {
                 // Nothing but what began after the last change of its password is a session of an account.

@@ -139,9 +139,8 @@ impl Sessions {
         Ok((token, found.into_info(granted)))
     }
 
-    /// The session of a token, if it is not over. Reads the store only for a session that is not in memory.
-    pub(super) fn find(&self, token: &str, now: SystemTime) -> Result<Option<Found>, StoreError> {
-        let Some(id) = token::digest(token).map(SessionId) else { return Ok(None) };
+    /// A session, if it is not over. Reads the store only for one that is not in memory.
+    pub(super) fn find(&self, id: SessionId, now: SystemTime) -> Result<Option<Found>, StoreError> {
         let cached = {
             let mut cache = self.lock();
             let now = cache.advance(now);

@@ -314,7 +314,7 @@ fn named(who: &Recognised) -> ([u8; 32], Option<String>) {
 }
 
 /// What to have judged again. A session needs no judge.
-fn offer_of(who: &Recognised) -> Option<Offer> {
+pub(super) fn offer_of(who: &Recognised) -> Option<Offer> {
     match &who.source {
         Source::Session(_) => None,
         Source::Credential(Credential::Bearer { token }) => {
@@ -399,6 +399,7 @@ const fn is_passing(refusal: &AuthRefusal) -> bool {
         | AuthRefusal::NoExternalUrl
         | AuthRefusal::FlowsFull { .. }
         | AuthRefusal::FlowLost
+        | AuthRefusal::TooManyTickets { .. }
         | AuthRefusal::NoSession
         | AuthRefusal::NoAccount
         | AuthRefusal::KeyWish(_)

@@ -24,7 +24,7 @@ pub(crate) async fn login(
     };
     warn_of_plain_text(api, console);
     let password = args.password.read()?;
-    let request = LoginRequest { username, password: password.reveal().to_owned() };
+    let request = LoginRequest { username, password: password.reveal().to_owned(), cookie: false };
     let result = api.login(&request).await?;
     keep(api, console, file, &result)
 }
@@ -46,6 +46,7 @@ pub(crate) async fn setup(
         token: token.trim().to_owned(),
         username: args.username.clone(),
         password: password.reveal().to_owned(),
+        cookie: false,
     };
     let result = api.setup(&request).await?;
     keep(api, console, file, &result)
@@ -83,13 +84,21 @@ pub(crate) async fn whoami(api: &Api, console: &mut Console) -> Result<(), CliEr
     if let Some(expires_at) = &me.expires_at {
         text.push_str(&format!(", until {expires_at}"));
     }
-    console.line(&escape::line(&text))
+    console.line(&escape::line(&text))?;
+    if me.rights.is_empty() {
+        return console.line("you may do nothing here; an administrator grants rights");
+    }
+    for right in &me.rights {
+        console.line(&escape::line(&format!("{}: {}", right.scope, right.actions.join(" "))))?;
+    }
+    Ok(())
 }
 
 fn keep(api: &Api, console: &mut Console, file: &SessionFile, result: &LoginResult) -> Result<(), CliError> {
     let server = api.server().to_string();
+    let odd = || CliError::NotOmnivisor { server: server.clone(), what: "a login without a token".to_owned() };
     let saved = Saved {
-        token: result.token.clone(),
+        token: result.token.clone().ok_or_else(odd)?,
         username: result.principal.name.clone(),
         expires_at: result.expires_at.clone(),
     };

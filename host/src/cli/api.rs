@@ -5,6 +5,7 @@ use super::download::Download;
 use super::error::CliError;
 use super::http::{Call, Http, Reply};
 use super::server::ServerUrl;
+use crate::api::wire::account::PasswordRequest;
 use crate::api::wire::audit::{AuditPageView, AuditVerdictView};
 use crate::api::wire::bulk::{BulkPlan, BulkRequest};
 use crate::api::wire::config::{ConfigAppliedView, ConfigGenerationList, ManagedNodeRequest};
@@ -110,6 +111,10 @@ impl Api {
 
     pub(crate) async fn logout(&self) -> Result<(), CliError> {
         self.post(&["logout"], None::<&()>, CALL_TIMEOUT).await.map(drop)
+    }
+
+    pub(crate) async fn change_own_password(&self, request: &PasswordRequest) -> Result<(), CliError> {
+        self.post(&["me", "password"], Some(request), CALL_TIMEOUT).await.map(drop)
     }
 
     pub(crate) async fn create_key(&self, request: &ApiKeyRequest) -> Result<ApiKeyCreated, CliError> {

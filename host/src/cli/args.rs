@@ -7,7 +7,8 @@ use super::authoring::AuthorCommand;
 use super::config::ServerConfigCommand;
 use super::exit;
 use super::node::NodeCommand;
-use super::password::PasswordArgs;
+use super::own::SessionCommand;
+use super::password::{OwnPasswordArgs, PasswordArgs};
 use super::plugin::ServerPluginCommand;
 use super::role::RoleCommand;
 use super::supervisor::GroupCommand;
@@ -224,8 +225,16 @@ pub enum ClientCommand {
     Login(LoginArgs),
     /// End the session and forget it
     Logout,
-    /// Say who is logged in
+    /// Say who is logged in, and what they may do where
     Whoami,
+    /// Change your own password; your other sessions end
+    #[command(after_help = "Without options both passwords are asked for on the terminal. API keys stay.\n\n\
+        Examples:\n  omnivisor password\n  omnivisor password --old-password-file old --new-password-file new\n  \
+        cat old new | omnivisor password --password-stdin")]
+    Password(OwnPasswordArgs),
+    /// Show and end your own sessions
+    #[command(subcommand)]
+    Session(SessionCommand),
     /// Create, list and revoke API keys, for programs
     #[command(subcommand)]
     ApiKey(ApiKeyCommand),

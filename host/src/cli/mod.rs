@@ -26,6 +26,7 @@ mod follow;
 mod http;
 mod node;
 mod order;
+mod own;
 mod paint;
 mod password;
 mod plugin;
@@ -50,7 +51,8 @@ pub use audit::AuditCommand;
 pub use config::ServerConfigCommand;
 pub use error::CliError;
 pub use node::{NodeAddArgs, NodeCommand};
-pub use password::PasswordArgs;
+pub use own::SessionCommand;
+pub use password::{OwnPasswordArgs, PasswordArgs};
 pub use plugin::ServerPluginCommand;
 pub use supervisor::{GroupArgs, GroupCommand, NodeLogArgs, SupervisorArgs, UpdateArgs};
 
@@ -112,6 +114,8 @@ async fn dispatch(
         ClientCommand::User(command) => user::run(&api, console, command).await,
         ClientCommand::Role(command) => role::run(&api, console, command).await,
         ClientCommand::Whoami => account::whoami(&api, console).await,
+        ClientCommand::Password(args) => own::password(&api, console, args).await,
+        ClientCommand::Session(command) => own::sessions(&api, console, command).await,
         ClientCommand::Status(args) => status::run(&api, console, args).await,
         ClientCommand::Start(args) => order::run(&api, console, Operation::Start, args).await,
         ClientCommand::Stop(args) => order::run(&api, console, Operation::Stop, args).await,

@@ -66,6 +66,44 @@ impl PasswordArgs {
     }
 }
 
+/// Where one's own old and new password come from: a terminal without echo unless these are given.
+#[derive(Debug, Clone, Default, Args)]
+pub struct OwnPasswordArgs {
+    /// Read both from standard input: the old one from the first line, the new one from the second
+    #[arg(long, conflicts_with_all = ["old_password_file", "new_password_file"])]
+    pub password_stdin: bool,
+    /// Read the old password from the first line of a file
+    #[arg(long, value_name = "FILE")]
+    pub old_password_file: Option<PathBuf>,
+    /// Read the new password from the first line of a file
+    #[arg(long, value_name = "FILE")]
+    pub new_password_file: Option<PathBuf>,
+}
+
+impl OwnPasswordArgs {
+    /// Reads the old password and the new one.
+    ///
+    /// # Errors
+    /// As [`PasswordArgs::read`] and [`PasswordArgs::read_new`].
+    pub fn read(&self) -> Result<(Secret, Secret), CliError> {
+        if self.password_stdin {
+            return two_lines(io::stdin().lock());
+        }
+        let from = |file: &Option<PathBuf>| PasswordArgs { password_stdin: false, password_file: file.clone() };
+        let old = match &self.old_password_file {
+            Some(_) => from(&self.old_password_file).read()?,
+            None => checked(ask("Old password: ")?)?,
+        };
+        Ok((old, from(&self.new_password_file).read_new()?))
+    }
+}
+
+fn two_lines(mut reader: impl BufRead) -> Result<(Secret, Secret), CliError> {
+    let mut next = || first_line(&mut reader).map_err(CliError::Terminal).and_then(checked);
+    let old = next()?;
+    Ok((old, long_enough(next()?)?))
+}
+
 /// Asks for something secret on the terminal, without echo.
 pub(crate) fn ask(prompt: &str) -> Result<String, CliError> {
     rpassword::prompt_password(prompt).map_err(|error| {
@@ -117,6 +155,15 @@ mod tests {
         assert_eq!(read(b" two words \r\nignored\n"), " two words ");
         assert_eq!(read(b"no line break"), "no line break");
         assert_eq!(read(&[b'x'; 1024]).len(), 1024);
+    }
+
+    #[test]
+    fn the_old_one_and_the_new_one_are_two_lines() {
+        let (old, new) = two_lines(&b"short \nlong enough for us\nignored"[..]).expect("good");
+        assert_eq!((old.reveal(), new.reveal()), ("short ", "long enough for us"));
+        for bad in [&b"old\n"[..], b"old\nshort\n", b"\nlong enough for us\n", &[b'x'; 3_000]] {
+            assert!(two_lines(bad).is_err());
+        }
     }
 
     #[test]

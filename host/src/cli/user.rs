@@ -260,21 +260,28 @@ async fn sessions(api: &Api, console: &mut Console, args: &UserSessionsArgs) -> 
         return ended(console, done.ended);
     }
     let list: SessionList = api.read(&path, &[]).await?;
+    tell_sessions(console, &list)
+}
+
+/// Shows sessions, and which of them this command goes by, if it does.
+pub(super) fn tell_sessions(console: &mut Console, list: &SessionList) -> Result<(), CliError> {
     if console.is_json {
-        return console.json(&list);
+        return console.json(list);
     }
     if list.items.is_empty() {
         return console.line("no sessions");
     }
-    let mut table = table(["ID", "BY", "BEGAN", "LAST USED", "ENDS"]);
-    for session in list.items {
-        let cells = [session.id, session.strategy, session.created_at, session.last_used_at, session.expires_at];
-        table.add_row(cells.map(|text| escape::line(&text).into_owned()));
+    let mut table = table(["ID", "BY", "BEGAN", "LAST USED", "ENDS", ""]);
+    for session in &list.items {
+        let this = if session.current { "this one" } else { "" };
+        let cells = [&session.id, &session.strategy, &session.created_at, &session.last_used_at, &session.expires_at];
+        let cells = cells.into_iter().map(String::as_str).chain([this]);
+        table.add_row(cells.map(|text| escape::line(text).into_owned()));
     }
     console.line(&table.trim_fmt())
 }
 
-fn ended(console: &mut Console, count: u64) -> Result<(), CliError> {
+pub(super) fn ended(console: &mut Console, count: u64) -> Result<(), CliError> {
     if console.is_json {
         return console.json(&SessionsEnded { ended: count });
     }

@@ -3,10 +3,12 @@
 mod api_keys;
 mod asyncapi;
 mod bad_input;
+mod browsers;
 mod bulk;
 mod change_freeze;
 mod command_line;
 mod configuration;
+mod credentials;
 mod feed;
 mod follow;
 mod garbage;

@@ -3,18 +3,18 @@
 //! The nodes are left alone (`enabled = false`), so that what is admitted is refused by them and not carried out.
 
 use super::{SOON, one};
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tests::{Client, Feed, Host, Node, Program, Reply, Settings};
+use tests::{Client, CommandLine, Feed, Host, Node, Program, Reply, Settings};
 
-const PASSWORD: &str = "canary-kim-password";
-const USERS: &str = "/api/v1/users";
+pub(super) const PASSWORD: &str = "canary-kim-password";
+pub(super) const USERS: &str = "/api/v1/users";
 
 /// What an operation needs, as this test has it.
 #[derive(Debug, Clone, Copy)]
-enum Needs {
+pub(super) enum Needs {
     /// Nothing.
     Nothing,
     /// To be known.
@@ -33,10 +33,10 @@ enum Needs {
     Group(&'static str),
 }
 
-type Row = (&'static str, &'static str, Needs, Option<Value>);
+pub(super) type Row = (&'static str, &'static str, Needs, Option<Value>);
 
 /// Every operation once, with the JSON it is sent, if any.
-fn table() -> Vec<Row> {
+pub(super) fn table() -> Vec<Row> {
     [of_everybody(), of_the_fleet(), of_the_server()].concat()
 }
 
@@ -66,6 +66,7 @@ fn of_everybody() -> Vec<Row> {
         ("DELETE", "/api/v1/api-keys/{id}", Own("api-key.write"), None),
         get("/api/v1/feed", Own("feed.read")),
         get("/api/v1/feed/events", Own("feed.read")),
+        ("POST", "/api/v1/feed/tickets", Own("feed.read"), None),
     ]
 }
 
@@ -144,7 +145,7 @@ fn of_the_server() -> Vec<Row> {
 }
 
 /// The parts of paths, each of something that is there; `zoe` may do nothing, and `web` is in `prod`.
-fn filled(path: &str) -> String {
+pub(super) fn filled(path: &str) -> String {
     let name = if path.contains("/roles/") { "custom" } else { "zoe" };
     [
         ("{node}", "web"),
@@ -161,7 +162,13 @@ fn filled(path: &str) -> String {
     .fold(path.to_owned(), |path, (part, value)| path.replace(part, value))
 }
 
-async fn ask(client: &Client, method: &str, path: &str, body: Option<&Value>, id: &str) -> anyhow::Result<Reply> {
+pub(super) async fn ask(
+    client: &Client,
+    method: &str,
+    path: &str,
+    body: Option<&Value>,
+    id: &str,
+) -> anyhow::Result<Reply> {
     let mut headers = vec![("x-request-id", id)];
     if matches!(method, "PUT" | "PATCH" | "DELETE") {
         // What is admitted fails for it, and nothing is changed.
@@ -211,7 +218,7 @@ fn verdict(needs: Needs, actions: &BTreeSet<String>, scope: &str) -> Option<&'st
     }
 }
 
-async fn operations(host: &Host) -> anyhow::Result<BTreeSet<(String, String)>> {
+pub(super) async fn operations(host: &Host) -> anyhow::Result<BTreeSet<(String, String)>> {
     let document = host.stranger().get("/api/openapi.json").await?.expect_status(200)?.json()?;
     let paths = document["paths"].as_object().context("no paths")?;
     let mut operations = BTreeSet::new();
@@ -231,7 +238,7 @@ async fn set_grants(host: &Host, name: &str, grants: Value) -> anyhow::Result<Re
     host.admin.send("PUT", &format!("{USERS}/{name}/grants"), &headers, body).await
 }
 
-async fn house() -> anyhow::Result<Host> {
+pub(super) async fn house() -> anyhow::Result<Host> {
     let nowhere = "127.0.0.1:1".parse()?;
     let settings = Settings::new()?.open_node("web", nowhere)?.environment("prod").disabled();
     let host = Host::start(settings.open_node("db", nowhere)?.environment("lab").disabled()).await?;
@@ -319,7 +326,7 @@ async fn everybody_may_do_what_the_table_says_and_each_refusal_is_on_record_once
 }
 
 /// The outcomes on record of each request whose id begins like that.
-async fn recorded(host: &Host, ids: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+pub(super) async fn recorded(host: &Host, ids: &str) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
     let beginning = ids.trim_end_matches('*');
     let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut cursor = String::new();
@@ -336,61 +343,6 @@ async fn recorded(host: &Host, ids: &str) -> anyhow::Result<BTreeMap<String, Vec
             None => return Ok(found),
         }
     }
-}
-
-/// Routes that everybody may ask.
-const PUBLIC: [(&str, &str); 9] = [
-    ("GET", "/livez"),
-    ("GET", "/readyz"),
-    ("GET", "/metrics"),
-    ("GET", "/api/openapi.json"),
-    ("GET", "/api/asyncapi.json"),
-    ("POST", "/api/v1/login"),
-    ("POST", "/api/v1/setup"),
-    ("GET", "/api/v1/login/{strategy}"),
-    ("GET", "/api/v1/login/{strategy}/callback"),
-];
-
-#[tokio::test]
-async fn p07_every_route_but_the_public_ones_refuses_who_is_not_known_in_one_way() -> anyhow::Result<()> {
-    let host = house().await?;
-    let table = table();
-    let ended = host.stranger().login("kim", PASSWORD).await?;
-    ended.send("POST", "/api/v1/logout", &[], Vec::new()).await?.expect_status(204)?;
-    let forged = host.stranger().bearer(&format!("omni_{}", "A".repeat(43)));
-    let strangers =
-        [host.stranger(), ended, forged, host.stranger().bearer("omni_short"), host.stranger().basic("admin", "x")];
-    let mut seen = BTreeSet::new();
-    for (method, path) in operations(&host).await? {
-        if PUBLIC.contains(&(method.as_str(), path.as_str())) {
-            continue;
-        }
-        let body = table
-            .iter()
-            .find(|(m, p, ..)| (*m, *p) == (method.as_str(), path.as_str()))
-            .and_then(|(.., body)| body.clone());
-        for stranger in &strangers {
-            let reply = ask(stranger, &method, &path, body.as_ref(), "stranger").await?;
-            let problem = reply.problem(401, "auth.required").with_context(|| format!("{method} {path}"))?;
-            ensure!(reply.header("www-authenticate").starts_with("Bearer"), "{method} {path}");
-            seen.insert(problem.to_string());
-        }
-    }
-    let upgrade = [
-        ("connection", "upgrade"),
-        ("upgrade", "websocket"),
-        ("sec-websocket-version", "13"),
-        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
-        ("x-request-id", "stranger"),
-    ];
-    for stranger in &strangers {
-        let reply = stranger.send("GET", "/api/v1/feed", &upgrade, Vec::new()).await?;
-        seen.insert(reply.problem(401, "auth.required")?.to_string());
-    }
-    assert_eq!(seen.len(), 1, "byte for byte the same answer: {seen:?}");
-    let told = recorded(&host, "stranger").await?;
-    assert_eq!(told["stranger"], ["refused"], "of one address in a minute, one is on record");
-    host.stop().await
 }
 
 #[tokio::test]
@@ -477,6 +429,11 @@ async fn an_administrator_keeps_accounts_and_roles_in_the_terminal() -> anyhow::
     assert_ne!(user.run(&["role", "remove", "deploy"]).await?.code, 0, "somebody has it");
     let run = user.run(&["user", "ungrant", "kim", "deploy@node:web"]).await?;
     assert_eq!(run.stdout, "kim: enabled; viewer@environment:lab\n", "{run:?}");
+    let run = user.run(&["whoami"]).await?;
+    assert!(
+        run.stdout.lines().any(|line| line.starts_with("everything: ") && line.contains("account.manage")),
+        "{run:?}"
+    );
     let kim = host.stranger().login("kim", PASSWORD).await?;
     let run = user.run(&["user", "sessions", "kim"]).await?;
     assert!(run.code == 0 && run.stdout.contains("auth-local"), "{run:?}");
@@ -496,5 +453,55 @@ async fn an_administrator_keeps_accounts_and_roles_in_the_terminal() -> anyhow::
     let run = user.run(&["role", "list", "--json"]).await?;
     let list: Value = serde_json::from_str(&run.stdout)?;
     assert_eq!(list["items"].as_array().map(Vec::len), Some(3), "{list}");
+    host.stop().await
+}
+
+#[tokio::test]
+async fn somebody_keeps_his_own_password_and_sessions_in_the_terminal() -> anyhow::Result<()> {
+    let host = house().await?;
+    set_grants(&host, "kim", json!([{ "role": "custom", "scope": "environment:prod" }])).await?.expect_status(200)?;
+    let user = CommandLine::new(host.address())?;
+    let home = |name: &str, text: &str| {
+        let path = user.home().join(name);
+        std::fs::write(&path, text)?;
+        anyhow::Ok(path.to_string_lossy().into_owned())
+    };
+    let (old, new) = (home("old", PASSWORD)?, home("new", "canary-kim-other-password")?);
+    let run = user.run(&["login", "--username", "kim", "--password-file", &old]).await?;
+    assert_eq!(run.code, 0, "{run:?}");
+    let run = user.run(&["whoami"]).await?;
+    let lines: Vec<&str> = run.stdout.lines().collect();
+    assert!(lines[0].starts_with("kim (custom) on "), "{run:?}");
+    // What is about the server counts over everything alone.
+    assert_eq!(lines[1..], ["environment:prod: node.read log.read process.signal"], "{run:?}");
+
+    let others = [host.stranger().login("kim", PASSWORD).await?, host.stranger().login("kim", PASSWORD).await?];
+    let run = user.run(&["session", "list"]).await?;
+    let this: Vec<&str> = run.stdout.lines().filter(|line| line.ends_with("this one")).collect();
+    assert_eq!((run.stdout.lines().count(), this.len()), (4, 1), "{run:?}");
+    let list: Value = serde_json::from_str(&user.run(&["session", "list", "--json"]).await?.stdout)?;
+    let mut ids = list["items"].as_array().into_iter().flatten().filter(|one| one["current"] == false);
+    let id = ids.next().and_then(|one| one["id"].as_str()).context("another one")?;
+    assert_eq!(user.run(&["session", "end", id]).await?.stdout, "1 sessions ended\n");
+    assert_eq!(user.run(&["session", "end", id]).await?.code, 66, "it is not there any more");
+    assert_eq!(user.run(&["session", "end-others", "--json"]).await?.stdout, "{\"ended\":1}\n");
+    for other in &others {
+        other.get("/api/v1/me").await?.problem(401, "auth.required")?;
+    }
+
+    let other = host.stranger().login("kim", PASSWORD).await?;
+    let wrong = user.run(&["password", "--old-password-file", &new, "--new-password-file", &new]).await?;
+    assert_eq!(wrong.code, 77, "{wrong:?}");
+    other.get("/api/v1/me").await?.expect_status(200)?;
+    let run = user.run(&["password", "--old-password-file", &old, "--new-password-file", &new]).await?;
+    assert_eq!(
+        (run.code, run.stdout.as_str()),
+        (0, "the password is changed; your other sessions have ended\n"),
+        "{run:?}"
+    );
+    other.get("/api/v1/me").await?.problem(401, "auth.required")?;
+    assert_eq!(user.run(&["whoami"]).await?.code, 0, "this one goes on");
+    assert!(host.stranger().login("kim", PASSWORD).await.is_err());
+    host.stranger().login("kim", "canary-kim-other-password").await?;
     host.stop().await
 }

@@ -1,7 +1,7 @@
 use super::SOON;
 use base64::Engine as _;
 use serde_json::json;
-use tests::{ADMIN, ADMIN_PASSWORD, CommandLine, Node, Program, Server, Settings, Supervisord, until};
+use tests::{ADMIN, ADMIN_PASSWORD, CommandLine, Feed, Node, Program, Server, Settings, Supervisord, until};
 
 /// Everything that was ever sent or written is searched for every secret in play, at the most talkative log level.
 #[tokio::test]
@@ -24,6 +24,21 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
     })
     .await?;
 
+    // A browser's session, and tickets that travel in addresses and in the list of subprotocols.
+    let page = stranger.with("origin", &format!("http://{}", stranger.address()));
+    let wish = json!({ "username": ADMIN, "password": ADMIN_PASSWORD, "cookie": true });
+    let login = page.post("/api/v1/login", &wish).await?.expect_status(200)?;
+    let pair = login.header("set-cookie").split(';').next().unwrap_or_default().to_owned();
+    let page = page.with("cookie", &pair);
+    let mut tickets = Vec::new();
+    for _ in 0..3 {
+        let issued = page.send("POST", "/api/v1/feed/tickets", &[], Vec::new()).await?.expect_status(201)?.json()?;
+        tickets.push(issued["ticket"].as_str().unwrap_or_default().to_owned());
+    }
+    let hello = json!({ "sub": ["*/*/state"] });
+    drop(Feed::open_at(&page, &format!("?ticket={}", tickets[0]), &hello).await?);
+    drop(Feed::open_with(&page.with("sec-websocket-protocol", &format!("ticket.{}", tickets[1])), &hello).await?);
+
     let mut told = String::new();
     let wrong = json!({ "username": ADMIN, "password": "canary-wrong-admin-password" });
     for reply in [
@@ -32,6 +47,11 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
         stranger.bearer("canary-wrong-token").get("/api/v1/me").await?,
         admin.get("/api/v1/nodes?include=processes").await?,
         admin.get("/api/v1/me").await?,
+        page.get("/api/v1/me").await?,
+        page.get(&format!("/api/v1/feed?ticket={}", tickets[2])).await?,
+        page.get(&format!("/api/v1/feed/events?ticket={}", tickets[2])).await?,
+        page.get(&format!("/api/v1/feed/events?ticket={}&ticket={}", tickets[2], tickets[0])).await?,
+        page.get("/api/v1/audit?limit=1000").await?,
         admin.send("POST", "/api/v1/nodes/alpha/processes/quiet:quiet/restart", &[], Vec::new()).await?,
         admin.send("POST", "/api/v1/nodes/locked/processes/quiet:quiet/restart", &[], Vec::new()).await?,
         stranger.get("/metrics").await?,
@@ -58,6 +78,10 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
         "canary-extra",
         "canary-plugin-secret",
         &token,
+        pair.split_once('=').map_or("no cookie", |(_, token)| token),
+        &tickets[0],
+        &tickets[1],
+        &tickets[2],
         node.password(),
         locked.password(),
         &basic(node.password()),

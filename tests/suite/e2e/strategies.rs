@@ -16,16 +16,16 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 const ME: &str = "/api/v1/me";
 
 /// A helper in JavaScript: told one JSON document a line, answers one a line, ends with its standard input.
-struct Script {
+pub(super) struct Script {
     _child: Child,
     stdin: ChildStdin,
     lines: Lines<BufReader<ChildStdout>>,
     /// The issuer that it said it is.
-    issuer: String,
+    pub(super) issuer: String,
 }
 
 impl Script {
-    async fn start(name: &str, arguments: &[&str], secret: &str) -> anyhow::Result<Self> {
+    pub(super) async fn start(name: &str, arguments: &[&str], secret: &str) -> anyhow::Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc").join(name);
         let mut child = Command::new("node")
             .arg(script)
@@ -49,18 +49,18 @@ impl Script {
         Ok(serde_json::from_str(&line.context("the script ended")?)?)
     }
 
-    async fn told(&mut self, order: &Value) -> anyhow::Result<Value> {
+    pub(super) async fn told(&mut self, order: &Value) -> anyhow::Result<Value> {
         self.stdin.write_all(format!("{order}\n").as_bytes()).await?;
         self.line().await
     }
 
-    async fn token(&mut self, key: &str, alg: &str, claims: &Value) -> anyhow::Result<String> {
+    pub(super) async fn token(&mut self, key: &str, alg: &str, claims: &Value) -> anyhow::Result<String> {
         let answer = self.told(&json!({ "sign": key, "alg": alg, "claims": claims })).await?;
         Ok(answer["token"].as_str().context("no token")?.to_owned())
     }
 }
 
-fn seconds_from_now(seconds: i64) -> anyhow::Result<i64> {
+pub(super) fn seconds_from_now(seconds: i64) -> anyhow::Result<i64> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs();
     Ok(i64::try_from(now)? + seconds)
 }
@@ -97,14 +97,14 @@ async fn an_api_key_may_what_its_scopes_say_until_it_is_revoked() -> anyhow::Res
     assert!(key["last_used_at"].is_string(), "{key}");
     let path = format!("/api/v1/api-keys/{id}");
     host.admin.send("DELETE", &path, &[], Vec::new()).await?.expect_status(204)?;
-    reader.get(ME).await?.problem(401, "auth.failed")?;
+    reader.get(ME).await?.problem(401, "auth.required")?;
     let changed = format!("{}{}", &text[..text.len() - 1], if text.ends_with('A') { 'E' } else { 'A' });
-    host.stranger().bearer(&changed).get(ME).await?.problem(401, "auth.failed")?;
+    host.stranger().bearer(&changed).get(ME).await?.problem(401, "auth.required")?;
     host.stop().await?;
     Ok(())
 }
 
-fn jwt(issuer: &str) -> anyhow::Result<Settings> {
+pub(super) fn jwt(issuer: &str) -> anyhow::Result<Settings> {
     Ok(Settings::new()?
         .with("plugins", "auth", r#"["auth-jwt", "auth-local"]"#)
         .with("plugin.auth-jwt", "allow_http", &format!("[{issuer:?}]"))
@@ -159,12 +159,12 @@ async fn a_signed_token_is_worth_what_its_issuer_says_and_the_operator_grants() 
             .bearer(&token)
             .get(ME)
             .await?
-            .problem(401, "auth.failed")
+            .problem(401, "auth.required")
             .with_context(|| format!("{alg} {claims}"))?;
     }
     let tampered = format!("{}A{}", &good_token[..good_token.len() - 20], &good_token[good_token.len() - 19..]);
     if tampered != good_token {
-        host.stranger().bearer(&tampered).get(ME).await?.problem(401, "auth.failed")?;
+        host.stranger().bearer(&tampered).get(ME).await?.problem(401, "auth.required")?;
     }
     host.stop().await?;
     Ok(())
@@ -187,7 +187,7 @@ async fn a_feed_outlives_its_token_by_ten_seconds_or_goes_on_with_another_of_its
         (Feed::open(&ann, &["node/*/state"], None).await?, Feed::open(&ann, &["*"], None).await?);
     let refused = stays.refresh(&strangers, SOON).await?;
     assert_eq!((&refused["t"], &refused["code"]), (&json!("error"), &json!("feed.other_subject")), "{refused}");
-    assert_eq!(stays.refresh("rubbish", SOON).await?["code"], "auth.failed");
+    assert_eq!(stays.refresh("rubbish", SOON).await?["code"], "auth.required");
     let refreshed = stays.refresh(&long, SOON).await?;
     assert_eq!(refreshed["t"], "refreshed", "{refreshed}");
     assert!(refreshed["ttl"].as_u64().is_some_and(|ttl| (500..=604).contains(&ttl)), "{refreshed}");
@@ -222,7 +222,7 @@ async fn a_new_key_of_the_issuer_is_found_without_a_restart() -> anyhow::Result<
     .await?;
     let unknown =
         issuer.token("first", "RS256", &json!({ "iss": issuer.issuer, "aud": "omnivisor", "sub": "eve" })).await?;
-    host.stranger().bearer(&unknown).get(ME).await?.problem(401, "auth.failed")?;
+    host.stranger().bearer(&unknown).get(ME).await?.problem(401, "auth.required")?;
     host.stop().await?;
     Ok(())
 }
@@ -245,15 +245,23 @@ async fn a_header_counts_only_from_the_proxy_that_is_trusted() -> anyhow::Result
     assert_eq!((&account["name"], &account["role"]), (&json!(format!("auth-proxy-header/{ADMIN}")), &json!("viewer")));
     named(&host.stranger(), &[("x-remote-user", "ann"), ("x-remote-user", "eve")])
         .await?
-        .problem(401, "auth.failed")?;
+        .problem(401, "auth.required")?;
     named(&host.stranger(), &[]).await?.problem(401, "auth.required")?;
+    // The proxy's own cookie would travel for any page.
+    let out = async |origin| {
+        host.stranger()
+            .send("POST", "/api/v1/logout", &[("x-remote-user", "ann"), ("origin", origin)], Vec::new())
+            .await
+    };
+    out("https://evil.example").await?.problem(403, "auth.cross_site")?;
+    out(&format!("http://{}", host.address())).await?.problem(409, "auth.no_session")?;
     let session = named(&host.admin, &[("x-remote-user", "ann")]).await?.expect_status(200)?.json()?;
     assert_eq!(session["name"], ADMIN, "a session goes before");
     host.stop().await?;
 
     let host = Host::start(proxy("10.255.255.0/24")?).await?;
     let forged = [("x-remote-user", "ann"), ("x-forwarded-for", "10.255.255.1"), ("forwarded", "for=10.255.255.1")];
-    named(&host.stranger(), &forged).await?.problem(401, "auth.failed")?;
+    named(&host.stranger(), &forged).await?.problem(401, "auth.required")?;
     host.stop().await?;
     Ok(())
 }
@@ -382,6 +390,16 @@ async fn a_browser_logs_in_at_an_openid_connect_server() -> anyhow::Result<()> {
 
     let replayed = browser.open(&page.url.to_string()).await?;
     replayed.reply.problem(400, "auth.flow_lost")?;
+
+    // A browser that wants to keep its session itself is told nothing that a script could take away.
+    let mut browser = Browser::default();
+    let login = browser.open(&format!("{start}?cookie=true")).await?.reply.expect_status(200)?;
+    let name = (host.address(), "omnivisor-session".to_owned());
+    let (token, scope) = browser.cookies.get(&name).context("no session")?;
+    assert!(!login.text().contains(token) && login.json()?["token"].is_null(), "{}", login.text());
+    assert_eq!(scope, "/");
+    let me = browser.get(&format!("http://{}{ME}", host.address()).parse()?).await?.expect_status(200)?.json()?;
+    assert_eq!(me["name"], "auth-oidc/ann");
     host.stop().await?;
     Ok(())
 }

@@ -7,6 +7,8 @@ pub(super) mod audit;
 pub(super) mod backup;
 pub(super) mod bulk;
 pub(super) mod config;
+mod delivery;
+pub(super) mod feed_tickets;
 pub(super) mod health;
 pub(super) mod logins;
 pub(super) mod logs;

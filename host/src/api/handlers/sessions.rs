@@ -1,20 +1,23 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
+use crate::api::handlers::delivery::Delivery;
 use crate::api::input::{Input, json};
 use crate::api::view;
 use crate::api::wire::{LoginRequest, LoginResult, PrincipalView, Problem, SetupRequest};
-use crate::auth::{AuthRefusal, Login};
+use crate::auth::AuthRefusal;
 use crate::model::{Credential, Secret};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
+use axum::response::Response;
 use http::{HeaderMap, StatusCode, Uri};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 /// Logs in
 ///
-/// Tells nothing about why a login failed; the server's audit does.
+/// Tells nothing about why a login failed; the server's audit does. With `cookie` the token comes as a cookie for this browser,
+/// and not in the answer.
 #[utoipa::path(post, path = "/api/v1/login", tag = "session", security(()), request_body = LoginRequest,
     responses((status = 200, body = LoginResult), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
@@ -24,15 +27,16 @@ pub(in crate::api) async fn login(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<LoginResult>, ApiError> {
+) -> Result<Response, ApiError> {
     let asked: LoginRequest = json(&headers, body, &edge.snapshot().config.server).await?;
+    let delivery = Delivery::of(&edge, &facts, asked.cookie, (&headers, &uri)).await?;
     let mut input = Input::new(&uri);
     input.body("username", &asked.username);
     input.body("password/length", &asked.password.len().to_string());
     edge.admit_stranger(&facts, "session.login", input.finish()?).await?;
     let credential = Credential::Password { username: asked.username, password: Secret::new(asked.password) };
     let login = edge.auth.login(credential, facts.peer(), SystemTime::now()).await?;
-    Ok(Json(granted(&login)))
+    delivery.deliver(&edge, &facts, &login).await
 }
 
 /// Creates the first administrator
@@ -47,8 +51,9 @@ pub(in crate::api) async fn setup(
     uri: Uri,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<LoginResult>, ApiError> {
+) -> Result<Response, ApiError> {
     let asked: SetupRequest = json(&headers, body, &edge.snapshot().config.server).await?;
+    let delivery = Delivery::of(&edge, &facts, asked.cookie, (&headers, &uri)).await?;
     let mut input = Input::new(&uri);
     input.body("username", &asked.username);
     input.body("password/length", &asked.password.len().to_string());
@@ -56,7 +61,7 @@ pub(in crate::api) async fn setup(
     edge.admit_stranger(&facts, "session.setup", input.finish()?).await?;
     let (token, password) = (Secret::new(asked.token), Secret::new(asked.password));
     let login = edge.auth.setup(token, asked.username, password, facts.peer(), SystemTime::now()).await?;
-    Ok(Json(granted(&login)))
+    delivery.deliver(&edge, &facts, &login).await
 }
 
 /// Ends this session
@@ -90,13 +95,4 @@ pub(in crate::api) async fn me(
 ) -> Result<Json<PrincipalView>, ApiError> {
     edge.validate(Some(caller.principal()), "session.read", Input::new(&uri).finish()?).await?;
     Ok(Json(view::principal(caller.principal(), caller.0.expires)))
-}
-
-/// The answer to whoever has just logged in.
-pub(super) fn granted(login: &Login) -> LoginResult {
-    LoginResult {
-        token: login.token.reveal().to_owned(),
-        expires_at: view::timestamp(login.session.expires),
-        principal: view::principal(&login.session.principal, Some(login.session.expires)),
-    }
 }

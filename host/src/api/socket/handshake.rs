@@ -1,7 +1,7 @@
+use crate::api::origin::Whence;
 use crate::api::serve::{Taken, take_apart};
 use crate::api::socket::adapter::Adapter;
 use crate::api::socket::allowance::Allowance;
-use crate::api::socket::origin::origin_is_allowed;
 use crate::api::socket::renewal::Standing;
 use crate::api::socket::{FeedContext, client, secure};
 use crate::hub::{Framing, Slot, Wire};
@@ -11,8 +11,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
-    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
@@ -25,7 +25,6 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 
 const SUBPROTOCOL: &str = "feed.v1";
-const BEARER_PREFIX: &str = "bearer.";
 /// From our answer to the connection being ours.
 const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a client may send: a hello, then now and then a ping.
@@ -114,7 +113,7 @@ impl FeedRefusal {
 /// [`FeedRefusal`]; nothing was started and no slot is taken.
 pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result<Response, FeedRefusal> {
     let key = check_handshake(&request)?;
-    if !origin_is_allowed(request.headers(), &context.allowed_origins) {
+    if context.ours.whence(request.headers(), request.uri()) == Whence::Elsewhere {
         return Err(FeedRefusal::Origin);
     }
     let subprotocol = choose_subprotocol(request.headers())?;
@@ -142,18 +141,6 @@ pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
     Ok(response)
-}
-
-/// The token that a request carries: in `Authorization: Bearer TOKEN`, or, where a browser cannot set that, in the list
-/// of subprotocols as `bearer.TOKEN`.
-#[must_use]
-pub fn bearer_from(headers: &HeaderMap) -> Option<&str> {
-    let by_header = headers.get_all(AUTHORIZATION).iter().filter_map(|value| {
-        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-    });
-    let by_subprotocol = words(headers, &SEC_WEBSOCKET_PROTOCOL).filter_map(|word| word.strip_prefix(BEARER_PREFIX));
-    by_header.chain(by_subprotocol).find(|token| !token.is_empty())
 }
 
 /// The words of a header that is a list separated by commas, on one line or several.

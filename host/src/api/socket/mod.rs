@@ -1,15 +1,13 @@
 //! The WebSocket end of the feed: handshake, and one task per client that reads.
 //!
 //! All writing is the hub's, in [`crate::hub::Slot::join`]'s hands. Knows nothing of accounts: who may open a connection
-//! was decided before, and [`FeedContext::grant`] tells when that no longer holds. Entry points: [`upgrade`],
-//! [`bearer_from`].
+//! was decided before, and [`FeedContext::grant`] tells when that no longer holds. Entry point: [`upgrade`].
 
 mod adapter;
 mod allowance;
 mod client;
 mod door;
 mod handshake;
-mod origin;
 mod renewal;
 mod secure;
 #[cfg(test)]
@@ -17,9 +15,10 @@ mod tests;
 
 pub(in crate::api) use client::wishes;
 pub use door::{Door, Guest, Pass};
-pub use handshake::{FeedRefusal, bearer_from, upgrade};
+pub use handshake::{FeedRefusal, upgrade};
 pub use renewal::{NotRenewed, Renewal, Renewed};
 
+use crate::api::origin::Ours;
 use crate::hub::{Access, Hub};
 use crate::model::Grant;
 use crate::task::TaskGroup;
@@ -48,6 +47,6 @@ pub struct FeedContext {
     pub guest: Guest,
     /// Kept as long as the connection: a session with an open feed is in use.
     pub hold: Arc<dyn Any + Send + Sync>,
-    /// Origins of web pages that may open a connection, besides the server's own, e.g. `https://console.example`.
-    pub allowed_origins: Arc<[String]>,
+    /// Which web pages may open a connection.
+    pub ours: Ours,
 }

@@ -2,16 +2,17 @@ mod autobahn;
 mod endings;
 mod refreshes;
 
+use crate::api::origin::Ours;
 use crate::api::serve::Guarded;
 use crate::api::socket::handshake::serve;
-use crate::api::socket::{Door, FeedContext, FeedRefusal, Guest, bearer_from, upgrade};
+use crate::api::socket::{Door, FeedContext, FeedRefusal, Guest, upgrade};
 use crate::hub::{Access, Change, Close, Hub, HubLimits, LogPublication, Publication};
 use crate::model::{Grant, GrantEnd};
 use crate::task::{TaskGroup, TaskKind};
 use axum::body::Body;
 use futures_util::{SinkExt, StreamExt};
-use http::header::{AUTHORIZATION, ORIGIN, SEC_WEBSOCKET_PROTOCOL};
-use http::{HeaderMap, HeaderValue, Request, Response};
+use http::header::{ORIGIN, SEC_WEBSOCKET_PROTOCOL};
+use http::{HeaderValue, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -50,7 +51,7 @@ fn context(limits: HubLimits) -> FeedContext {
         door: Arc::new(Door::new(1)),
         guest: guest(),
         hold: Arc::new(()),
-        allowed_origins: Arc::from(["https://console.example".to_owned()]),
+        ours: Ours { listed: Arc::from(["https://console.example".to_owned()]), is_secure: false },
     }
 }
 
@@ -188,23 +189,6 @@ async fn the_subprotocol_is_chosen_and_the_token_beside_it_never_shown() {
     let (_socket, response) = client_async(request, stream).await.unwrap();
     assert_eq!(response.headers()[SEC_WEBSOCKET_PROTOCOL], "feed.v1");
     assert!(!format!("{response:?}").contains("s3cret"));
-}
-
-#[test]
-fn a_token_is_taken_from_the_header_or_the_subprotocols() {
-    let mut headers = HeaderMap::new();
-    assert_eq!(bearer_from(&headers), None);
-    headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("feed.v1"));
-    assert_eq!(bearer_from(&headers), None);
-    headers.append(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("x, bearer.abc"));
-    assert_eq!(bearer_from(&headers), Some("abc"));
-    headers.insert(AUTHORIZATION, HeaderValue::from_static("Basic xyz"));
-    assert_eq!(bearer_from(&headers), Some("abc"));
-    headers.insert(AUTHORIZATION, HeaderValue::from_static("bEARER def"));
-    assert_eq!(bearer_from(&headers), Some("def"));
-    headers.insert(AUTHORIZATION, HeaderValue::from_static("Bearer "));
-    headers.remove(SEC_WEBSOCKET_PROTOCOL);
-    assert_eq!(bearer_from(&headers), None);
 }
 
 /// Sends a request as it stands and gives the status of the answer.

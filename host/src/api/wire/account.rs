@@ -20,7 +20,7 @@ pub struct GrantView {
 pub struct RightsView {
     /// `everything`, `environment:NAME`, `node:NAME` or `group:NODE/GROUP`.
     pub scope: String,
-    /// What may be done there. Actions on the server itself count over `everything` alone.
+    /// What may be done there. Actions on the server itself count over `everything` alone, and stand nowhere else.
     pub actions: Vec<String>,
 }
 
