@@ -4,6 +4,7 @@ use crate::api::documents::Documents;
 use crate::api::error::ApiError;
 use crate::api::input::Asked;
 use crate::api::judge::judge;
+use crate::api::log_control::{LogControl, LogLoss};
 use crate::api::metrics::Metrics;
 use crate::api::socket::{Door, bearer_from};
 use crate::api::strangers::Strangers;
@@ -25,7 +26,6 @@ use bytes::Bytes;
 use http::HeaderMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -57,8 +57,10 @@ pub struct Edge {
     pub tasks: Tasks,
     /// The database, whose condition is told.
     pub store: Store,
-    /// Log lines that were dropped, for they were not read fast enough.
-    pub log_lines_dropped: Arc<AtomicU64>,
+    /// Log lines that were lost, for they were not read fast enough or could not be written.
+    pub log_loss: Arc<LogLoss>,
+    /// Where the log's level is changed; without it the process's log is somebody else's.
+    pub log_control: Option<Arc<dyn LogControl>>,
     /// The nodes' documents for lists.
     pub documents: Documents,
     /// Places of batches of orders under way.

@@ -38,8 +38,8 @@ pub(super) fn register(registry: &mut Registry, edge: &Edge) {
     store(registry, edge);
     configuration(registry, edge);
     tasks(registry, edge);
-    let dropped = ConstCounter::new(edge.log_lines_dropped.load(Ordering::Relaxed));
-    registry.register("log_lines_dropped", "Log lines that were not read fast enough", dropped);
+    let dropped = ConstCounter::new(edge.log_loss.lines());
+    registry.register("log_lines_dropped", "Log lines that were lost: not read fast enough, or not written", dropped);
 }
 
 fn pool(registry: &mut Registry, edge: &Edge) {

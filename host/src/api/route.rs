@@ -3,8 +3,8 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::api::handlers::{
-    acts, api_keys, audit, backup, bulk, config, health, logins, logs, managed, nodes, orders, plugins, probes, roles,
-    sessions, supervisors, user_sessions, users,
+    acts, api_keys, audit, backup, bulk, config, health, log_level, logins, logs, managed, nodes, orders, plugins,
+    probes, roles, sessions, supervisors, user_sessions, users,
 };
 use crate::api::{encoding, feed, request};
 use axum::Router;
@@ -84,6 +84,7 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(config::generations))
         .routes(routes!(config::reload))
         .routes(routes!(config::rollback))
+        .routes(routes!(log_level::show, log_level::set, log_level::reset))
         .routes(routes!(audit::list))
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))

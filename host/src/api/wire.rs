@@ -8,6 +8,7 @@ pub mod bulk;
 pub mod config;
 pub mod health;
 pub mod log;
+pub mod log_level;
 pub mod order;
 
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 use crate::api::serve::{Acceptor, Listener};
 use crate::api::socket::Door;
-use crate::api::{self, Documents, Edge, Metrics, Strangers};
+use crate::api::{self, Documents, Edge, LogControl, LogLoss, Metrics, Strangers};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
 use crate::app::heritage::Succession;
@@ -24,7 +24,6 @@ use crate::task::{Broken, Places, Stage, TaskGroup, TaskKind, Tasks};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -52,8 +51,8 @@ pub struct Launch {
     pub compiler: Compiler,
     /// Notified when the file is to be read again. One that comes before the host is ready is not lost.
     pub hangups: Arc<Notify>,
-    /// Log lines that were dropped since the start, as whoever writes the log counts them.
-    pub log_lines_dropped: Arc<AtomicU64>,
+    /// Log lines that were lost since the start, as whoever writes the log counts them.
+    pub log_loss: Arc<LogLoss>,
     /// Where the level of the process's log is changed, if this host may.
     pub log_level: Option<LogLevel>,
 }
@@ -86,7 +85,7 @@ pub async fn run(
         stop,
         compiler,
         hangups: Arc::default(),
-        log_lines_dropped: Arc::default(),
+        log_loss: Arc::default(),
         log_level: None,
     })
     .await
@@ -214,7 +213,7 @@ impl Running {
         tasks: Tasks,
         stop_owners: CancellationToken,
     ) -> Result<Self, RunError> {
-        let Launch { config, text, file, listeners, stop, compiler, hangups, log_lines_dropped, log_level } = launch;
+        let Launch { config, text, file, listeners, stop, compiler, hangups, log_loss, log_level } = launch;
         let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
         let config = first.config.clone();
         let toolchain = toolchain(&config, compiler, &store).await?;
@@ -244,7 +243,7 @@ impl Running {
             server,
             batches: batches.clone(),
             again,
-            log_level,
+            log_level: log_level.clone(),
         };
         let (worker, reloader) = Worker::new(WorkerParts {
             first,
@@ -268,7 +267,8 @@ impl Running {
             metrics: Metrics::new(toolchain),
             stop: stop.clone(),
             tasks: tasks.clone(),
-            log_lines_dropped,
+            log_loss,
+            log_control: log_level.clone().map(|level| Arc::new(level) as Arc<dyn LogControl>),
             documents: Documents::default(),
             batches,
             backups: Places::new(api::BACKUPS_MAX),
@@ -277,7 +277,7 @@ impl Running {
             asyncapi: api::asyncapi()?.into(),
         });
         announce(&edge, &config, &listeners)?;
-        look_after(&edge, &stop);
+        look_after(&edge, &stop, log_level);
         let close = open(Arc::clone(&edge), listeners, connections.clone(), &told);
         Ok(Self { close, hub, reloader, edge, connections })
     }
@@ -456,8 +456,8 @@ fn cores() -> usize {
 }
 
 /// Starts what looks after clients until `stop`: the feed's shards, one a core, the end of sessions, and the looks at who
-/// may stay.
-fn look_after(edge: &Edge, stop: &CancellationToken) {
+/// may stay. And what ends the wishes about the log.
+fn look_after(edge: &Edge, stop: &CancellationToken, log_level: Option<LogLevel>) {
     let shards = edge.tasks.group(TaskKind::Shard);
     for number in 0..cores() {
         shards.named(&format!("shard-{number}"), edge.hub.shard(stop.clone()));
@@ -468,6 +468,9 @@ fn look_after(edge: &Edge, stop: &CancellationToken) {
     let (auth, ended) = (edge.auth.clone(), stop.clone());
     upkeep.named("grants", async move { auth.run_watch(ended).await });
     upkeep.named("audit", retention::run(edge.store.clone(), edge.reloader.snapshots(), stop.clone()));
+    if let Some(level) = log_level {
+        upkeep.named("log-level", level.run(stop.clone()));
+    }
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.

@@ -1,6 +1,7 @@
 use crate::config::fault::{ConfigFault, line_at};
 use crate::config::grant::{check_grants, parse_origin};
 use crate::config::listen::{check_base_path, check_listeners, check_proxies};
+use crate::config::log_filter::LogFilter;
 use crate::config::node::check_nodes;
 use crate::config::schema::{
     AuditConfig, CallLimits, Config, LogConfig, LogFormat, OrdersConfig, PluginsConfig, PoolConfig, ServerConfig,
@@ -283,9 +284,9 @@ fn check_orders(mut section: Section<'_>, report: &mut Report<'_>) -> OrdersConf
 
 fn check_log(mut section: Section<'_>, report: &mut Report<'_>) -> LogConfig {
     let level = section.text(report, "level").map_or("info", |(level, span)| {
-        if let Some(bad) = level.split(',').find(|directive| !is_log_directive(directive)) {
-            let advice = "expected error, warn, info, debug, trace or off, or TARGET=LEVEL, separated by commas";
-            report.fault(&span, section.path_of("level"), format!("{bad:?} is not a level"), advice);
+        if let Err(bad) = LogFilter::parse(level) {
+            let advice = format!("expected {}", LogFilter::EXPECTED);
+            report.fault(&span, section.path_of("level"), bad.to_string(), advice);
         }
         level
     });
@@ -300,16 +301,6 @@ fn check_log(mut section: Section<'_>, report: &mut Report<'_>) -> LogConfig {
     });
     section.finish(report, &[]);
     LogConfig { level: level.to_owned(), format }
-}
-
-/// `LEVEL` or `TARGET=LEVEL`. A bare target is refused, although log filters know it: it is a mistyped level.
-fn is_log_directive(directive: &str) -> bool {
-    let directive = directive.trim();
-    let (target, level) = directive.split_once('=').unwrap_or(("omnivisor", directive));
-    let is_target = !target.is_empty() && target.chars().all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c));
-    let is_level =
-        ["error", "warn", "info", "debug", "trace", "off"].iter().any(|word| level.eq_ignore_ascii_case(word));
-    is_target && is_level
 }
 
 /// Names of nodes, environments and plugins follow one rule.

@@ -13,6 +13,7 @@ mod health;
 mod lifecycle;
 mod live_settings;
 mod load;
+mod log_lines;
 mod logs;
 mod manifests;
 mod metrics;

@@ -81,7 +81,7 @@ async fn host(
         stop,
         compiler: Compiler::Child { program: binary()? },
         hangups: Arc::default(),
-        log_lines_dropped: Arc::default(),
+        log_loss: Arc::default(),
         log_level: None,
     });
     Ok((address, launched))

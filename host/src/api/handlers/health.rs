@@ -13,8 +13,10 @@ use http::Uri;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
+/// So long after a line of the log was lost, the log is not well.
+const LOSS_TOLD_FOR: Duration = Duration::from_secs(60);
 /// Nodes and plugins that a reason names.
 const NAMES_MAX: usize = 10;
 
@@ -169,7 +171,18 @@ fn configuration(edge: &Edge) -> Component {
 }
 
 fn log(edge: &Edge) -> Component {
-    Component::ok("log").figure("lines_dropped", edge.log_lines_dropped.load(Relaxed))
+    let loss = &edge.log_loss;
+    let component = Component::ok("log").figure("lines_dropped", loss.lines());
+    if loss.is_broken() {
+        return component.not_well(Wellness::Degraded, "the log cannot be written: its lines are lost");
+    }
+    match loss.last().filter(|ago| *ago < LOSS_TOLD_FOR) {
+        None => component,
+        Some(ago) => component.not_well(
+            Wellness::Degraded,
+            format!("lines of the log were lost {} s ago: whoever reads it is too slow", ago.as_secs()),
+        ),
+    }
 }
 
 /// The first few of many, and how many more there are.

@@ -8,6 +8,7 @@ pub(super) mod backup;
 pub(super) mod bulk;
 pub(super) mod config;
 pub(super) mod health;
+pub(super) mod log_level;
 pub(super) mod logins;
 pub(super) mod logs;
 pub(super) mod managed;
