@@ -25,6 +25,7 @@ pub mod serve;
 mod settings;
 pub mod socket;
 mod strangers;
+mod trace;
 pub mod view;
 pub mod wire;
 
@@ -41,3 +42,4 @@ pub use log_control::{LogControl, LogLevels, LogLoss};
 pub use metrics::Metrics;
 pub use route::{openapi, router};
 pub use strangers::Strangers;
+pub use trace::TraceContext;

@@ -80,6 +80,7 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(roles::show, roles::replace, roles::remove))
         .routes(routes!(roles::permissions))
         .routes(routes!(health::show))
+        .routes(routes!(probes::metrics))
         .routes(routes!(config::show))
         .routes(routes!(config::generations))
         .routes(routes!(config::reload))
@@ -98,7 +99,6 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(logins::arrive))
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
-        .routes(routes!(probes::metrics))
         .routes(routes!(probes::openapi))
         .routes(routes!(probes::asyncapi));
     (open, with_session)

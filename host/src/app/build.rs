@@ -203,7 +203,6 @@ pub(super) struct Running {
     /// How long the end may take is as it is configured then.
     reloader: Reloader,
     edge: Arc<Edge>,
-    connections: Places,
 }
 
 impl Running {
@@ -269,6 +268,8 @@ impl Running {
             tasks: tasks.clone(),
             log_loss,
             log_control: log_level.clone().map(|level| Arc::new(level) as Arc<dyn LogControl>),
+            serving: Arc::default(),
+            connections: connections.clone(),
             documents: Documents::default(),
             batches,
             backups: Places::new(api::BACKUPS_MAX),
@@ -278,8 +279,7 @@ impl Running {
         });
         announce(&edge, &config, &listeners)?;
         look_after(&edge, &stop, log_level);
-        let close = open(Arc::clone(&edge), listeners, connections.clone(), &told);
-        Ok(Self { close, hub, reloader, edge, connections })
+        Ok(Self { close: open(Arc::clone(&edge), listeners, connections, &told), hub, reloader, edge })
     }
 
     /// Leaves the feed's log to the next host. Without it that one begins anew, and clients are given snapshots.
@@ -298,7 +298,7 @@ impl Running {
     fn taken(&self) -> [(&'static str, usize); 9] {
         let nodes = self.edge.pool.taken();
         [
-            ("connections", self.connections.taken()),
+            ("connections", self.edge.connections.taken()),
             ("batches", self.edge.batches.taken()),
             ("copies", self.edge.backups.taken()),
             ("logins and requests judged", self.edge.auth.attempts_under_way()),
@@ -334,8 +334,8 @@ fn platform_parts(
 /// Has requests taken until what this gives is cancelled.
 fn open(edge: Arc<Edge>, listeners: Vec<Listener>, places: Places, again: &watch::Receiver<u64>) -> CancellationToken {
     let (close, tasks) = (CancellationToken::new(), edge.tasks.clone());
-    let snapshots = edge.reloader.snapshots();
-    let acceptor = Acceptor::new(api::router(edge), snapshots, places, tasks.group(TaskKind::Connection));
+    let (snapshots, figures) = (edge.reloader.snapshots(), Arc::clone(&edge.serving));
+    let acceptor = Acceptor::new(api::router(edge), snapshots, places, tasks.group(TaskKind::Connection), figures);
     for listener in listeners {
         let (name, acceptor) = (listener.url(), acceptor.clone());
         tasks.group(TaskKind::Listener).named(&name, acceptor.serve(listener, again.clone(), close.clone()));

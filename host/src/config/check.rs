@@ -1,11 +1,11 @@
 use crate::config::fault::{ConfigFault, line_at};
 use crate::config::grant::{check_grants, parse_origin};
-use crate::config::listen::{check_base_path, check_listeners, check_proxies};
+use crate::config::listen::{check_base_path, check_listeners, check_proxies, check_proxy_header};
 use crate::config::log_filter::LogFilter;
 use crate::config::node::check_nodes;
 use crate::config::schema::{
-    AuditConfig, CallLimits, Config, LogConfig, LogFormat, OrdersConfig, PluginsConfig, PoolConfig, ServerConfig,
-    StorageConfig,
+    AuditConfig, CallLimits, Config, LogConfig, LogFormat, MetricsConfig, OrdersConfig, PluginsConfig, PoolConfig,
+    ServerConfig, StorageConfig,
 };
 use crate::config::secret::SecretSource;
 use crate::config::section::{Report, Section};
@@ -77,6 +77,7 @@ pub fn check(
         pool: check_pool(root.section(&mut report, "pool"), &mut report),
         orders: check_orders(root.section(&mut report, "orders"), &mut report),
         log: check_log(root.section(&mut report, "log"), &mut report),
+        metrics: check_metrics(root.section(&mut report, "metrics"), &mut report),
         nodes: check_nodes(root.sections(&mut report, "node"), &mut report, secrets, base),
     };
     root.finish(&mut report, &[]);
@@ -127,6 +128,7 @@ fn check_server(mut section: Section<'_>, report: &mut Report<'_>, listens_elsew
         external_url,
         base_path: check_base_path(&mut section, report),
         trusted_proxies: check_proxies(&mut section, report),
+        proxy_header: check_proxy_header(&mut section, report),
         connections_max: section.size(report, "connections_max", 4096, 1..=1_000_000),
         connections_per_address_max: section.size(report, "connections_per_address_max", 1024, 1..=1_000_000),
         body_bytes_max: section.size(report, "body_bytes_max", 64 * KIB, KIB..=16 * MIB),
@@ -280,6 +282,12 @@ fn check_orders(mut section: Section<'_>, report: &mut Report<'_>) -> OrdersConf
     };
     section.finish(report, &[]);
     orders
+}
+
+fn check_metrics(mut section: Section<'_>, report: &mut Report<'_>) -> MetricsConfig {
+    let is_open = section.flag(report, "open", false);
+    section.finish(report, &[]);
+    MetricsConfig { is_open }
 }
 
 fn check_log(mut section: Section<'_>, report: &mut Report<'_>) -> LogConfig {

@@ -133,6 +133,9 @@ async fn p25_every_line_of_a_bad_day_is_a_record_in_json() -> anyhow::Result<()>
         records.iter().filter(|record| record["message"].as_str().is_some_and(|text| text.contains(part))).count()
     };
     assert!(records.len() > 20 && told("request refused") >= 5 && told("shutting down") == 1, "{}", records.len());
+    let nodes = records.iter().filter_map(|record| record.get("node")?.as_str());
+    let as_asked = nodes.filter(|node| node.contains("\r\n2026") && node.contains('\u{202e}')).count();
+    assert!(as_asked >= 1, "what was asked for is told as it was: {log}");
     Ok(())
 }
 
@@ -147,6 +150,7 @@ async fn p25_every_line_of_a_bad_day_is_a_record_for_people() -> anyhow::Result<
         let level = rest.split_whitespace().next().unwrap_or_default();
         ensure!(is_time(time) && ["ERROR", "WARN", "INFO", "DEBUG"].contains(&level), "no record: {line:?}");
     }
+    assert!(log.contains(r"\r\n2026-01-01T00:00:00Z ERROR forged\u{1b}[31m\u{202e}"), "{log}");
     Ok(())
 }
 
@@ -157,7 +161,8 @@ async fn asked(server: &Server, client: &Client, id: &str) -> anyhow::Result<usi
     client.send("GET", "/nothing", &[("x-request-id", &marker)], Vec::new()).await?.problem(404, "route.not_found")?;
     until("the later request is logged", SOON, async || {
         let log = server.log();
-        let is_told = |id: &str| log.lines().filter(|line| line.contains(&format!("\"request_id\":\"{id}\""))).count();
+        let records: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let is_told = |id: &str| records.iter().filter(|record| record["request_id"] == id).count();
         Ok((is_told(&marker) > 0).then(|| is_told(id)))
     })
     .await

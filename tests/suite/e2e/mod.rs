@@ -7,6 +7,8 @@ mod bulk;
 mod change_freeze;
 mod command_line;
 mod configuration;
+#[cfg(feature = "hostile")]
+mod correlation;
 mod feed;
 mod follow;
 mod health;
@@ -36,6 +38,8 @@ mod swap;
 mod swap_kinds;
 mod terminal;
 mod validators;
+#[cfg(feature = "hostile")]
+mod wellness;
 
 use std::time::Duration;
 use tests::{ADMIN, ADMIN_PASSWORD, CommandLine, Host, Node, Program, Settings, Supervisord};

@@ -47,7 +47,6 @@ fn of_everybody() -> Vec<Row> {
     vec![
         get("/livez", Nothing),
         get("/readyz", Nothing),
-        get("/metrics", Nothing),
         get("/api/openapi.json", Nothing),
         get("/api/asyncapi.json", Nothing),
         post("/api/v1/login", Nothing, json!({ "username": "nobody", "password": "x" })),
@@ -117,6 +116,7 @@ fn of_the_server() -> Vec<Row> {
         ("PUT", "/api/v1/plugins/{plugin}", Server("plugin.manage"), None),
         ("POST", "/api/v1/plugins/{plugin}/rollback", Server("plugin.manage"), None),
         get("/api/v1/health", Server("health.read")),
+        get("/metrics", Server("metrics.read")),
         get("/api/v1/config", Server("config.read")),
         get("/api/v1/config/generations", Server("config.read")),
         ("POST", "/api/v1/config/reload", Server("config.manage"), None),
@@ -341,10 +341,9 @@ async fn recorded(host: &Host, ids: &str) -> anyhow::Result<BTreeMap<String, Vec
 }
 
 /// Routes that everybody may ask.
-const PUBLIC: [(&str, &str); 9] = [
+const PUBLIC: [(&str, &str); 8] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
-    ("GET", "/metrics"),
     ("GET", "/api/openapi.json"),
     ("GET", "/api/asyncapi.json"),
     ("POST", "/api/v1/login"),

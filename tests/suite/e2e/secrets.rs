@@ -34,7 +34,7 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
         admin.get("/api/v1/me").await?,
         admin.send("POST", "/api/v1/nodes/alpha/processes/quiet:quiet/restart", &[], Vec::new()).await?,
         admin.send("POST", "/api/v1/nodes/locked/processes/quiet:quiet/restart", &[], Vec::new()).await?,
-        stranger.get("/metrics").await?,
+        admin.get("/metrics").await?,
         stranger.get("/readyz").await?,
         stranger.get("/api/openapi.json").await?,
     ] {
