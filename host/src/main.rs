@@ -15,8 +15,8 @@ fn dispatch(cli: Cli) -> u8 {
         Command::Serve(args) => ended(app::serve(args.into()).map(|()| String::new())),
         Command::Init(args) => init(args),
         Command::Restore(args) => ended(app::restore(args)),
-        Command::Config(ConfigCommand::Check { file }) => ended(
-            app::check_config(file)
+        Command::Config(ConfigCommand::Check { file, config }) => ended(
+            app::check_config(file.or(config))
                 .map(|(path, config)| format!("{}: no faults, {} nodes\n", path.display(), config.nodes.len())),
         ),
         Command::Config(ConfigCommand::Server(command)) => cli::run(&cli.client, &ClientCommand::Config(command)),

@@ -139,13 +139,16 @@ fn written(name: &str, value: &str, seconds: u64) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::trace::TraceContext;
     use axum::body::Body;
     use proptest::prelude::*;
     use std::net::IpAddr;
+    use std::sync::Arc;
 
     fn facts(address: &str, is_secure: bool) -> Facts {
         let address: IpAddr = address.parse().unwrap();
-        Facts { request_id: "r".into(), address, peer: address, is_secure }
+        let trace = Arc::new(TraceContext::of(&HeaderMap::new()));
+        Facts { request_id: "r".into(), address, peer: address, is_secure, trace, who: Arc::default() }
     }
 
     fn request(uri: &str, lines: &[(&str, &str)]) -> Request {

@@ -5,18 +5,21 @@ use crate::api::documents::Documents;
 use crate::api::error::ApiError;
 use crate::api::input::Asked;
 use crate::api::judge::judge;
+use crate::api::log_control::{LogControl, LogLoss};
 use crate::api::metrics::Metrics;
 use crate::api::origin::{Ours, Whence};
+use crate::api::serve::ServeFigures;
 use crate::api::socket::Door;
 use crate::api::strangers::Strangers;
+use crate::api::trace::TraceContext;
 use crate::api::view;
 use crate::api::wire::FieldProblem;
 use crate::auth::{Action, Auth, AuthRefusal, Offer, Recognised, allows};
 use crate::config::Snapshot;
 use crate::hub::Hub;
 use crate::model::{
-    ActionKind, NodeStatus, Object, OperationRequest, PeerFacts, Principal, Requester, Rights, Role, Secret, Target,
-    is_mutating,
+    ActionKind, Behalf, NodeStatus, Object, OperationRequest, PeerFacts, Principal, Requester, Rights, Role, Secret,
+    Target, is_mutating,
 };
 use crate::node::{NodeError, NodeHandle, Pool};
 use crate::plugin::{Platform, PluginSet};
@@ -26,8 +29,7 @@ use crate::task::{Places, Tasks};
 use bytes::Bytes;
 use http::{HeaderMap, Uri};
 use std::net::IpAddr;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -59,8 +61,14 @@ pub struct Edge {
     pub tasks: Tasks,
     /// The database, whose condition is told.
     pub store: Store,
-    /// Log lines that were dropped, for they were not read fast enough.
-    pub log_lines_dropped: Arc<AtomicU64>,
+    /// Log lines that were lost, for they were not read fast enough or could not be written.
+    pub log_loss: Arc<LogLoss>,
+    /// Where the log's level is changed; without it the process's log is somebody else's.
+    pub log_control: Option<Arc<dyn LogControl>>,
+    /// What the listeners count.
+    pub serving: Arc<ServeFigures>,
+    /// Places of connections.
+    pub connections: Places,
     /// The nodes' documents for lists.
     pub documents: Documents,
     /// Places of batches of orders under way.
@@ -102,6 +110,10 @@ pub struct Facts {
     pub peer: IpAddr,
     /// The user's own connection is encrypted, up to this server or up to a trusted proxy.
     pub is_secure: bool,
+    /// The distributed trace that the request is a part of.
+    pub trace: Arc<TraceContext>,
+    /// Who asks, by name, once that is known. For the log.
+    pub who: Arc<OnceLock<String>>,
 }
 
 impl Facts {
@@ -109,6 +121,14 @@ impl Facts {
     #[must_use]
     pub fn peer(&self) -> PeerFacts {
         PeerFacts { address: self.address, peer: self.peer, request_id: self.request_id.clone() }
+    }
+
+    /// On whose behalf nodes are asked, as they are told.
+    #[must_use]
+    pub fn behalf(&self) -> Arc<Behalf> {
+        let (trace, id) = (&self.trace, self.request_id.clone());
+        let state = trace.tracestate().map(str::to_owned);
+        Arc::new(Behalf { request_id: id, traceparent: trace.traceparent(), tracestate: state })
     }
 }
 

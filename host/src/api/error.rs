@@ -123,6 +123,9 @@ pub enum ApiError {
     /// The database.
     #[error(transparent)]
     Store(Arc<StoreError>),
+    /// This host writes no log of its own.
+    #[error("this server's log is written by the program that it runs in, which decides what is in it")]
+    NoLog,
     /// The host is going down.
     #[error("the server is shutting down")]
     ShuttingDown,
@@ -257,6 +260,7 @@ impl ApiError {
             | Self::BatchesFull { .. }
             | Self::BackupUnderWay
             | Self::Store(_)
+            | Self::NoLog
             | Self::ShuttingDown
             | Self::Internal { .. } => self.to_string(),
         }
@@ -294,6 +298,7 @@ impl ApiError {
             Self::BatchesFull { .. } => row(S::SERVICE_UNAVAILABLE, "bulk.busy", "Too many batches").after(SOON),
             Self::BackupUnderWay => row(S::SERVICE_UNAVAILABLE, "backup.busy", "A copy is under way").after(SOON),
             Self::Store(error) => store_row(error),
+            Self::NoLog => row(S::CONFLICT, "log.not_ours", "The log is somebody else's"),
             Self::ShuttingDown => {
                 row(S::SERVICE_UNAVAILABLE, "host.shutting_down", "The server is shutting down").after(SOON)
             }

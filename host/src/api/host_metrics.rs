@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use std::sync::atomic::Ordering;
+use std::time::UNIX_EPOCH;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OutcomeLabel {
@@ -26,6 +27,22 @@ struct ConditionLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct FileLabel {
+    file: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CertificateOutcome {
+    file: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct VersionLabel {
     version: &'static str,
 }
@@ -38,8 +55,11 @@ pub(super) fn register(registry: &mut Registry, edge: &Edge) {
     store(registry, edge);
     configuration(registry, edge);
     tasks(registry, edge);
-    let dropped = ConstCounter::new(edge.log_lines_dropped.load(Ordering::Relaxed));
-    registry.register("log_lines_dropped", "Log lines that were not read fast enough", dropped);
+    serving(registry, edge);
+    let began = edge.metrics.began.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
+    registry.register("start_time_seconds", "When this server began, seconds since 1970", ConstGauge::new(began));
+    let dropped = ConstCounter::new(edge.log_loss.lines());
+    registry.register("log_lines_dropped", "Log lines that were lost: not read fast enough, or not written", dropped);
 }
 
 fn pool(registry: &mut Registry, edge: &Edge) {
@@ -97,6 +117,31 @@ fn configuration(registry: &mut Registry, edge: &Edge) {
     let is_faulty = i64::from(edge.reloader.fault().is_some());
     let help = "1 while the configuration's file as it is now is not in force";
     registry.register("config_faulty", help, ConstGauge::new(is_faulty));
+}
+
+fn serving(registry: &mut Registry, edge: &Edge) {
+    let taken = i64::try_from(edge.connections.taken()).unwrap_or(i64::MAX);
+    registry.register("connections", "Connections that are open", ConstGauge::new(taken));
+    let refused = Family::<ReasonLabel, Counter>::default();
+    for (why, count) in edge.serving.turned() {
+        refused.get_or_create(&ReasonLabel { reason: why.as_str() }).inc_by(count);
+    }
+    let help = "Connections that were not accepted, or closed before anything was asked on them";
+    registry.register("connections_refused", help, refused);
+    let (reloads, expires) = (Family::<CertificateOutcome, Counter>::default(), Family::<FileLabel, Gauge>::default());
+    for state in edge.serving.certificates() {
+        let file = state.file.display().to_string();
+        for (outcome, count) in [("ok", state.reloads.0), ("failed", state.reloads.1)] {
+            reloads.get_or_create(&CertificateOutcome { file: file.clone(), outcome }).inc_by(count);
+        }
+        if let Some(at) = state.expires.and_then(|at| at.duration_since(UNIX_EPOCH).ok()) {
+            let seconds = i64::try_from(at.as_secs()).unwrap_or(i64::MAX);
+            expires.get_or_create(&FileLabel { file }).set(seconds);
+        }
+    }
+    registry.register("certificate_reloads", "Certificates read again, by whether they could be taken", reloads);
+    let help = "When the certificate that serves ends, seconds since 1970";
+    registry.register("certificate_expires_seconds", help, expires);
 }
 
 fn tasks(registry: &mut Registry, edge: &Edge) {

@@ -16,7 +16,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 /// Lines about requests let through, in one window.
@@ -93,6 +93,8 @@ struct PluginSwapLabels {
 /// Counters of the edge.
 #[derive(Debug)]
 pub struct Metrics {
+    /// When this host began.
+    pub(super) began: SystemTime,
     toolchain: Toolchain,
     requests: Family<RequestLabels, Counter>,
     seconds: Family<RouteLabel, Histogram, fn() -> Histogram>,
@@ -106,6 +108,7 @@ impl Metrics {
     #[must_use]
     pub fn new(toolchain: Toolchain) -> Self {
         Self {
+            began: SystemTime::now(),
             toolchain,
             requests: Family::default(),
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),

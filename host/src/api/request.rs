@@ -6,6 +6,7 @@ use crate::api::error::ApiError;
 use crate::api::feed;
 use crate::api::origin::Whence;
 use crate::api::serve::{Outside, Peer};
+use crate::api::trace::TraceContext;
 use crate::auth::AuthRefusal;
 use crate::store::AuditOutcome;
 use crate::task::TaskKind;
@@ -18,15 +19,19 @@ use http::header::{
     X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method};
+use percent_encoding::percent_decode_str;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use tokio::time::Instant;
+use tracing::Instrument as _;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of a request id.
 const REQUEST_ID_MAX: usize = 64;
+/// Characters of a node's name in the log; no node has a longer one.
+const NODE_CHARS_MAX: usize = 64;
 
 /// Stamps a request, passes it on, and turns what came of it into the answer.
 pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, next: Next) -> Response {
@@ -34,16 +39,28 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     let id = RequestId(proper_id(request.headers().get(X_REQUEST_ID)).unwrap_or_else(new_id));
     let unknown = Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), is_unix: false, is_tls: false };
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
-    let Outside { address, is_secure } =
-        Outside::of(&peer, request.headers(), &edge.snapshot().config.server.trusted_proxies);
+    let Outside { address, is_secure } = Outside::of(&peer, request.headers(), &edge.snapshot().config.server);
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
-    request.extensions_mut().insert(Facts { request_id: id.0.clone(), address, peer: peer.address, is_secure });
+    let node = node_of(&route, request.uri().path());
+    let (trace, who) = (Arc::new(TraceContext::of(request.headers())), Arc::new(OnceLock::new()));
+    let facts = Facts {
+        request_id: id.0.clone(),
+        address,
+        peer: peer.address,
+        is_secure,
+        trace: Arc::clone(&trace),
+        who: Arc::clone(&who),
+    };
+    request.extensions_mut().insert(facts);
     request.extensions_mut().insert(id.clone());
-    let mut response = unless_it_panics(next.run(request)).await.unwrap_or_else(|| {
+    // Whatever is logged on the way has it, at every level that is logged at all.
+    let span = tracing::error_span!("request", request_id = %id.0, trace_id = trace.trace_id(), %method, route);
+    let handled = unless_it_panics(next.run(request)).instrument(span);
+    let mut response = handled.await.unwrap_or_else(|| {
         edge.tasks.note_panic(TaskKind::Connection);
         ApiError::Internal { what: format!("the handler of {method} {route} panicked") }.into_response()
     });
@@ -53,7 +70,9 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     }
     let status = response.status().as_u16();
     edge.metrics.request(&route, &method, status, began.elapsed());
-    log(&id, &address, &method, &route, status, began, error.as_ref());
+    let (who, node) = (who.get().map(String::as_str), node.as_deref());
+    let told = Told { id: &id.0, trace: &trace, address, method: &method, route: &route, status, began, who, node };
+    told.log(error.as_ref());
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
@@ -92,12 +111,16 @@ pub(super) async fn require_caller(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if is_open(&edge, &request) {
+        return next.run(request).await;
+    }
     let route = request.extensions().get::<MatchedPath>().map_or("", MatchedPath::as_str).to_owned();
     let brought = Brought::take(&mut request, &facts, feed::is_of_feed(&route));
     let caller = match edge.recognise(&brought, (request.headers(), request.uri()), &facts).await {
         Ok(caller) => caller,
         Err(error) => return unknown(&edge, &facts, (&route, request.method()), &brought, error).await.into_response(),
     };
+    drop(facts.who.set(caller.principal().name.clone()));
     let whence = edge.whence(request.headers(), request.uri(), &facts);
     if !may_come_from(&brought, (request.method(), &route), whence) {
         return cross_site(&edge, &caller, &facts, (&route, request.method())).await.into_response();
@@ -159,30 +182,62 @@ async fn cross_site(edge: &Edge, caller: &Caller, facts: &Facts, (route, method)
     record.await.err().unwrap_or(refusal)
 }
 
+/// The one route that the operator may open.
+fn is_open(edge: &Edge, request: &Request) -> bool {
+    let is_metrics = request.extensions().get::<MatchedPath>().is_some_and(|path| path.as_str() == "/metrics");
+    is_metrics && edge.snapshot().config.metrics.is_open
+}
+
 /// Answers for addresses that no route has.
 pub(super) async fn no_route() -> ApiError {
     ApiError::NoRoute
 }
 
-fn log(
-    id: &RequestId,
-    address: &IpAddr,
-    method: &http::Method,
-    route: &str,
+/// The node that a request is about, as its caller spelled it.
+fn node_of(route: &str, path: &str) -> Option<String> {
+    let at = route.split('/').position(|part| part == "{node}")?;
+    let name = percent_decode_str(path.split('/').nth(at)?).decode_utf8_lossy();
+    Some(name.chars().take(NODE_CHARS_MAX).collect())
+}
+
+/// What one request is told by in the log.
+struct Told<'a> {
+    id: &'a str,
+    trace: &'a TraceContext,
+    address: IpAddr,
+    method: &'a Method,
+    route: &'a str,
     status: u16,
     began: Instant,
-    error: Option<&ApiError>,
-) {
-    let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-    let code = error.map_or("", ApiError::code);
-    // The whole chain: what the caller is not told stands here.
-    let cause = error.map(chain).unwrap_or_default();
-    if status >= 500 {
-        tracing::error!(request_id = %id.0, %address, %method, route, status, took_us, code, cause, "request failed");
-    } else if status >= 400 {
-        tracing::info!(request_id = %id.0, %address, %method, route, status, took_us, code, cause, "request refused");
-    } else {
-        tracing::debug!(request_id = %id.0, %address, %method, route, status, took_us, "request");
+    who: Option<&'a str>,
+    node: Option<&'a str>,
+}
+
+impl Told<'_> {
+    /// One line for each request. What the server got wrong is an error; what it could not do because something else is
+    /// down, busy or going is a warning.
+    fn log(&self, error: Option<&ApiError>) {
+        let Self { id: request_id, trace, address, method, route, status, began, who: user, node } = *self;
+        let took_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let code = error.map_or("", ApiError::code);
+        macro_rules! tell {
+            ($level:ident, $text:literal) => {{
+                // The whole chain: what the caller is not told stands here.
+                let cause = error.map(chain).unwrap_or_default();
+                let (trace_id, span_id) = (trace.trace_id(), trace.span_id());
+                tracing::$level!(request_id, trace_id, span_id, %address, %method, route, user, node, status, took_us, code, cause, $text);
+            }};
+        }
+        if status == 500 {
+            tell!(error, "request failed");
+        } else if status > 500 {
+            tell!(warn, "request failed");
+        } else if status >= 400 {
+            tell!(info, "request refused");
+        } else if tracing::enabled!(tracing::Level::DEBUG) {
+            let (trace_id, span_id) = (trace.trace_id(), trace.span_id());
+            tracing::debug!(request_id, trace_id, span_id, %address, %method, route, user, node, status, took_us, "request");
+        }
     }
 }
 
@@ -254,6 +309,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_node_of_a_request_is_where_its_route_has_it() {
+        let (route, path) = ("/api/v1/nodes/{node}/log", "/api/v1/nodes/a%20b/log");
+        assert_eq!(node_of(route, path).as_deref(), Some("a b"));
+        assert_eq!(node_of("/api/v1/nodes", "/api/v1/nodes"), None);
+        assert_eq!(node_of(route, &format!("/api/v1/nodes/{}/log", "x".repeat(300))).map(|name| name.len()), Some(64));
     }
 
     #[test]

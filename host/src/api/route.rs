@@ -3,8 +3,8 @@
 use crate::api::edge::Edge;
 use crate::api::error::ApiError;
 use crate::api::handlers::{
-    acts, api_keys, audit, backup, bulk, config, feed_tickets, health, logins, logs, managed, nodes, orders, plugins,
-    probes, roles, sessions, storage, supervisors, user_sessions, users,
+    acts, api_keys, audit, backup, bulk, config, feed_tickets, health, log_level, logins, logs, managed, nodes, orders,
+    plugins, probes, roles, sessions, storage, supervisors, user_sessions, users,
 };
 use crate::api::{credential, encoding, feed, request};
 use axum::Router;
@@ -89,10 +89,12 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(roles::show, roles::replace, roles::remove))
         .routes(routes!(roles::permissions))
         .routes(routes!(health::show))
+        .routes(routes!(probes::metrics))
         .routes(routes!(config::show))
         .routes(routes!(config::generations))
         .routes(routes!(config::reload))
         .routes(routes!(config::rollback))
+        .routes(routes!(log_level::show, log_level::set, log_level::reset))
         .routes(routes!(audit::list))
         .routes(routes!(audit::export))
         .routes(routes!(audit::verify))
@@ -108,7 +110,6 @@ fn table() -> (OpenApiRouter<Arc<Edge>>, OpenApiRouter<Arc<Edge>>) {
         .routes(routes!(logins::arrive))
         .routes(routes!(probes::livez))
         .routes(routes!(probes::readyz))
-        .routes(routes!(probes::metrics))
         .routes(routes!(probes::openapi))
         .routes(routes!(probes::asyncapi));
     (open, with_session)

@@ -21,6 +21,7 @@ pub(super) fn config(snapshot: &Snapshot) -> ConfigView {
         ("pool", pool(&config.pool)),
         ("orders", orders(&config.orders)),
         ("log", log(&config.log)),
+        ("metrics", vec![("open", json!(config.metrics.is_open))]),
     ];
     for (section, keys) in sections {
         settings.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));
@@ -80,6 +81,7 @@ fn server(server: &ServerConfig) -> Keys {
         ("external_url", json!(server.external_url)),
         ("base_path", json!(server.base_path)),
         ("trusted_proxies", json!(server.trusted_proxies.words())),
+        ("proxy_header", json!(server.proxy_header.as_str())),
         ("connections_max", json!(server.connections_max)),
         ("connections_per_address_max", json!(server.connections_per_address_max)),
         ("body_bytes_max", json!(server.body_bytes_max)),

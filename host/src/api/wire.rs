@@ -9,6 +9,7 @@ pub mod config;
 pub mod feed;
 pub mod health;
 pub mod log;
+pub mod log_level;
 pub mod order;
 pub mod storage;
 

@@ -1,6 +1,6 @@
 use crate::api::serve::{Acceptor, Listener};
 use crate::api::socket::Door;
-use crate::api::{self, Documents, Edge, Metrics, Strangers};
+use crate::api::{self, Documents, Edge, LogControl, LogLoss, Metrics, Strangers};
 use crate::app::disk_watch::{self, Pace};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
@@ -25,7 +25,6 @@ use crate::task::{Broken, Places, Stage, TaskGroup, TaskKind, Tasks};
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::{Duration, SystemTime};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
@@ -53,8 +52,8 @@ pub struct Launch {
     pub compiler: Compiler,
     /// Notified when the file is to be read again. One that comes before the host is ready is not lost.
     pub hangups: Arc<Notify>,
-    /// Log lines that were dropped since the start, as whoever writes the log counts them.
-    pub log_lines_dropped: Arc<AtomicU64>,
+    /// Log lines that were lost since the start, as whoever writes the log counts them.
+    pub log_loss: Arc<LogLoss>,
     /// Where the level of the process's log is changed, if this host may.
     pub log_level: Option<LogLevel>,
 }
@@ -87,7 +86,7 @@ pub async fn run(
         stop,
         compiler,
         hangups: Arc::default(),
-        log_lines_dropped: Arc::default(),
+        log_loss: Arc::default(),
         log_level: None,
     })
     .await
@@ -205,7 +204,6 @@ pub(super) struct Running {
     /// How long the end may take is as it is configured then.
     reloader: Reloader,
     edge: Arc<Edge>,
-    connections: Places,
 }
 
 impl Running {
@@ -215,7 +213,7 @@ impl Running {
         tasks: Tasks,
         stop_owners: CancellationToken,
     ) -> Result<Self, RunError> {
-        let Launch { config, text, file, listeners, stop, compiler, hangups, log_lines_dropped, log_level } = launch;
+        let Launch { config, text, file, listeners, stop, compiler, hangups, log_loss, log_level } = launch;
         let first = Worker::begin(config, text, file.as_ref(), &store).await.map_err(RunError::Configuration)?;
         let config = first.config.clone();
         let toolchain = toolchain(&config, compiler, &store).await?;
@@ -245,7 +243,7 @@ impl Running {
             server,
             batches: batches.clone(),
             again,
-            log_level,
+            log_level: log_level.clone(),
         };
         let (worker, reloader) = Worker::new(WorkerParts {
             first,
@@ -269,7 +267,10 @@ impl Running {
             metrics: Metrics::new(toolchain),
             stop: stop.clone(),
             tasks: tasks.clone(),
-            log_lines_dropped,
+            log_loss,
+            log_control: log_level.clone().map(|level| Arc::new(level) as Arc<dyn LogControl>),
+            serving: Arc::default(),
+            connections: connections.clone(),
             documents: Documents::default(),
             batches,
             backups: Places::new(api::BACKUPS_MAX),
@@ -278,9 +279,8 @@ impl Running {
             asyncapi: api::asyncapi()?.into(),
         });
         announce(&edge, &config, &listeners)?;
-        look_after(&edge, &stop);
-        let close = open(Arc::clone(&edge), listeners, connections.clone(), &told);
-        Ok(Self { close, hub, reloader, edge, connections })
+        look_after(&edge, &stop, log_level);
+        Ok(Self { close: open(Arc::clone(&edge), listeners, connections, &told), hub, reloader, edge })
     }
 
     /// Leaves the feed's log to the next host. Without it that one begins anew, and clients are given snapshots.
@@ -299,7 +299,7 @@ impl Running {
     fn taken(&self) -> [(&'static str, usize); 9] {
         let nodes = self.edge.pool.taken();
         [
-            ("connections", self.connections.taken()),
+            ("connections", self.edge.connections.taken()),
             ("batches", self.edge.batches.taken()),
             ("copies", self.edge.backups.taken()),
             ("logins and requests judged", self.edge.auth.attempts_under_way()),
@@ -335,8 +335,8 @@ fn platform_parts(
 /// Has requests taken until what this gives is cancelled.
 fn open(edge: Arc<Edge>, listeners: Vec<Listener>, places: Places, again: &watch::Receiver<u64>) -> CancellationToken {
     let (close, tasks) = (CancellationToken::new(), edge.tasks.clone());
-    let snapshots = edge.reloader.snapshots();
-    let acceptor = Acceptor::new(api::router(edge), snapshots, places, tasks.group(TaskKind::Connection));
+    let (snapshots, figures) = (edge.reloader.snapshots(), Arc::clone(&edge.serving));
+    let acceptor = Acceptor::new(api::router(edge), snapshots, places, tasks.group(TaskKind::Connection), figures);
     for listener in listeners {
         let (name, acceptor) = (listener.url(), acceptor.clone());
         tasks.group(TaskKind::Listener).named(&name, acceptor.serve(listener, again.clone(), close.clone()));
@@ -457,8 +457,8 @@ fn cores() -> usize {
 }
 
 /// Starts what looks after clients until `stop`: the feed's shards, one a core, the end of sessions, and the looks at who
-/// may stay.
-fn look_after(edge: &Edge, stop: &CancellationToken) {
+/// may stay. And what ends the wishes about the log.
+fn look_after(edge: &Edge, stop: &CancellationToken, log_level: Option<LogLevel>) {
     let shards = edge.tasks.group(TaskKind::Shard);
     for number in 0..cores() {
         shards.named(&format!("shard-{number}"), edge.hub.shard(stop.clone()));
@@ -471,6 +471,9 @@ fn look_after(edge: &Edge, stop: &CancellationToken) {
     let seed = RandomState::new().hash_one(1_u8);
     upkeep.named("disk", disk_watch::run(edge.store.clone(), Pace::USUAL, seed, stop.clone()));
     upkeep.named("audit", retention::run(edge.store.clone(), edge.reloader.snapshots(), stop.clone()));
+    if let Some(level) = log_level {
+        upkeep.named("log-level", level.run(stop.clone()));
+    }
 }
 
 /// Such a login is refused when somebody tries it; the operator should know before.

@@ -90,20 +90,11 @@ async fn serve_until(
     let places: Vec<String> = listeners.iter().map(Listener::url).collect();
     let (places, version) = (places.join(" "), env!("CARGO_PKG_VERSION"));
     tracing::info!(places, nodes = config.nodes.len(), version, "starting");
-    let (compiler, log_lines_dropped) = (this_compiler()?, lines.dropped());
+    let (compiler, log_loss) = (this_compiler()?, lines.loss());
     let hangups_heard = Arc::clone(&heard);
     let (file, hangups_due) = (Some(file), heard);
-    let launched = launch(Launch {
-        config,
-        text,
-        file,
-        listeners,
-        stop,
-        compiler,
-        hangups: hangups_due,
-        log_lines_dropped,
-        log_level,
-    });
+    let launched =
+        launch(Launch { config, text, file, listeners, stop, compiler, hangups: hangups_due, log_loss, log_level });
     let ended = tokio::select! {
         ended = launched => ended?,
         () = pass_on(hangups, &hangups_heard) => Ended::Forced,

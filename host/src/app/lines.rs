@@ -1,6 +1,9 @@
-//! The log's way out: a bounded queue and a thread, so that a reader that does not read holds up nobody.
+//! The log's way out: a bounded queue and a thread, so that a reader that does not read holds up nobody. A record is one
+//! line, whatever is in it.
 
-use crate::config::LogFormat;
+use crate::api::LogLoss;
+use jiff::Timestamp;
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,11 +21,24 @@ enum Message {
     Flush(SyncSender<()>),
 }
 
+/// How a character that must not stand in a line is shown. Names, paths and causes come from outside: an end of a line in
+/// one of them would make a second record, and others would change what a terminal shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Escapes {
+    /// As `\u{1b}`.
+    Text,
+    /// The same, but the log itself writes colours.
+    ColouredText,
+    /// As `\u001b`, which is the same text to whoever reads the JSON.
+    Json,
+}
+
 /// Takes log lines without ever waiting. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct LogLines {
     sender: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
+    escapes: Escapes,
+    loss: Arc<LogLoss>,
     /// Dropped and not told yet.
     untold: Arc<AtomicU64>,
 }
@@ -32,17 +48,18 @@ impl LogLines {
     ///
     /// # Errors
     /// The system gives no thread.
-    pub(super) fn start(out: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
+    pub(super) fn start(out: impl Write + Send + 'static, escapes: Escapes) -> io::Result<Self> {
         let (sender, inbox) = sync_channel(LINES_MAX);
-        let (dropped, untold) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
-        let lines = Self { sender, dropped, untold: Arc::clone(&untold) };
-        std::thread::Builder::new().name("log-writer".into()).spawn(move || write(inbox, out, format, &untold))?;
+        let (loss, untold) = (Arc::<LogLoss>::default(), Arc::<AtomicU64>::default());
+        let lines = Self { sender, escapes, loss: Arc::clone(&loss), untold: Arc::clone(&untold) };
+        let writing = move || write(inbox, out, escapes, (&loss, &untold));
+        std::thread::Builder::new().name("log-writer".into()).spawn(writing)?;
         Ok(lines)
     }
 
-    /// How many lines were dropped since the start, counted where it can be read at any time.
-    pub(super) fn dropped(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.dropped)
+    /// What was lost since the start, counted where it can be read at any time.
+    pub(super) fn loss(&self) -> Arc<LogLoss> {
+        Arc::clone(&self.loss)
     }
 
     /// Waits until what was logged is written, as long as `limit` lasts. Blocks.
@@ -55,34 +72,73 @@ impl LogLines {
     }
 
     fn push(&self, line: Vec<u8>) {
-        if self.sender.try_send(Message::Line(line)).is_err() {
-            self.dropped.fetch_add(1, Relaxed);
+        if self.sender.try_send(Message::Line(escaped(line, self.escapes))).is_err() {
+            self.loss.note();
             self.untold.fetch_add(1, Relaxed);
         }
     }
 }
 
-fn write(inbox: Receiver<Message>, mut out: impl Write, format: LogFormat, untold: &AtomicU64) {
+fn write(inbox: Receiver<Message>, mut out: impl Write, escapes: Escapes, (loss, untold): (&LogLoss, &AtomicU64)) {
     for message in inbox {
         match message {
             // A reader that went away is no reason to end: the lines are lost, the server is not.
-            Message::Line(line) => drop(out.write_all(&line)),
+            Message::Line(line) => {
+                let is_written = out.write_all(&line).is_ok();
+                loss.note_written(is_written);
+                if !is_written {
+                    loss.note();
+                    untold.fetch_add(1, Relaxed);
+                }
+            }
             Message::Flush(done) => drop(done.send(())),
         }
         let count = untold.swap(0, Relaxed);
-        if count > 0 {
-            drop(out.write_all(notice(count, format).as_bytes()));
+        if count > 0 && out.write_all(notice(count, escapes).as_bytes()).is_err() {
+            untold.fetch_add(count, Relaxed);
         }
     }
 }
 
-fn notice(count: u64, format: LogFormat) -> String {
-    let text = "log lines were dropped, for they were not read fast enough";
-    match format {
-        LogFormat::Text => format!(" WARN omnivisor::app: {text} dropped={count}\n"),
-        LogFormat::Json => {
-            format!("{{\"level\":\"WARN\",\"target\":\"omnivisor::app\",\"message\":\"{text}\",\"dropped\":{count}}}\n")
+/// A record's line with nothing in it that is more than a character of it.
+fn escaped(line: Vec<u8>, escapes: Escapes) -> Vec<u8> {
+    let (end, body) = match line.split_last() {
+        Some((b'\n', body)) => ("\n", body),
+        _ => ("", line.as_slice()),
+    };
+    // What is not ASCII begins with a byte of 0x80 or more, and may be an odd one.
+    if body.iter().all(|byte| (0x20..0x7f).contains(byte)) {
+        return line;
+    }
+    let body = String::from_utf8_lossy(body);
+    let mut text = String::with_capacity(body.len() + end.len() + 16);
+    for c in body.chars() {
+        match escapes {
+            Escapes::ColouredText if c == '\u{1b}' => text.push(c),
+            _ if !is_odd(c) => text.push(c),
+            Escapes::Text | Escapes::ColouredText => text.extend(c.escape_default()),
+            Escapes::Json => drop(write!(text, "\\u{:04x}", u32::from(c))),
         }
+    }
+    text.push_str(end);
+    text.into_bytes()
+}
+
+/// Controls, ends of lines, and what turns the order of the text around it. All of them fit into four hexadecimal digits.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+fn notice(count: u64, escapes: Escapes) -> String {
+    let (now, text) = (Timestamp::now(), "log lines were dropped, for they were not read fast enough");
+    match escapes {
+        Escapes::Text | Escapes::ColouredText => {
+            format!("{now:.6}  WARN omnivisor::app::lines: {text} dropped={count}\n")
+        }
+        Escapes::Json => format!(
+            "{{\"timestamp\":\"{now:.6}\",\"level\":\"WARN\",\"message\":\"{text}\",\"dropped\":{count},\"target\":\"omnivisor::app::lines\"}}\n"
+        ),
     }
 }
 
@@ -157,13 +213,13 @@ mod tests {
     #[test]
     fn a_full_pipe_holds_up_nobody_and_what_was_lost_is_told() {
         let pipe = Pipe::default();
-        let lines = LogLines::start(pipe.clone(), LogFormat::Json).unwrap();
+        let lines = LogLines::start(pipe.clone(), Escapes::Json).unwrap();
         let written = LINES_MAX as u64 + 500;
         for number in 0..written {
             // Returns at once although nobody reads.
             writeln!(lines.make_writer(), "{number}").unwrap();
         }
-        let dropped = lines.dropped().load(Relaxed);
+        let dropped = lines.loss().lines();
         assert!((499..=500).contains(&dropped), "one line may be in the thread's hands: {dropped}");
         lines.flush(Duration::from_millis(1));
         pipe.open();
@@ -175,12 +231,73 @@ mod tests {
         let text = pipe.text();
         let told: u64 = text
             .lines()
-            .filter_map(|line| line.split_once("\"dropped\":").map(|(_, count)| count.trim_end_matches('}')))
+            .filter_map(|line| {
+                line.split_once("\"dropped\":").map(|(_, rest)| rest.split(',').next().unwrap_or_default())
+            })
             .map(|count| count.parse::<u64>().unwrap())
             .sum();
         assert_eq!(told, dropped);
         let kept: Vec<u64> = text.lines().filter_map(|line| line.parse().ok()).collect();
         assert_eq!(kept.len() as u64, written - dropped);
         assert!(kept.is_sorted(), "what is kept is in order");
+    }
+
+    #[test]
+    fn a_record_is_one_line_of_harmless_characters_and_json_still_means_the_same() {
+        let odd = "a\nb\r\tc\u{1b}[31md\u{202e}e\u{2028}\u{85}f\u{7f}g h\u{e4}\u{1f680}";
+        let text = String::from_utf8(escaped(format!("{odd}\n").into_bytes(), Escapes::Text)).unwrap();
+        assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
+        assert!(!text.trim_end_matches('\n').contains(is_odd), "{text:?}");
+        assert!(text.contains("\\u{1b}[31m") && text.contains("h\u{e4}\u{1f680}"), "{text:?}");
+        let record = format!("{}\n", serde_json::json!({ "message": odd }));
+        let line = String::from_utf8(escaped(record.into_bytes(), Escapes::Json)).unwrap();
+        assert!(!line.trim_end_matches('\n').contains(is_odd), "{line:?}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["message"], odd);
+        let coloured = escaped("\u{1b}[2mx\r\u{1b}[0m\n".into(), Escapes::ColouredText);
+        assert_eq!(coloured, "\u{1b}[2mx\\r\u{1b}[0m\n".as_bytes());
+        assert_eq!(escaped(vec![0xff, b'\n'], Escapes::Text), "\u{fffd}\n".as_bytes());
+    }
+
+    proptest::proptest! {
+        /// P25 for single records: whatever is logged, a record is one line, and its JSON means what was logged.
+        #[test]
+        fn p25_whatever_is_in_a_record_it_is_one_line(text in proptest::prelude::any::<String>()) {
+            for escapes in [Escapes::Text, Escapes::ColouredText] {
+                let line = String::from_utf8(escaped(format!("{text}\n").into_bytes(), escapes)).unwrap();
+                proptest::prop_assert!(line.ends_with('\n'));
+                let body = line.trim_end_matches('\n');
+                let is_bad = |c| is_odd(c) && (c != '\u{1b}' || escapes == Escapes::Text);
+                proptest::prop_assert!(!body.contains(is_bad));
+            }
+            let record = format!("{}\n", serde_json::json!({ "message": text }));
+            let line = String::from_utf8(escaped(record.into_bytes(), Escapes::Json)).unwrap();
+            proptest::prop_assert!(!line.trim_end_matches('\n').contains(is_odd));
+            let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+            proptest::prop_assert_eq!(read["message"].as_str(), Some(text.as_str()));
+        }
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_written_is_told_until_it_can() {
+        /// Fails as long as it is told to.
+        struct Disk(Arc<AtomicU64>);
+        impl Write for Disk {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if self.0.load(Relaxed) == 0 { Ok(bytes.len()) } else { Err(io::ErrorKind::StorageFull.into()) }
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let is_full = Arc::new(AtomicU64::new(1));
+        let lines = LogLines::start(Disk(Arc::clone(&is_full)), Escapes::Text).unwrap();
+        writeln!(lines.make_writer(), "one").unwrap();
+        lines.flush(Duration::from_secs(10));
+        assert_eq!((lines.loss().lines(), lines.loss().is_broken()), (1, true));
+        is_full.store(0, Relaxed);
+        writeln!(lines.make_writer(), "two").unwrap();
+        lines.flush(Duration::from_secs(10));
+        assert_eq!((lines.loss().lines(), lines.loss().is_broken()), (1, false));
     }
 }

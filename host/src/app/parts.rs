@@ -57,7 +57,7 @@ impl Parts for HostParts {
         self.server.send_replace(Arc::new(config.server.clone()));
         self.batches.resize(config.orders.batches_max);
         if let Some(level) = &self.log_level {
-            level.set(&config.log.level);
+            level.configure(&config.log.level);
         }
     }
 

@@ -6,6 +6,7 @@ use super::audit::AuditCommand;
 use super::authoring::AuthorCommand;
 use super::config::ServerConfigCommand;
 use super::exit;
+use super::log_level::LogLevelArgs;
 use super::node::NodeCommand;
 use super::own::SessionCommand;
 use super::password::{OwnPasswordArgs, PasswordArgs};
@@ -168,7 +169,11 @@ pub enum ConfigCommand {
     )]
     Check {
         /// The configuration [default: as for serve]
+        #[arg(value_name = "FILE")]
         file: Option<PathBuf>,
+        /// The same, as for serve
+        #[arg(long, value_name = "FILE", conflicts_with = "file")]
+        config: Option<PathBuf>,
     },
     /// What a running server does.
     #[command(flatten)]
@@ -198,6 +203,12 @@ pub enum ClientCommand {
     /// Read, export and verify the record of who did what
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Show what a running server logs, or have it log more or less for a while
+    #[command(
+        after_help = "It ends by itself; `config reload` does not end it. A level alone is this program's: libraries tell more only when they are named.\n\n\
+        Examples:\n  omnivisor log-level\n  omnivisor log-level debug --for 10m\n  omnivisor log-level info,omnivisor::node=trace\n  omnivisor log-level --reset"
+    )]
+    LogLevel(LogLevelArgs),
     /// Take a copy of a running server's database
     #[command(
         after_help = "It holds all that was done before, and the hashes of passwords and keys: keep it as you keep the database.\n\n\

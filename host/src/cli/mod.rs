@@ -24,6 +24,7 @@ pub mod exit;
 mod feed;
 mod follow;
 mod http;
+mod log_level;
 mod node;
 mod order;
 mod own;
@@ -50,6 +51,7 @@ pub use act::{ActArgs, SignalArgs, StdinArgs};
 pub use audit::AuditCommand;
 pub use config::ServerConfigCommand;
 pub use error::CliError;
+pub use log_level::LogLevelArgs;
 pub use node::{NodeAddArgs, NodeCommand};
 pub use own::SessionCommand;
 pub use password::{OwnPasswordArgs, PasswordArgs};
@@ -128,6 +130,7 @@ async fn dispatch(
         ClientCommand::Group(command) => supervisor::group(&api, console, command).await,
         ClientCommand::Plugin(command) => plugin::run(&api, console, command).await,
         ClientCommand::Config(command) => config::run(&api, console, command).await,
+        ClientCommand::LogLevel(args) => log_level::run(&api, console, args).await,
         ClientCommand::Audit(command) => audit::run(&api, console, command).await,
         ClientCommand::Backup { file } => backup::run(&api, console, file).await,
         ClientCommand::Compact => compact::run(&api, console).await,

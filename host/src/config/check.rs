@@ -1,10 +1,11 @@
 use crate::config::fault::{ConfigFault, line_at};
 use crate::config::grant::{check_grants, parse_origin};
-use crate::config::listen::{check_base_path, check_listeners, check_proxies};
+use crate::config::listen::{check_base_path, check_listeners, check_proxies, check_proxy_header};
+use crate::config::log_filter::LogFilter;
 use crate::config::node::check_nodes;
 use crate::config::schema::{
-    AuditConfig, CallLimits, Config, LogConfig, LogFormat, OrdersConfig, PluginsConfig, PoolConfig, ServerConfig,
-    StorageConfig,
+    AuditConfig, CallLimits, Config, LogConfig, LogFormat, MetricsConfig, OrdersConfig, PluginsConfig, PoolConfig,
+    ServerConfig, StorageConfig,
 };
 use crate::config::secret::SecretSource;
 use crate::config::section::{Report, Section};
@@ -76,6 +77,7 @@ pub fn check(
         pool: check_pool(root.section(&mut report, "pool"), &mut report),
         orders: check_orders(root.section(&mut report, "orders"), &mut report),
         log: check_log(root.section(&mut report, "log"), &mut report),
+        metrics: check_metrics(root.section(&mut report, "metrics"), &mut report),
         nodes: check_nodes(root.sections(&mut report, "node"), &mut report, secrets, base),
     };
     root.finish(&mut report, &[]);
@@ -126,6 +128,7 @@ fn check_server(mut section: Section<'_>, report: &mut Report<'_>, listens_elsew
         external_url,
         base_path: check_base_path(&mut section, report),
         trusted_proxies: check_proxies(&mut section, report),
+        proxy_header: check_proxy_header(&mut section, report),
         connections_max: section.size(report, "connections_max", 4096, 1..=1_000_000),
         connections_per_address_max: section.size(report, "connections_per_address_max", 1024, 1..=1_000_000),
         body_bytes_max: section.size(report, "body_bytes_max", 64 * KIB, KIB..=16 * MIB),
@@ -281,11 +284,17 @@ fn check_orders(mut section: Section<'_>, report: &mut Report<'_>) -> OrdersConf
     orders
 }
 
+fn check_metrics(mut section: Section<'_>, report: &mut Report<'_>) -> MetricsConfig {
+    let is_open = section.flag(report, "open", false);
+    section.finish(report, &[]);
+    MetricsConfig { is_open }
+}
+
 fn check_log(mut section: Section<'_>, report: &mut Report<'_>) -> LogConfig {
     let level = section.text(report, "level").map_or("info", |(level, span)| {
-        if let Some(bad) = level.split(',').find(|directive| !is_log_directive(directive)) {
-            let advice = "expected error, warn, info, debug, trace or off, or TARGET=LEVEL, separated by commas";
-            report.fault(&span, section.path_of("level"), format!("{bad:?} is not a level"), advice);
+        if let Err(bad) = LogFilter::parse(level) {
+            let advice = format!("expected {}", LogFilter::EXPECTED);
+            report.fault(&span, section.path_of("level"), bad.to_string(), advice);
         }
         level
     });
@@ -300,16 +309,6 @@ fn check_log(mut section: Section<'_>, report: &mut Report<'_>) -> LogConfig {
     });
     section.finish(report, &[]);
     LogConfig { level: level.to_owned(), format }
-}
-
-/// `LEVEL` or `TARGET=LEVEL`. A bare target is refused, although log filters know it: it is a mistyped level.
-fn is_log_directive(directive: &str) -> bool {
-    let directive = directive.trim();
-    let (target, level) = directive.split_once('=').unwrap_or(("omnivisor", directive));
-    let is_target = !target.is_empty() && target.chars().all(|c| c.is_ascii_alphanumeric() || "_:-".contains(c));
-    let is_level =
-        ["error", "warn", "info", "debug", "trace", "off"].iter().any(|word| level.eq_ignore_ascii_case(word));
-    is_target && is_level
 }
 
 /// Names of nodes, environments and plugins follow one rule.

@@ -74,6 +74,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     settings.extend(pool(&old.pool, &new.pool));
     settings.extend(orders(&old.orders, &new.orders));
     settings.extend(log(&old.log, &new.log));
+    settings.extend(differing([("metrics.open", old.metrics != new.metrics, Effect::Live)]));
     let (before, after) = (&old.plugins.grants, &new.plugins.grants);
     let mut granted: Vec<String> =
         before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
@@ -118,6 +119,7 @@ pub fn in_force(old: &Config, new: &Config) -> Config {
         pool: new.pool.clone(),
         orders: new.orders.clone(),
         log: LogConfig { format: old.log.format, ..new.log.clone() },
+        metrics: new.metrics,
         nodes: new.nodes.clone(),
     }
 }
@@ -136,6 +138,7 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
         external_url,
         base_path,
         trusted_proxies,
+        proxy_header,
         connections_max,
         connections_per_address_max,
         body_bytes_max,
@@ -156,6 +159,7 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
         ("server.external_url", *external_url != new.external_url, Effect::Live),
         ("server.base_path", *base_path != new.base_path, Effect::Restart),
         ("server.trusted_proxies", *trusted_proxies != new.trusted_proxies, Effect::Live),
+        ("server.proxy_header", *proxy_header != new.proxy_header, Effect::Live),
         ("server.connections_max", *connections_max != new.connections_max, Effect::Live),
         (
             "server.connections_per_address_max",
@@ -320,6 +324,8 @@ mod tests {
             "orders.wait_max_ms = 7000",
             "log.level = \"warn\"",
             "log.format = \"json\"",
+            "metrics.open = true",
+            "server.proxy_header = \"forwarded\"",
         ]);
         let settings = prop::collection::btree_set(setting, 0..8);
         let nodes = prop::collection::btree_map(0..12_u8, (1..4_u16, 0..3_u8), 0..12);

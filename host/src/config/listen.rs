@@ -62,6 +62,28 @@ pub struct TrustedProxies {
     pub is_unix_trusted: bool,
 }
 
+/// `proxy_header`: the header in which a trusted proxy says where a request came from. The other one is never read: a proxy
+/// that writes one of them passes the other on as the client sent it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// `X-Forwarded-For` and `X-Forwarded-Proto`.
+    #[default]
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+impl ProxyHeader {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::XForwarded => "x-forwarded",
+            Self::Forwarded => "forwarded",
+        }
+    }
+}
+
 impl TrustedProxies {
     /// Whether this address is a proxy's. One of IPv4 that is written as one of IPv6 is the same.
     #[must_use]
@@ -205,6 +227,17 @@ pub(super) fn check_proxies(section: &mut Section<'_>, report: &mut Report<'_>) 
         }
     }
     proxies
+}
+
+/// `proxy_header`.
+pub(super) fn check_proxy_header(section: &mut Section<'_>, report: &mut Report<'_>) -> ProxyHeader {
+    let Some((text, span)) = section.text(report, "proxy_header") else { return ProxyHeader::default() };
+    let known = [ProxyHeader::XForwarded, ProxyHeader::Forwarded].into_iter().find(|header| header.as_str() == text);
+    known.unwrap_or_else(|| {
+        let problem = format!("{text:?} is no such header");
+        report.fault(&span, section.path_of("proxy_header"), problem, "expected \"x-forwarded\" or \"forwarded\"");
+        ProxyHeader::default()
+    })
 }
 
 #[cfg(test)]

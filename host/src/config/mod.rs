@@ -9,6 +9,7 @@ mod fault;
 mod grant;
 mod listen;
 mod load;
+mod log_filter;
 mod managed;
 mod node;
 mod schema;
@@ -22,12 +23,13 @@ pub use check::{Defaults, LIMIT_KEYS, check};
 pub use diff::{Diff, Effect, diff, in_force};
 pub use fault::ConfigFault;
 pub use grant::{origin_of, parse_origin};
-pub use listen::{ListenConfig, ListenPlace, TlsFiles, TrustedProxies};
+pub use listen::{ListenConfig, ListenPlace, ProxyHeader, TlsFiles, TrustedProxies};
 pub use load::{CONFIG_BYTES_MAX, LoadError, check_file_text, load, read};
+pub use log_filter::{LogFilter, NotALevel};
 pub use managed::{MANAGED_NODES_MAX, ManagedNode, PASSWORD_DIRECTORY, PASSWORD_ENV_BEGINNING, taken, with_managed};
 pub use schema::{
-    AuditConfig, CallLimits, Config, Endpoint, LimitOverrides, LogConfig, LogFormat, NodeConfig, NodeLogin, OnFailure,
-    OrdersConfig, PluginConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+    AuditConfig, CallLimits, Config, Endpoint, LimitOverrides, LogConfig, LogFormat, MetricsConfig, NodeConfig,
+    NodeLogin, OnFailure, OrdersConfig, PluginConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
 };
 pub use secret::{MachineSecrets, SECRET_BYTES_MAX, SecretError, SecretSource};
 pub use snapshot::Snapshot;

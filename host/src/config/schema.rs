@@ -1,4 +1,4 @@
-use crate::config::listen::{ListenConfig, TrustedProxies};
+use crate::config::listen::{ListenConfig, ProxyHeader, TrustedProxies};
 use crate::model::{NodeId, Role, Secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -24,6 +24,8 @@ pub struct Config {
     pub orders: OrdersConfig,
     /// `[log]`
     pub log: LogConfig,
+    /// `[metrics]`
+    pub metrics: MetricsConfig,
     /// `[[node]]`, sorted by name.
     pub nodes: Vec<NodeConfig>,
 }
@@ -46,8 +48,10 @@ pub struct ServerConfig {
     pub external_url: Option<String>,
     /// `base_path`, default none: the path below which a proxy shows this server, as `/omnivisor`. Empty for none.
     pub base_path: String,
-    /// `trusted_proxies`, default none: whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
+    /// `trusted_proxies`, default none: whose word about where a request came from is believed.
     pub trusted_proxies: TrustedProxies,
+    /// `proxy_header`, default `x-forwarded`: where they say it.
+    pub proxy_header: ProxyHeader,
     /// `connections_max`, default 4,096, 1 to 1,000,000. Beyond it connections wait to be accepted.
     pub connections_max: usize,
     /// `connections_per_address_max`, default 1,024, 1 to 1,000,000: beyond it the oldest connection from that address that
@@ -306,6 +310,13 @@ pub struct OrdersConfig {
     /// `batch_timeout_max_ms`, default 3,600,000, 1,000 to 86,400,000: the longest time for all of a batch that may be
     /// asked for.
     pub batch_timeout_max: Duration,
+}
+
+/// `[metrics]`: the page for Prometheus.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// `open`, default `false`: `/metrics` is answered to everybody, without a credential.
+    pub is_open: bool,
 }
 
 /// `[log]`: the host's own log, on standard error.

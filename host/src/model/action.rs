@@ -38,6 +38,8 @@ pub enum Action {
     PluginManage,
     /// See how the server does, part by part.
     HealthRead,
+    /// Read the figures of the server and of the fleet.
+    MetricsRead,
     /// See the configuration, without secrets, and its history.
     ConfigRead,
     /// Have the configuration read again, and go back to an earlier one.
@@ -69,7 +71,7 @@ pub enum ActionKind {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::NodeRead,
         Self::ProcessRead,
         Self::LogRead,
@@ -87,6 +89,7 @@ impl Action {
         Self::ApiKeyAdmin,
         Self::PluginManage,
         Self::HealthRead,
+        Self::MetricsRead,
         Self::ConfigRead,
         Self::ConfigManage,
         Self::NodeManage,
@@ -118,6 +121,7 @@ impl Action {
             Self::ApiKeyAdmin => "api-key.admin",
             Self::PluginManage => "plugin.manage",
             Self::HealthRead => "health.read",
+            Self::MetricsRead => "metrics.read",
             Self::ConfigRead => "config.read",
             Self::ConfigManage => "config.manage",
             Self::NodeManage => "node.manage",
@@ -140,7 +144,8 @@ impl Action {
             | Self::PluginRead
             | Self::ApiKeyRead
             | Self::ApiKeyWrite
-            | Self::HealthRead => Role::Viewer,
+            | Self::HealthRead
+            | Self::MetricsRead => Role::Viewer,
             Self::ProcessControl | Self::ProcessSignal | Self::ProcessInput | Self::LogClear | Self::NodeUpdate => {
                 Role::Operator
             }
@@ -178,6 +183,7 @@ impl Action {
             | Self::ApiKeyAdmin
             | Self::PluginManage
             | Self::HealthRead
+            | Self::MetricsRead
             | Self::ConfigRead
             | Self::ConfigManage
             | Self::NodeManage
@@ -219,6 +225,7 @@ impl Action {
             Self::ApiKeyAdmin => "see and revoke everybody's API keys",
             Self::PluginManage => "install plugins and roll them back",
             Self::HealthRead => "see how the server does",
+            Self::MetricsRead => "read the figures of the server and of all nodes",
             Self::ConfigRead => "see the configuration and its history",
             Self::ConfigManage => "have the configuration read again, and go back",
             Self::NodeManage => "add, change and remove nodes that the file does not declare",
@@ -342,6 +349,7 @@ mod tests {
             (Action::ApiKeyAdmin, [false, false, true]),
             (Action::PluginManage, [false, false, true]),
             (Action::HealthRead, [true, true, true]),
+            (Action::MetricsRead, [true, true, true]),
             (Action::ConfigRead, [false, false, true]),
             (Action::ConfigManage, [false, false, true]),
             (Action::NodeManage, [false, false, true]),

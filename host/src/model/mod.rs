@@ -43,7 +43,7 @@ pub use principal::{
     Credential, Identity, IdentitySource, PeerFacts, Principal, Redirection, Role, StrategyInfo, Verdict,
 };
 pub use process::{Process, ProcessState};
-pub use request::{Field, OperationRequest, Requester, Target, Violation, is_mutating};
+pub use request::{Behalf, Field, OperationRequest, Requester, Target, Violation, is_mutating};
 pub use rights::{Environments, Object, Rights, RoleGrant, Scope, ScopeError, allows};
 pub use secret::Secret;
 pub use transition::Transition;

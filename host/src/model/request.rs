@@ -28,6 +28,27 @@ pub fn is_mutating(operation: &str) -> bool {
     !matches!(action, "read" | "list" | "open")
 }
 
+/// The request on whose behalf a node is asked, as it is told with it: three headers that say nothing but numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Behalf {
+    /// `x-request-id`
+    pub request_id: String,
+    /// `traceparent` of W3C Trace Context.
+    pub traceparent: String,
+    /// `tracestate`, if there is one.
+    pub tracestate: Option<String>,
+}
+
+impl Behalf {
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = vec![("x-request-id", &self.request_id), ("traceparent", &self.traceparent)];
+        headers.extend(self.tracestate.as_ref().map(|state| ("tracestate", state)));
+        headers.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect()
+    }
+}
+
 /// Who asks, as the input validators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {

@@ -1,6 +1,6 @@
 //! One call to a node: breaker, a place among the calls under way, deadline, and what the transport felt.
 
-use crate::model::NodeId;
+use crate::model::{Behalf, NodeId};
 use crate::node::error::NodeError;
 use crate::node::figures::{OpenBreaker, PoolMetrics};
 use crate::node::leash::Pull;
@@ -76,6 +76,7 @@ impl Owner {
             node: self.node.name.clone(),
             deadline,
             repeat: errand.repeat(),
+            behalf: errand.behalf(),
             trace: Arc::clone(&trace),
         };
         let ended = tokio::select! {
@@ -216,15 +217,18 @@ struct CallLink {
     node: NodeId,
     deadline: Instant,
     repeat: Repeat,
+    /// What the node is told of who asks, behind what the adapter says.
+    behalf: Option<Arc<Behalf>>,
     trace: Arc<Trace>,
 }
 
 impl Exchange for CallLink {
     fn send<'a>(
         &'a self,
-        request: ExchangeRequest,
+        mut request: ExchangeRequest,
         deadline: Instant,
     ) -> BoxFuture<'a, Result<ExchangeResponse, ExchangeFailure>> {
+        request.headers.extend(self.behalf.as_ref().map(|behalf| behalf.headers()).unwrap_or_default());
         Box::pin(self.link.exchange(request, deadline.min(self.deadline), self.repeat, &self.trace))
     }
 

@@ -1,8 +1,10 @@
 //! Who waits for a call, and how long.
 
 use crate::config::PoolConfig;
+use crate::model::Behalf;
 use crate::node::figures::CallKind;
 use crate::node::link::Repeat;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -17,13 +19,21 @@ pub struct Patience {
     pub until: Instant,
     /// Cancelled when the caller leaves.
     pub left: CancellationToken,
+    /// The request that it is about, if it is one.
+    pub behalf: Option<Arc<Behalf>>,
 }
 
 impl Patience {
     /// A caller that stays, and whose time ends then.
     #[must_use]
     pub fn until(until: Instant) -> Self {
-        Self { until, left: CancellationToken::new() }
+        Self { until, left: CancellationToken::new(), behalf: None }
+    }
+
+    /// The same for this request.
+    #[must_use]
+    pub fn of(self, behalf: Arc<Behalf>) -> Self {
+        Self { behalf: Some(behalf), ..self }
     }
 }
 
@@ -49,6 +59,14 @@ impl Errand<'_> {
             Self::Look | Self::Read(_) => CallKind::Look,
             Self::Log(_) => CallKind::Log,
             Self::Order(_) | Self::Rest => CallKind::Order,
+        }
+    }
+
+    /// The request that it is about. What is left of an order that was sent is the order's own and nobody's request.
+    pub(super) fn behalf(&self) -> Option<Arc<Behalf>> {
+        match self {
+            Self::Look | Self::Rest => None,
+            Self::Read(patience) | Self::Log(patience) | Self::Order(patience) => patience.behalf.clone(),
         }
     }
 

@@ -149,7 +149,7 @@ async fn the_largest_settings_are_judged_within_the_limits_of_every_validator() 
     // One minute of the week is free in each zone; in that minute fewer windows are open, and never none.
     let problem = reply.problem(422, "request.invalid")?;
     assert!(told(&problem).len() >= 48, "{problem}");
-    let metrics = host.stranger().get("/metrics").await?.text();
+    let metrics = host.admin.get("/metrics").await?.text();
     let figure = |name: &str| {
         let line = metrics.lines().find_map(|line| line.strip_prefix(name));
         line.and_then(|value| value.trim().parse::<u64>().ok())

@@ -159,7 +159,7 @@ async fn health_says_how_each_part_does_and_readiness_goes_before_the_listener()
     let health = admin.get("/api/v1/health").await?.expect_status(200)?.json()?;
     assert_eq!(health["status"], "ok", "{health}");
     let names: Vec<_> = health["components"].as_array().context("parts")?.iter().map(|c| c["name"].clone()).collect();
-    assert_eq!(names, ["store", "nodes", "feed", "plugins", "configuration", "log"].map(Value::from));
+    assert_eq!(names, ["store", "nodes", "feed", "plugins", "configuration", "log", "certificates"].map(Value::from));
     replace(&server, &format!("{text}{}", unreachable("gone")))?;
     post(&admin, "/api/v1/config/reload").await?.expect_status(200)?;
     let health = until("a node that is gone shows", SOON, async || {

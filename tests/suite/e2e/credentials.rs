@@ -13,10 +13,9 @@ use std::time::Duration;
 use tests::{ADMIN, ADMIN_PASSWORD, Client, Host};
 
 /// Routes that everybody may ask.
-const PUBLIC: [(&str, &str); 9] = [
+const PUBLIC: [(&str, &str); 8] = [
     ("GET", "/livez"),
     ("GET", "/readyz"),
-    ("GET", "/metrics"),
     ("GET", "/api/openapi.json"),
     ("GET", "/api/asyncapi.json"),
     ("POST", "/api/v1/login"),

@@ -158,7 +158,7 @@ async fn a_feed_ends_with_its_key_before_the_answer_to_whoever_revoked_it() -> a
     assert_eq!(feed.closed(Duration::from_secs(1)).await?, 4501);
     host.order("alpha", "quiet:quiet", "stop").await?.expect_status(200)?;
     other.process_state("alpha", "quiet:quiet", "stopped", SOON).await?;
-    let metrics = host.stranger().get("/metrics").await?.text();
+    let metrics = host.admin.get("/metrics").await?.text();
     assert!(metrics.contains("omnivisor_feed_disconnects_total{why=\"session-ended\",code=\"4501\"} 1"), "{metrics}");
     assert!(metrics.contains("omnivisor_feed_revokes_total 1"), "{metrics}");
     Ok(())
@@ -254,7 +254,7 @@ async fn a_restart_in_order_is_replayed_and_a_kill_is_not() -> anyhow::Result<()
     assert_eq!(mode, "replay");
     let seen: Vec<&str> = seen.iter().map(String::as_str).filter(|kind| !kind.ends_with("stopping")).collect();
     assert_eq!(seen, ["mark:mark stopped", "fails:fails stopped"], "what was missed, once, and nothing of what stayed");
-    let metrics = server.client().get("/metrics").await?.text();
+    let metrics = admin.get("/metrics").await?.text();
     assert!(metrics.contains("omnivisor_feed_successions_total{result=\"resumed\"} 1"), "{metrics}");
     assert!(metrics.contains("omnivisor_feed_resumes_total{result=\"replay\"} 1"), "{metrics}");
     // The past belongs to one process alone.
@@ -263,7 +263,8 @@ async fn a_restart_in_order_is_replayed_and_a_kill_is_not() -> anyhow::Result<()
     server = server.start_again().await?;
     let (mode, _) = replayed(&admin, &position, "").await?;
     assert_eq!(mode, "snapshot");
-    let metrics = server.client().get("/metrics").await?.text();
+    let metrics = admin.get("/metrics").await?.text();
     assert!(metrics.contains("omnivisor_feed_successions_total{result=\"missing\"} 1"), "{metrics}");
+    server.terminate(SOON).await?;
     Ok(())
 }

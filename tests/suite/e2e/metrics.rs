@@ -1,12 +1,13 @@
 //! What `/metrics` says, against what was done.
 
+use super::serving::with_tls;
 use super::{SOON, one};
 use anyhow::Context as _;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
-use tests::{Host, Node, Program, until};
+use tests::{Host, Node, Program, Settings, Supervisord, until};
 
 const LIVE: &[&str] = &["live", "live-poll"];
 
@@ -16,7 +17,7 @@ struct Page(BTreeMap<String, f64>);
 
 impl Page {
     async fn read(host: &Host) -> anyhow::Result<Self> {
-        let text = host.stranger().get("/metrics").await?.expect_status(200)?.text();
+        let text = host.admin.get("/metrics").await?.expect_status(200)?.text();
         let lines = text.lines().filter(|line| !line.starts_with('#'));
         let samples = lines.map(|line| {
             let (name, value) = line.rsplit_once(' ').with_context(|| format!("no sample: {line:?}"))?;
@@ -119,9 +120,12 @@ fn families(text: &str) -> BTreeSet<&str> {
 
 #[tokio::test]
 async fn dashboard_and_alerts_ask_for_what_is_there() -> anyhow::Result<()> {
-    let (_node, host) = one(Node::new("alpha").program(Program::quiet("quiet"))).await?;
+    let node = Supervisord::start(Node::new("alpha").program(Program::quiet("quiet"))).await?;
+    // Families of certificates are there where there is one.
+    let settings = with_tls(Settings::new()?, "127.0.0.1:0".parse()?)?;
+    let host = Host::start(settings.node(&node)?).await?;
     host.until_process("alpha", "quiet:quiet", "running", SOON).await?;
-    let page = host.stranger().get("/metrics").await?.expect_status(200)?.text();
+    let page = host.admin.get("/metrics").await?.expect_status(200)?.text();
     let there: BTreeSet<&str> =
         page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).map(|(name, _)| name).collect();
     for file in ["docs/monitoring/grafana.json", "docs/monitoring/alerts.yml"] {

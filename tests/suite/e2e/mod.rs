@@ -8,6 +8,8 @@ mod bulk;
 mod change_freeze;
 mod command_line;
 mod configuration;
+#[cfg(feature = "hostile")]
+mod correlation;
 mod credentials;
 mod feed;
 mod follow;
@@ -16,6 +18,7 @@ mod health;
 mod lifecycle;
 mod live_settings;
 mod load;
+mod log_lines;
 mod logs;
 mod manifests;
 mod metrics;
@@ -38,6 +41,8 @@ mod swap;
 mod swap_kinds;
 mod terminal;
 mod validators;
+#[cfg(feature = "hostile")]
+mod wellness;
 
 use std::time::Duration;
 use tests::{ADMIN, ADMIN_PASSWORD, CommandLine, Host, Node, Program, Settings, Supervisord};

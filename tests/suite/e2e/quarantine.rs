@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use tests::{ADMIN, ADMIN_PASSWORD, Client, Feed, Host, Node, Program, Settings, Supervisord, until};
 
 /// A strategy that has nothing to say, but traps at names of three letters: the length is the third argument.
-fn traps_at_three_letters() -> anyhow::Result<Vec<u8>> {
+pub(super) fn traps_at_three_letters() -> anyhow::Result<Vec<u8>> {
     build(
         World::Auth,
         r#"(data (i32.const 1312) "\02")
@@ -19,23 +19,26 @@ fn traps_at_three_letters() -> anyhow::Result<Vec<u8>> {
 }
 
 /// One that has nothing to say.
-fn passes_on() -> anyhow::Result<Vec<u8>> {
+pub(super) fn passes_on() -> anyhow::Result<Vec<u8>> {
     build(World::Auth, r#"(data (i32.const 1312) "\02")"#)
 }
 
 /// Settings with a folder of plugins of their own: those in the box, and `gate`.
-fn settings(gate: &[u8]) -> anyhow::Result<Settings> {
+pub(super) fn gated(gate: &[u8]) -> anyhow::Result<Settings> {
     let settings = Settings::new()?;
     let folder = settings.path("plugins.d");
     std::fs::create_dir(&folder)?;
-    for name in ["auth-local.wasm", "validate-strict.wasm"] {
+    for name in ["auth-local.wasm", "validate-strict.wasm", "node-supervisord.wasm"] {
         std::fs::copy(tests::plugins()?.join(name), folder.join(name))?;
     }
     std::fs::write(folder.join("gate.wasm"), gate)?;
-    Ok(settings.with("plugins", "directory", &format!("{folder:?}")).with("log", "level", "\"info\""))
+    Ok(settings
+        .with("plugins", "directory", &format!("{folder:?}"))
+        .with("log", "level", "\"info\"")
+        .with("metrics", "open", "true"))
 }
 
-async fn put(client: &Client, component: Vec<u8>) -> anyhow::Result<()> {
+pub(super) async fn put(client: &Client, component: Vec<u8>) -> anyhow::Result<()> {
     let kind = [("content-type", "application/wasm")];
     let reply = client.send("PUT", "/api/v1/plugins/gate", &kind, component).await?.expect_status(200)?.json()?;
     anyhow::ensure!(reply["result"] == "activated", "{reply}");
@@ -72,7 +75,7 @@ async fn shut(callers: &[(&Client, &str)]) -> anyhow::Result<tests::Reply> {
 
 #[tokio::test]
 async fn a_strategy_that_keeps_trapping_closes_the_door_and_says_why_until_a_good_one_comes() -> anyhow::Result<()> {
-    let settings = settings(&traps_at_three_letters()?)?.with("plugins", "auth", r#"["gate", "auth-local"]"#);
+    let settings = gated(&traps_at_three_letters()?)?.with("plugins", "auth", r#"["gate", "auth-local"]"#);
     let host = Host::start(settings).await?;
     let mut feed = Feed::open(&host.admin, &["plugin/*"], None).await?;
     let stranger = host.stranger();
@@ -121,7 +124,7 @@ async fn an_adapter_that_keeps_trapping_shows_its_nodes_as_failed_with_what_was_
 {
     let alpha = Supervisord::start(Node::new("alpha").program(Program::quiet("quiet"))).await?;
     let bravo = Supervisord::start(Node::new("bravo").program(Program::quiet("quiet"))).await?;
-    let settings = settings(&good(World::Adapter)?)?
+    let settings = gated(&good(World::Adapter)?)?
         .node(&alpha)?
         .adapter("gate")
         .node(&bravo)?

@@ -54,7 +54,7 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
         page.get("/api/v1/audit?limit=1000").await?,
         admin.send("POST", "/api/v1/nodes/alpha/processes/quiet:quiet/restart", &[], Vec::new()).await?,
         admin.send("POST", "/api/v1/nodes/locked/processes/quiet:quiet/restart", &[], Vec::new()).await?,
-        stranger.get("/metrics").await?,
+        admin.get("/metrics").await?,
         stranger.get("/readyz").await?,
         stranger.get("/api/openapi.json").await?,
     ] {

@@ -1,5 +1,5 @@
 use super::one;
-use tests::{Node, Program};
+use tests::{Host, Node, Program, Settings};
 
 /// What `docs/api.md` lists, as OpenAPI writes it.
 const ROUTES: &[(&str, &str)] = &[
@@ -24,12 +24,16 @@ const ROUTES: &[(&str, &str)] = &[
 ];
 
 #[tokio::test]
-async fn health_and_figures_need_no_login() -> anyhow::Result<()> {
+async fn probes_need_no_login_and_figures_need_one_unless_the_operator_opens_them() -> anyhow::Result<()> {
     let (_node, host) = one(Node::new("alpha").program(Program::quiet("quiet"))).await?;
     let stranger = host.stranger();
     stranger.get("/livez").await?.expect_status(200)?;
     stranger.get("/readyz").await?.expect_status(200)?;
-    let metrics = stranger.get("/metrics").await?.expect_status(200)?;
+    stranger.get("/metrics").await?.problem(401, "auth.required")?;
+    let open = Host::start(Settings::new()?.with("metrics", "open", "true")).await?;
+    open.stranger().bearer("omni_forged").get("/metrics").await?.expect_status(200)?;
+    open.stranger().get("/api/v1/health").await?.problem(401, "auth.required")?;
+    let metrics = host.admin.get("/metrics").await?.expect_status(200)?;
     let kind = metrics.header("content-type").to_owned();
     assert!(kind.starts_with("application/openmetrics-text") || kind.starts_with("text/plain"), "{kind}");
     let text = metrics.text();

@@ -81,7 +81,7 @@ async fn host(
         stop,
         compiler: Compiler::Child { program: binary()? },
         hangups: Arc::default(),
-        log_lines_dropped: Arc::default(),
+        log_loss: Arc::default(),
         log_level: None,
     });
     Ok((address, launched))
@@ -190,6 +190,7 @@ async fn a_full_log_pipe_holds_up_neither_requests_nor_the_end() -> anyhow::Resu
     let address = tests::free_address()?;
     let settings =
         Settings::new()?.with("server", "listen", &format!("\"{address}\"")).with("log", "level", "\"trace\"");
+    let settings = settings.with("metrics", "open", "true");
     // Nobody ever reads the pipe.
     let mut child = serve(&settings, Stdio::piped())?;
     let client = Client::new(address);

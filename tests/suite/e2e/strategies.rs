@@ -195,7 +195,7 @@ async fn a_feed_outlives_its_token_by_ten_seconds_or_goes_on_with_another_of_its
     let after = seconds_from_now(0)? - end;
     assert!((10..=12).contains(&after), "closed {after} s behind the end of its token");
     assert_eq!(stays.refresh(&long, SOON).await?["t"], "refreshed", "it is still there");
-    let metrics = host.stranger().get("/metrics").await?.text();
+    let metrics = host.admin.get("/metrics").await?.text();
     for line in ["refreshes_total{result=\"ok\"} 2", "refreshes_total{result=\"refused\"} 2", "auth_expired_total 1"] {
         assert!(metrics.contains(&format!("omnivisor_feed_{line}")), "{line}: {metrics}");
     }

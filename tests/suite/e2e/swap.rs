@@ -84,7 +84,7 @@ async fn a_thousand_swaps_under_load_fail_no_request() -> anyhow::Result<()> {
     assert_eq!(plugin["counters"]["swaps"]["activated"], json!(SWAPS), "{plugin}");
     let calls = plugin["counters"]["calls"].as_object().context("calls by outcome")?;
     assert!(calls.iter().all(|(outcome, count)| outcome == "ok" || *count == 0), "{calls:?}");
-    let metrics = host.stranger().get("/metrics").await?.text();
+    let metrics = host.admin.get("/metrics").await?.text();
     for line in [
         "omnivisor_plugin_generation{plugin=\"judge\"} 1001",
         "omnivisor_plugin_swaps_total{plugin=\"judge\",result=\"activated\"} 1000",

@@ -24,7 +24,7 @@ fn with_an_old_one(policy: &str) -> anyhow::Result<Settings> {
 
 /// Requests that went on although `validate-old` failed.
 async fn let_through(host: &Host) -> anyhow::Result<u64> {
-    let metrics = host.stranger().get("/metrics").await?.expect_status(200)?.text();
+    let metrics = host.admin.get("/metrics").await?.expect_status(200)?.text();
     let line = metrics
         .lines()
         .find_map(|line| line.strip_prefix(r#"omnivisor_validator_failures_allowed_total{plugin="validate-old"} "#));

@@ -368,7 +368,7 @@ impl Orders {
         let (what, target) = (format!("process.{}", self.operation), format!("{}/{}", target.node, target.process));
         let recorded = self.edge.record(&self.caller, &self.facts, &what, &target, AuditOutcome::Refused, reason).await;
         if let Err(error) = recorded {
-            tracing::error!(%error, target, "an order that was not sent is not on the record");
+            tracing::error!(%error, order = target, "an order that was not sent is not on the record");
         }
     }
 

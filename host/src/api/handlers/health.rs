@@ -1,6 +1,8 @@
 use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
 use crate::api::input::Input;
+use crate::api::log_control::LogLoss;
+use crate::api::serve::CertificateState;
 use crate::api::wire::Problem;
 use crate::api::wire::health::{ComponentView, HealthView, TaskKindView};
 use crate::auth::Action;
@@ -13,8 +15,10 @@ use http::Uri;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
 
+/// So long after a line of the log was lost, the log is not well.
+const LOSS_TOLD_FOR: Duration = Duration::from_secs(60);
 /// Nodes and plugins that a reason names.
 const NAMES_MAX: usize = 10;
 
@@ -80,7 +84,15 @@ impl Component {
 }
 
 fn health(edge: &Edge) -> HealthView {
-    let components = [store(edge), nodes(edge), feed(edge), plugins(edge), configuration(edge), log(edge)];
+    let components = [
+        store(edge),
+        nodes(edge),
+        feed(edge),
+        plugins(edge),
+        configuration(edge),
+        log(&edge.log_loss),
+        certificates(&edge.serving.certificates(), SystemTime::now()),
+    ];
     let worst = components.iter().map(|component| component.wellness).max().unwrap_or(Wellness::Ok);
     let status = if edge.stop.is_cancelled() { "shutting-down" } else { worst.as_str() };
     let tasks = edge.tasks.figures().map(|figures| TaskKindView {
@@ -172,8 +184,38 @@ fn configuration(edge: &Edge) -> Component {
     }
 }
 
-fn log(edge: &Edge) -> Component {
-    Component::ok("log").figure("lines_dropped", edge.log_lines_dropped.load(Relaxed))
+/// Not well while lines cannot be written, and for a while after some were lost.
+fn log(loss: &LogLoss) -> Component {
+    let component = Component::ok("log").figure("lines_dropped", loss.lines());
+    if loss.is_broken() {
+        return component.not_well(Wellness::Degraded, "the log cannot be written: its lines are lost");
+    }
+    match loss.last().filter(|ago| *ago < LOSS_TOLD_FOR) {
+        None => component,
+        Some(ago) => component.not_well(
+            Wellness::Degraded,
+            format!("lines of the log were lost {} s ago: whoever reads it is too slow", ago.as_secs()),
+        ),
+    }
+}
+
+/// Not well while what is in a certificate's files does not serve; failed once one that serves is over.
+fn certificates(states: &[CertificateState], now: SystemTime) -> Component {
+    let component = Component::ok("certificates").figure("total", states.len());
+    let over: Vec<String> = states
+        .iter()
+        .filter(|state| state.expires.is_some_and(|expires| expires <= now))
+        .map(|state| format!("`{}` is over", state.file.display()))
+        .collect();
+    if !over.is_empty() {
+        return component.not_well(Wellness::Failed, format!("clients refuse certificates: {}", first(&over)));
+    }
+    let faults: Vec<String> =
+        states.iter().filter_map(|state| state.fault.as_ref()).map(|fault| fault.to_string()).collect();
+    if faults.is_empty() {
+        return component;
+    }
+    component.not_well(Wellness::Degraded, format!("{}; what was read before goes on serving", first(&faults)))
 }
 
 /// The first few of many, and how many more there are.
@@ -194,6 +236,40 @@ mod tests {
         let names: Vec<String> = (0..12).map(|n| format!("n{n}")).collect();
         assert_eq!(first(&names[..2]), "n0, n1");
         assert!(first(&names).ends_with("n9 and 2 more"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p24_a_log_that_lost_lines_is_not_well_for_a_minute_and_while_it_cannot_be_written() {
+        let loss = LogLoss::default();
+        let is_well = |loss: &LogLoss| log(loss).wellness == Wellness::Ok;
+        assert!(is_well(&loss));
+        loss.note();
+        assert!(!is_well(&loss) && log(&loss).reason.contains("0 s ago"));
+        tokio::time::advance(Duration::from_secs(59)).await;
+        assert!(!is_well(&loss));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(is_well(&loss));
+        assert_eq!(log(&loss).figures["lines_dropped"], 1, "the number stays");
+        loss.note_written(false);
+        assert!(log(&loss).reason.contains("cannot be written"));
+        loss.note_written(true);
+        assert!(is_well(&loss));
+    }
+
+    #[test]
+    fn p24_a_certificate_that_is_over_has_failed_and_one_that_cannot_be_taken_is_told() {
+        let now = SystemTime::now();
+        let state = |expires, fault: Option<&str>| {
+            let (file, fault) = ("/x.pem".into(), fault.map(Into::into));
+            CertificateState { file, expires, fault, reloads: (0, 0) }
+        };
+        let later = Some(now + Duration::from_secs(1));
+        assert!(certificates(&[], now).wellness == Wellness::Ok);
+        assert!(certificates(&[state(later, None), state(None, None)], now).wellness == Wellness::Ok);
+        let bad = certificates(&[state(later, None), state(later, Some("`/y.pem` cannot be read"))], now);
+        assert!(bad.wellness == Wellness::Degraded && bad.reason.contains("/y.pem"));
+        let over = certificates(&[state(Some(now), Some("x"))], now);
+        assert!(over.wellness == Wellness::Failed && over.reason.contains("/x.pem"));
     }
 
     #[test]

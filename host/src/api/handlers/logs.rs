@@ -1,4 +1,4 @@
-use crate::api::edge::{Caller, Edge};
+use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::handlers::{checked, process_id};
 use crate::api::input::{Input, Segments};
@@ -35,6 +35,7 @@ const BYTES_MAX: u64 = 1 << 20;
 pub(in crate::api) async fn read(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
+    Extension(facts): Extension<Facts>,
     Segments((node, process, channel)): Segments<(String, String, String)>,
     uri: Uri,
     headers: HeaderMap,
@@ -51,7 +52,7 @@ pub(in crate::api) async fn read(
     let (asked, (id, channel)) = checked(input, id.zip(known))?;
     edge.admit(&caller, Action::LogRead, "log.read", asked).await?;
     let handle = edge.pool.node(&node)?;
-    let patience = Patience::until(Instant::now() + edge.snapshot().config.server.request_timeout);
+    let patience = Patience::until(Instant::now() + edge.snapshot().config.server.request_timeout).of(facts.behalf());
     let slice = handle.read_log(id.clone(), channel, range, patience).await?;
     if wants_bytes(&headers) {
         return Ok(raw(slice));

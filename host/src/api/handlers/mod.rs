@@ -10,6 +10,7 @@ pub(super) mod config;
 mod delivery;
 pub(super) mod feed_tickets;
 pub(super) mod health;
+pub(super) mod log_level;
 pub(super) mod logins;
 pub(super) mod logs;
 pub(super) mod managed;

@@ -1,6 +1,9 @@
-use crate::api::edge::Edge;
+use crate::api::edge::{Caller, Edge};
 use crate::api::error::ApiError;
-use axum::extract::State;
+use crate::api::input::Input;
+use crate::api::wire::Problem;
+use crate::auth::Action;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::CONTENT_TYPE;
@@ -28,10 +31,18 @@ pub(in crate::api) async fn readyz(State(edge): State<Arc<Edge>>) -> Response {
 
 /// Metrics
 ///
-/// In the OpenMetrics text format.
-#[utoipa::path(get, path = "/metrics", tag = "probes", security(()),
-    responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
-pub(in crate::api) async fn metrics(State(edge): State<Arc<Edge>>) -> Result<Response, ApiError> {
+/// In the OpenMetrics text format. They name all nodes and processes, so who asks needs `metrics.read`; where the
+/// configuration says `open = true` in `[metrics]`, nobody is asked who he is.
+#[utoipa::path(get, path = "/metrics", tag = "probes",
+    responses((status = 200, body = String, content_type = "application/openmetrics-text"),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+        (status = "5XX", body = Problem, content_type = "application/problem+json")))]
+pub(in crate::api) async fn metrics(State(edge): State<Arc<Edge>>, request: Request) -> Result<Response, ApiError> {
+    let (caller, asked) = (request.extensions().get::<Caller>().cloned(), Input::new(request.uri()).finish()?);
+    // Without a caller nobody comes this far but where it is open.
+    if let Some(caller) = caller {
+        edge.admit(&caller, Action::MetricsRead, "metrics.read", asked).await?;
+    }
     let text = edge.metrics.render(&edge)?;
     Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response())
 }

@@ -9,6 +9,7 @@ use crate::node::{NodeError, NodeHandle, Patience};
 use crate::store::AuditOutcome;
 use crate::task::TaskKind;
 use std::sync::Arc;
+use tracing::Instrument as _;
 
 /// What the audit calls an override that was asked for and admitted.
 const OVERRIDE: &str = "change.override";
@@ -95,12 +96,15 @@ where
     let _here = patience.left.clone().drop_guard();
     let (task, operation) = (Arc::clone(edge), operation.to_owned());
     let (done, report) = tokio::sync::oneshot::channel();
-    edge.tasks.group(TaskKind::Request).named("order", async move {
+    let patience = patience.of(facts.behalf());
+    let span = tracing::Span::current();
+    let order = async move {
         let result = work(handle, patience).await;
         let (outcome, reason) = verdict(&result);
         let audited = task.record(&caller, &facts, &operation, &target, outcome, reason).await;
         drop(done.send(audited.and(result.map_err(ApiError::Node)))); // the caller may have left
-    });
+    };
+    edge.tasks.group(TaskKind::Request).named("order", order.instrument(span));
     report.await.map_err(|_| ApiError::ShuttingDown)?
 }
 

@@ -216,6 +216,7 @@ fn taken(node: String, operation: &str) -> Response {
 pub(in crate::api) async fn log(
     State(edge): State<Arc<Edge>>,
     Extension(caller): Extension<Caller>,
+    Extension(facts): Extension<Facts>,
     Segments(node): Segments<String>,
     uri: Uri,
 ) -> Result<Json<NodeLogView>, ApiError> {
@@ -226,6 +227,7 @@ pub(in crate::api) async fn log(
     edge.admit(&caller, Action::LogRead, "log.read", asked).await?;
     let handle = edge.pool.node(&node)?;
     let patience = Patience::until(Instant::now() + edge.snapshot().config.server.request_timeout);
+    let patience = patience.of(facts.behalf());
     let bytes = handle.read_node_log(tail, patience).await?;
     Ok(Json(NodeLogView { node, text: String::from_utf8_lossy(&bytes).into_owned() }))
 }

@@ -1,4 +1,5 @@
 use crate::api::serve::connection::{self, Visit};
+use crate::api::serve::figures::{ServeFigures, Turned};
 use crate::api::serve::guests::Guests;
 use crate::api::serve::listen::Listener;
 use crate::config::Snapshot;
@@ -28,14 +29,21 @@ pub struct Acceptor {
     guests: Guests,
     handshakes: Places,
     connections: TaskGroup,
+    figures: Arc<ServeFigures>,
 }
 
 impl Acceptor {
     /// Requests go to `router`. Each connection is a task of the kind connection of this host; the caller waits for them.
     #[must_use]
-    pub fn new(router: Router, config: watch::Receiver<Arc<Snapshot>>, places: Places, connections: TaskGroup) -> Self {
+    pub fn new(
+        router: Router,
+        config: watch::Receiver<Arc<Snapshot>>,
+        places: Places,
+        connections: TaskGroup,
+        figures: Arc<ServeFigures>,
+    ) -> Self {
         let handshakes = Places::new(HANDSHAKES_MAX);
-        Self { router, config, places, guests: Guests::default(), handshakes, connections }
+        Self { router, config, places, guests: Guests::default(), handshakes, connections, figures }
     }
 
     /// Serves connections of a listener until `stop` is cancelled, then closes it; requests under way finish.
@@ -46,6 +54,7 @@ impl Acceptor {
     pub async fn serve(mut self, listener: Listener, again: watch::Receiver<u64>, stop: CancellationToken) {
         if let Some(certificates) = listener.certificates.clone() {
             let stop = stop.clone();
+            self.figures.add(Arc::clone(&certificates));
             let upkeep = self.connections.of(TaskKind::Upkeep);
             upkeep.named("certificates", async move { certificates.keep_fresh(again, stop).await });
         }
@@ -63,6 +72,7 @@ impl Acceptor {
                 Ok(accepted) => accepted,
                 Err(error) if is_of_the_peer(&error) => continue,
                 Err(error) => {
+                    self.figures.turn(Turned::NotAccepted);
                     if let Some(count) = failures.note() {
                         tracing::warn!(%error, count, "connections cannot be accepted");
                     }
@@ -79,6 +89,7 @@ impl Acceptor {
             let is_bounded = !peer.is_unix && !server.trusted_proxies.has(peer.address);
             let Some(guest) = self.guests.enter(is_bounded.then_some(peer.address), server.connections_per_address_max)
             else {
+                self.figures.turn(Turned::AddressFull);
                 if let Some(count) = refusals.note() {
                     tracing::warn!(address = %peer.address, count, "connections beyond `connections_per_address_max` are closed");
                 }
@@ -97,6 +108,7 @@ impl Acceptor {
                 handshakes: self.handshakes.clone(),
                 acceptor: listener.certificates.as_ref().map(|certificates| certificates.acceptor()),
                 requests: self.connections.clone(),
+                figures: Arc::clone(&self.figures),
                 stop: stop.clone(),
             };
             self.connections.named(&peer.address.to_string(), async move {

@@ -1,12 +1,15 @@
 use crate::config::TlsFiles;
 use crate::watch::{Debounce, FileWatch};
 use arc_swap::ArcSwap;
+use der::asn1::{AnyRef, GeneralizedTime, UtcTime};
+use der::{Decode as _, Header, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
@@ -58,6 +61,20 @@ pub(super) struct Certificates {
     serving: ArcSwap<rustls::ServerConfig>,
     /// What was read last, good or bad.
     read: Mutex<[u8; 32]>,
+    state: Mutex<CertificateState>,
+}
+
+/// How a certificate does.
+#[derive(Debug, Clone)]
+pub(in crate::api) struct CertificateState {
+    /// Its file.
+    pub(in crate::api) file: PathBuf,
+    /// When the one that serves ends, if that can be read from it.
+    pub(in crate::api) expires: Option<SystemTime>,
+    /// Why what is in the files does not serve, and the one before does.
+    pub(in crate::api) fault: Option<Arc<str>>,
+    /// How often another one was taken, and how often what was there could not be.
+    pub(in crate::api) reloads: (u64, u64),
 }
 
 impl Certificates {
@@ -65,7 +82,11 @@ impl Certificates {
     pub(super) async fn load(files: TlsFiles) -> Result<Self, CertificateError> {
         let pair = Pair::read(&files).await?;
         let serving = ArcSwap::from_pointee(pair.config(&files)?);
-        Ok(Self { files, serving, read: Mutex::new(pair.digest()) })
+        let leaf = Leaf::of(&pair.certificate);
+        leaf.warn(&files.certificate);
+        let (file, expires) = (files.certificate.clone(), leaf.expires);
+        let state = CertificateState { file, expires, fault: None, reloads: (0, 0) };
+        Ok(Self { files, serving, read: Mutex::new(pair.digest()), state: Mutex::new(state) })
     }
 
     /// What a connection is answered with.
@@ -81,20 +102,46 @@ impl Certificates {
         };
         let digest = pair.digest();
         let before = std::mem::replace(&mut *self.read.lock().unwrap_or_else(PoisonError::into_inner), digest);
-        if before == digest {
+        // The same as before is as well as it was, unless it could not be read in between.
+        if before == digest && self.state().fault.is_none() {
             return;
         }
         match pair.config(&self.files) {
             Ok(config) => {
                 self.serving.store(Arc::new(config));
+                let leaf = Leaf::of(&pair.certificate);
+                leaf.warn(&self.files.certificate);
+                self.change(|state| {
+                    (state.expires, state.fault) = (leaf.expires, None);
+                    state.reloads.0 += 1;
+                });
                 tracing::info!(certificate = %self.files.certificate.display(), "a new certificate serves");
             }
             Err(error) => self.keep(&error),
         }
     }
 
+    /// How it does.
+    pub(super) fn state(&self) -> CertificateState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut CertificateState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
     fn keep(&self, error: &CertificateError) {
         let cause = std::error::Error::source(error).map(ToString::to_string);
+        let fault = cause.as_ref().map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"));
+        // The same fault each time the directory is looked at is one.
+        let is_known = self.state().fault.as_deref() == Some(fault.as_str());
+        if is_known {
+            return;
+        }
+        self.change(|state| {
+            state.fault = Some(fault.into());
+            state.reloads.1 += 1;
+        });
         tracing::warn!(%error, cause, "the certificate is not changed; the one before goes on serving");
     }
 
@@ -175,6 +222,90 @@ impl Pair {
     }
 }
 
+/// What is read of the first certificate of a file besides its key.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Leaf {
+    expires: Option<SystemTime>,
+    is_authority: bool,
+}
+
+impl Leaf {
+    /// Nothing of what cannot be read: that it serves is for clients to judge.
+    fn of(pem: &[u8]) -> Self {
+        let first = CertificateDer::pem_slice_iter(pem).next().and_then(Result::ok);
+        first.and_then(|certificate| Self::read(&certificate).ok()).unwrap_or_default()
+    }
+
+    /// RFC 5280, 4.1: the certificate, what is signed of it, and in it by place, for nothing there has a name.
+    fn read(certificate: &[u8]) -> der::Result<Self> {
+        let mut reader = SliceReader::new(certificate)?;
+        Header::decode(&mut reader)?;
+        Header::decode(&mut reader)?;
+        // Its version may be left out; number, algorithm and issuer may not.
+        if reader.peek_tag()?.is_context_specific() {
+            AnyRef::decode(&mut reader)?;
+        }
+        for _ in 0..3 {
+            AnyRef::decode(&mut reader)?;
+        }
+        Header::decode(&mut reader)?;
+        AnyRef::decode(&mut reader)?;
+        let expires = if reader.peek_tag()? == Tag::UtcTime {
+            UtcTime::decode(&mut reader)?.to_unix_duration()
+        } else {
+            GeneralizedTime::decode(&mut reader)?.to_unix_duration()
+        };
+        let expires = SystemTime::UNIX_EPOCH.checked_add(expires);
+        // Subject and key, and after them what may be left out: identifiers of old, and extensions.
+        let mut is_authority = false;
+        for part in 0.. {
+            let Ok(next) = AnyRef::decode(&mut reader) else { break };
+            if part >= 2 && next.tag() == EXTENSIONS {
+                is_authority = is_of_an_authority(next.value())?;
+                break;
+            }
+        }
+        Ok(Self { expires, is_authority })
+    }
+
+    /// Clients that check it as the rules say take no authority's certificate from a server.
+    fn warn(&self, file: &Path) {
+        if self.is_authority {
+            tracing::warn!(
+                certificate = %file.display(),
+                "this certificate is an authority's (CA:TRUE), which many clients refuse from a server, `omnivisor` among \
+                 them: make one with `basicConstraints=CA:FALSE`"
+            );
+        }
+    }
+}
+
+/// Where the extensions of a certificate stand.
+const EXTENSIONS: Tag = Tag::ContextSpecific { constructed: true, number: TagNumber::N3 };
+/// `basicConstraints`, 2.5.29.19.
+const BASIC_CONSTRAINTS: [u8; 3] = [0x55, 0x1d, 0x13];
+
+/// Whether one of these extensions says `CA:TRUE`.
+fn is_of_an_authority(extensions: &[u8]) -> der::Result<bool> {
+    let mut reader = SliceReader::new(extensions)?;
+    Header::decode(&mut reader)?;
+    while !reader.is_finished() {
+        let extension = AnyRef::decode(&mut reader)?;
+        let mut parts = SliceReader::new(extension.value())?;
+        if AnyRef::decode(&mut parts)?.value() != BASIC_CONSTRAINTS {
+            continue;
+        }
+        let mut value = AnyRef::decode(&mut parts)?;
+        if value.tag() == Tag::Boolean {
+            value = AnyRef::decode(&mut parts)?;
+        }
+        let mut constraints = SliceReader::new(value.value())?;
+        let length = Header::decode(&mut constraints)?.length;
+        return Ok(!length.is_zero() && constraints.peek_tag()? == Tag::Boolean && bool::decode(&mut constraints)?);
+    }
+    Ok(false)
+}
+
 async fn read(path: &Path) -> Result<Vec<u8>, CertificateError> {
     let unreadable = |source| CertificateError::Unreadable { path: path.to_owned(), source };
     // Asked before opening: opening a pipe would wait for its writer.
@@ -221,6 +352,20 @@ mod tests {
             (refused(folder.path(), &key).await, "cannot be read"),
         ] {
             assert!(told.contains(expected) && !told.contains("canary"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_a_certificate_says_of_itself_is_read_and_what_is_none_says_nothing() {
+        let leaf = Leaf::of(&std::fs::read(fixture("first.pem")).unwrap());
+        // 2049-12-31T23:59:59Z
+        assert_eq!(leaf.expires, Some(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(2_524_607_999)));
+        assert!(!leaf.is_authority);
+        assert!(Leaf::of(&std::fs::read(fixture("authority.pem")).unwrap()).is_authority);
+        assert_eq!(Leaf::of(b"none"), Leaf::default());
+        let whole = CertificateDer::from_pem_file(fixture("first.pem")).unwrap();
+        for end in 0..whole.len() {
+            drop(Leaf::read(&whole[..end]));
         }
     }
 }

@@ -1,4 +1,5 @@
 use crate::api::serve::certificates;
+use crate::api::serve::figures::{ServeFigures, Turned};
 use crate::api::serve::guarded::Guarded;
 use crate::api::serve::guests::Guest;
 use crate::api::serve::listen::Accepted;
@@ -58,19 +59,21 @@ pub(super) struct Visit {
     pub(super) acceptor: Option<TlsAcceptor>,
     /// Where the requests of HTTP/2 are tasks.
     pub(super) requests: TaskGroup,
+    pub(super) figures: Arc<ServeFigures>,
     pub(super) stop: CancellationToken,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(accepted: Accepted, visit: Visit) {
     let (guest, stop) = (Arc::clone(&visit.guest), visit.stop.clone());
+    let figures = Arc::clone(&visit.figures);
     let deadline = Instant::now() + visit.snapshot.config.server.request_timeout;
     let answers = visit.snapshot.config.server.answer_timeout;
     // Until it is known what is spoken there is nothing to finish.
     let shaken = tokio::select! {
         biased;
         () = stop.cancelled() => return,
-        () = guest.dismissed() => return,
+        () = guest.dismissed() => return figures.turn(Turned::MadeRoom),
         shaken = shake(accepted, &visit, deadline, answers) => shaken,
     };
     match shaken {
@@ -107,6 +110,7 @@ async fn shake(accepted: Accepted, visit: &Visit, deadline: Instant, answers: Du
         return Some(Shaken::Plain(Guarded::new(stream, answers), first.get(..seen) == Some(PREFACE)));
     };
     let Some(_place) = visit.handshakes.try_take() else {
+        visit.figures.turn(Turned::HandshakesFull);
         tracing::debug!(%peer, "too many handshakes are under way");
         return None;
     };
@@ -117,10 +121,12 @@ async fn shake(accepted: Accepted, visit: &Visit, deadline: Instant, answers: Du
             Some(Shaken::Tls(Box::new(tls), is_h2))
         }
         Ok(Err(error)) => {
+            visit.figures.turn(Turned::HandshakeFailed);
             tracing::debug!(%peer, %error, "a handshake failed");
             None
         }
         Err(_) => {
+            visit.figures.turn(Turned::HandshakeTimedOut);
             tracing::debug!(%peer, "a handshake took too long");
             None
         }

@@ -6,6 +6,7 @@
 mod accept;
 mod certificates;
 mod connection;
+mod figures;
 mod guarded;
 mod guests;
 mod listen;
@@ -14,8 +15,10 @@ mod streams;
 
 pub use accept::Acceptor;
 pub use certificates::CertificateError;
+pub use figures::ServeFigures;
 pub use listen::{ListenError, Listener};
 
+pub(in crate::api) use certificates::CertificateState;
 pub(in crate::api) use connection::{Taken, Tls, take_apart};
 pub(in crate::api) use guarded::Guarded;
 pub(in crate::api) use outside::{Outside, Peer};

@@ -12,7 +12,7 @@ pub struct HealthView {
     pub status: String,
     /// The server's version.
     pub version: String,
-    /// `store`, `nodes`, `feed`, `plugins`, `configuration` and `log`, in this order.
+    /// `store`, `nodes`, `feed`, `plugins`, `configuration`, `log` and `certificates`, in this order.
     pub components: Vec<ComponentView>,
     /// Its tasks by kind.
     pub tasks: Vec<TaskKindView>,

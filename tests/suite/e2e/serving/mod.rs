@@ -44,7 +44,7 @@ fn certify(settings: &Settings, name: &str) -> anyhow::Result<()> {
 }
 
 /// With a listener that speaks TLS.
-fn with_tls(settings: Settings, address: SocketAddr) -> anyhow::Result<Settings> {
+pub(super) fn with_tls(settings: Settings, address: SocketAddr) -> anyhow::Result<Settings> {
     certify(&settings, "first")?;
     let lines = format!("address = \"{address}\"\ncertificate_file = \"tls.pem\"\nkey_file = \"tls.key\"");
     Ok(settings.listen(&lines))
