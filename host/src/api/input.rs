@@ -211,6 +211,12 @@ fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(), A
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take its values for the members in their order.
+    let is_array = bytes.trim_ascii_start().starts_with(b"[");
+    if is_array && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+        let message = "expected an object".to_owned();
+        return Err(ApiError::Invalid(vec![FieldProblem { pointer: "/body".into(), code: "invalid".into(), message }]));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader);
     let value = parsed.map_err(|error| {
@@ -218,7 +224,8 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         let inner = error.into_inner();
         match inner.classify() {
             serde_json::error::Category::Data => {
-                ApiError::Invalid(vec![FieldProblem { pointer, code: "invalid".into(), message: inner.to_string() }])
+                let message = without_value(&inner.to_string());
+                ApiError::Invalid(vec![FieldProblem { pointer, code: "invalid".into(), message }])
             }
             serde_json::error::Category::Io
             | serde_json::error::Category::Syntax
@@ -227,6 +234,16 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     })?;
     reader.end().map_err(|error| ApiError::Malformed(format!("the body is not one JSON document: {error}")))?;
     Ok(value)
+}
+
+/// What serde says of a member, without the value that it shows: it may be a secret, at its own place or another's.
+fn without_value(message: &str) -> String {
+    let shows = ["invalid type: ", "invalid value: ", "unknown variant "];
+    match (shows.iter().any(|beginning| message.starts_with(beginning)), message.rsplit_once(", expected ")) {
+        (true, Some((_, expected))) => format!("expected {expected}"),
+        (true, None) => "it is not what was expected".to_owned(),
+        (false, _) => message.to_owned(),
+    }
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -283,6 +300,26 @@ mod tests {
         assert_eq!(asked.process.map(|id| id.to_string()).as_deref(), Some("web:web_00"));
         let fleet = Input::default().finish().expect("nothing is wrong");
         assert_eq!(fleet, Asked::default());
+    }
+
+    #[test]
+    fn p17_what_is_wrong_with_a_member_is_told_without_its_value() {
+        use crate::api::wire::config::ManagedNodeRequest;
+        for (body, pointer) in [
+            (r#"{"url":"http://x:1","password":987654321}"#, "/body/password"),
+            (r#"{"url":"http://x:1","password":["987654321, expected 987654321"]}"#, "/body/password"),
+            (r#"{"url":"http://x:1","enabled":"987654321, expected x"}"#, "/body/enabled"),
+            (r#"{"url":987654321}"#, "/body/url"),
+            (r#"987654321"#, "/body"),
+            (r#" ["987654321", "http://x:1"]"#, "/body"),
+        ] {
+            let Err(ApiError::Invalid(problems)) = parse::<ManagedNodeRequest>(body.as_bytes()) else {
+                panic!("{body}")
+            };
+            assert_eq!(problems[0].pointer, pointer);
+            assert!(problems[0].message.starts_with("expected "), "{}", problems[0].message);
+            assert!(!problems[0].message.contains("987654321"), "{}", problems[0].message);
+        }
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ pub mod config;
 pub mod health;
 pub mod log;
 pub mod order;
+pub mod secret;
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -1,5 +1,6 @@
 //! The log's way out: a bounded queue and a thread, so that a reader that does not read holds up nobody.
 
+use crate::app::one_line::one_line;
 use crate::config::LogFormat;
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -106,7 +107,7 @@ impl Write for Line<'_> {
 impl Drop for Line<'_> {
     fn drop(&mut self) {
         if !self.bytes.is_empty() {
-            self.lines.push(std::mem::take(&mut self.bytes));
+            self.lines.push(one_line(std::mem::take(&mut self.bytes)));
         }
     }
 }

@@ -3,6 +3,7 @@ mod audit;
 mod crash;
 mod faults;
 mod keys;
+mod secrets;
 
 pub(crate) use faults::SlowDisk;
 
@@ -28,7 +29,7 @@ impl Place {
     }
 
     fn config(&self) -> StorageConfig {
-        StorageConfig { path: self.path() }
+        StorageConfig::at(self.path())
     }
 
     fn open(&self) -> Store {

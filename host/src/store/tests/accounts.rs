@@ -345,7 +345,7 @@ async fn a_kill_at_any_moment_of_taking_over_leaves_a_file_that_is_taken_over_la
     drop(store);
     assert!(taken_over > 3, "it is written in {taken_over} steps");
     for frame in 0..taken_over {
-        let left = StorageConfig { path: path.with_extension(frame.to_string()) };
+        let left = StorageConfig::at(path.with_extension(frame.to_string()));
         check_taken_over(&Store::open(&left).unwrap());
     }
 }
