@@ -4,6 +4,7 @@ mod api_keys;
 mod asyncapi;
 mod bad_input;
 mod bulk;
+mod canaries;
 mod change_freeze;
 mod command_line;
 mod configuration;
@@ -17,6 +18,7 @@ mod logs;
 mod manifests;
 mod metrics;
 mod monit;
+mod odd_names;
 mod orders;
 mod processes;
 #[cfg(feature = "hostile")]
