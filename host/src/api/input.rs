@@ -237,7 +237,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 }
 
 /// What serde says of a member, without the value that it shows: it may be a secret, at its own place or another's.
-fn without_value(message: &str) -> String {
+pub(super) fn without_value(message: &str) -> String {
     let shows = ["invalid type: ", "invalid value: ", "unknown variant "];
     match (shows.iter().any(|beginning| message.starts_with(beginning)), message.rsplit_once(", expected ")) {
         (true, Some((_, expected))) => format!("expected {expected}"),
