@@ -88,7 +88,8 @@ async fn parrot(tasks: &TaskTracker, status: &'static str) -> anyhow::Result<Soc
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut bytes = vec![0; 64 << 10];
             let read = tokio::time::timeout(Duration::from_secs(1), stream.read(&mut bytes)).await;
-            let heard = String::from_utf8_lossy(bytes.get(..read.map_or(0, Result::unwrap_or_default)).unwrap_or_default());
+            let heard =
+                String::from_utf8_lossy(bytes.get(..read.map_or(0, Result::unwrap_or_default)).unwrap_or_default());
             let sent = heard.lines().find_map(|line| {
                 let (name, value) = line.split_once(": ")?;
                 name.eq_ignore_ascii_case("authorization").then(|| value.to_owned())
@@ -96,14 +97,22 @@ async fn parrot(tasks: &TaskTracker, status: &'static str) -> anyhow::Result<Soc
             let sent = sent.unwrap_or_default();
             let pair = sent.strip_prefix("Basic ").and_then(|pair| base64::prelude::BASE64_STANDARD.decode(pair).ok());
             let pair = String::from_utf8_lossy(&pair.unwrap_or_default()).into_owned();
-            // What a supervisor says of files that it cannot read is shown in its own words.
-            let code = if heard.contains("reloadConfig") { 92 } else { 2 };
             let words = format!("INCORRECT: you sent {sent}, which is {pair}");
-            let body = format!(
-                "<?xml version='1.0'?><methodResponse><fault><value><struct><member><name>faultCode</name><value><int>{code}</int>\
-                 </value></member><member><name>faultString</name><value><string>{words}</string></value></member></struct>\
-                 </value></fault></methodResponse>"
-            );
+            let fault = |code| {
+                format!(
+                    "<value><struct><member><name>faultCode</name><value><int>{code}</int></value></member><member>\
+                     <name>faultString</name><value><string>{words}</string></value></member></struct></value>"
+                )
+            };
+            // What a supervisor says of files that it cannot read is shown in its own words.
+            let content = match heard.matches("<name>methodName</name>").count() {
+                calls if heard.contains("reloadConfig") => {
+                    let faults = fault(92).repeat(calls);
+                    format!("<params><param><value><array><data>{faults}</data></array></value></param></params>")
+                }
+                _ => format!("<fault>{}</fault>", fault(2)),
+            };
+            let body = format!("<?xml version='1.0'?><methodResponse>{content}</methodResponse>");
             let reply = format!(
                 "HTTP/1.1 {status}\r\ncontent-type: text/xml\r\nx-heard: {words}\r\nwww-authenticate: {words}\r\n\
                  content-length: {}\r\nconnection: close\r\n\r\n{body}",
