@@ -15,6 +15,7 @@ fn dispatch(cli: Cli) -> u8 {
         Command::Serve(args) => ended(app::serve(args.into()).map(|()| String::new())),
         Command::Init(args) => init(args),
         Command::Restore(args) => ended(app::restore(args)),
+        Command::Secrets(command) => ended(app::secrets(command)),
         Command::Config(ConfigCommand::Check { file, config }) => ended(
             app::check_config(file.or(config))
                 .map(|(path, config)| format!("{}: no faults, {} nodes\n", path.display(), config.nodes.len())),

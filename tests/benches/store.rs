@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
     let limit = bare(place.path())?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()?;
     runtime.block_on(async {
-        let store = Store::open(&StorageConfig { path: place.path().join("bench.redb") })?;
+        let store = Store::open(&StorageConfig::at(place.path().join("bench.redb")))?;
         for callers in CALLERS {
             let rate = appends(&store, callers).await?;
             println!("{:<44} {:>11.1}x", "  of the bare append", rate / limit);

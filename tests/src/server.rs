@@ -31,6 +31,15 @@ impl Server {
         Self::run(settings, address).await
     }
 
+    /// Runs `omnivisor serve` on a database without an account, and waits until it is ready.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_without_accounts(settings: Settings) -> anyhow::Result<Self> {
+        let address = places::free_address()?;
+        Self::run(settings.with("server", "listen", &format!("\"{address}\"")), address).await
+    }
+
     /// Runs it again, after it ended, with the same database and at the same address.
     ///
     /// # Errors
@@ -46,6 +55,7 @@ impl Server {
             .arg("serve")
             .arg("--config")
             .arg(&config)
+            .envs(settings.variables().iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

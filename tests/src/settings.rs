@@ -20,6 +20,7 @@ pub struct Settings {
     folder: tempfile::TempDir,
     sections: BTreeMap<String, Vec<(String, String)>>,
     nodes: String,
+    variables: Vec<(String, String)>,
 }
 
 impl Settings {
@@ -30,7 +31,7 @@ impl Settings {
     /// No folder can be made, or the plugins are not built.
     pub fn new() -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("omnivisor-host-").tempdir()?;
-        let this = Self { folder, sections: BTreeMap::new(), nodes: String::new() };
+        let this = Self { folder, sections: BTreeMap::new(), nodes: String::new(), variables: Vec::new() };
         let (database, cache) = (this.path("omnivisor.redb"), this.path("cache"));
         Ok(this
             .with("server", "listen", "\"127.0.0.1:0\"")
@@ -88,6 +89,26 @@ impl Settings {
     pub fn environment(mut self, environment: &str) -> Self {
         let _ = writeln!(self.nodes, "environment = {environment:?}");
         self
+    }
+
+    /// Lines of TOML behind the node added last, or a table of their own.
+    #[must_use]
+    pub fn lines(mut self, lines: &str) -> Self {
+        let _ = writeln!(self.nodes, "{lines}");
+        self
+    }
+
+    /// With a variable in the environment of a server that is a process of its own.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The environment's variables.
+    #[must_use]
+    pub fn variables(&self) -> &[(String, String)] {
+        &self.variables
     }
 
     /// The node added last is left alone.
@@ -194,6 +215,7 @@ impl Settings {
             .arg(&config)
             .args(["--username", ADMIN, "--password-file"])
             .arg(&secret)
+            .envs(self.variables.iter().cloned())
             .stdin(std::process::Stdio::null())
             .output()
             .await

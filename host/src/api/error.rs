@@ -505,6 +505,9 @@ fn store_row(error: &StoreError) -> Row {
         | StoreError::NewerSchema { .. }
         | StoreError::NotADatabase { .. }
         | StoreError::Damaged { .. }
+        | StoreError::WrongKey { .. }
+        | StoreError::NoKey
+        | StoreError::Sealing
         | StoreError::Open { .. }
         | StoreError::AccountsExist => row(StatusCode::INTERNAL_SERVER_ERROR, "store.failed", "The database failed"),
     }

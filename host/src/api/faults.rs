@@ -48,7 +48,7 @@ impl Fault {
     }
 
     fn problem(&self) -> FieldProblem {
-        FieldProblem { pointer: self.pointer(), code: "invalid".into(), message: self.message.clone() }
+        FieldProblem { pointer: self.pointer(), code: "invalid".into(), message: without_value(&self.message) }
     }
 }
 
@@ -77,6 +77,16 @@ pub(super) fn parts(path: &serde_path_to_error::Path) -> Vec<String> {
 pub(super) fn missing(message: &str) -> Option<String> {
     let (name, _) = message.strip_prefix("missing field `")?.split_once('`')?;
     Some(name.to_owned())
+}
+
+/// What serde says of a member, without the value that it shows: it may be a secret, at its own place or another's.
+pub(super) fn without_value(message: &str) -> String {
+    let shows = ["invalid type: ", "invalid value: ", "unknown variant "];
+    match (shows.iter().any(|beginning| message.starts_with(beginning)), message.rsplit_once(", expected ")) {
+        (true, Some((_, expected))) => format!("expected {expected}"),
+        (true, None) => "it is not what was expected".to_owned(),
+        (false, _) => message.to_owned(),
+    }
 }
 
 fn read<T: DeserializeOwned>(document: &Value) -> Result<(), Fault> {

@@ -224,6 +224,12 @@ fn check_media_type(headers: &HeaderMap, expected: &'static str) -> Result<(), A
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    // Serde would take its values for the members in their order.
+    let is_array = bytes.trim_ascii_start().starts_with(b"[");
+    if is_array && serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_ok() {
+        let message = "expected an object".to_owned();
+        return Err(ApiError::Invalid(vec![FieldProblem { pointer: "/body".into(), code: "invalid".into(), message }]));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut reader);
     let value = parsed.map_err(|error| {
@@ -243,7 +249,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 /// The fault at which reading stopped, with its line, and all others that can be found.
 fn every_fault<T: DeserializeOwned>(bytes: &[u8], path: Vec<String>, message: &str) -> Vec<FieldProblem> {
     let pointer = faults::pointer(path.into_iter().chain(faults::missing(message)));
-    let first = FieldProblem { pointer, code: "invalid".into(), message: message.to_owned() };
+    let first = FieldProblem { pointer, code: "invalid".into(), message: faults::without_value(message) };
     // Not JSON behind the first fault, or too deep: that is told when the first one is mended.
     let others = serde_json::from_slice(bytes).map(faults::all::<T>).unwrap_or_default();
     let others = others.into_iter().filter(|other| other.pointer != first.pointer).collect::<Vec<_>>();
@@ -291,6 +297,26 @@ mod tests {
         assert_eq!(asked.process.map(|id| id.to_string()).as_deref(), Some("web:web_00"));
         let fleet = Input::default().finish().expect("nothing is wrong");
         assert_eq!(fleet, Asked::default());
+    }
+
+    #[test]
+    fn p17_what_is_wrong_with_a_member_is_told_without_its_value() {
+        use crate::api::wire::config::ManagedNodeRequest;
+        for (body, pointer) in [
+            (r#"{"url":"http://x:1","password":987654321}"#, "/body/password"),
+            (r#"{"url":"http://x:1","password":["987654321, expected 987654321"]}"#, "/body/password"),
+            (r#"{"url":"http://x:1","enabled":"987654321, expected x"}"#, "/body/enabled"),
+            (r#"{"url":987654321}"#, "/body/url"),
+            (r#"987654321"#, "/body"),
+            (r#" ["987654321", "http://x:1"]"#, "/body"),
+        ] {
+            let Err(ApiError::Invalid(problems)) = parse::<ManagedNodeRequest>(body.as_bytes()) else {
+                panic!("{body}")
+            };
+            assert_eq!(problems[0].pointer, pointer);
+            assert!(problems[0].message.starts_with("expected "), "{}", problems[0].message);
+            assert!(!problems[0].message.contains("987654321"), "{}", problems[0].message);
+        }
     }
 
     #[tokio::test]

@@ -2,8 +2,8 @@
 
 use crate::api::wire::config::{ConfigView, NodeSettingsView};
 use crate::config::{
-    CallLimits, Endpoint, LIMIT_KEYS, LogConfig, LogFormat, NodeConfig, OrdersConfig, PluginsConfig, PoolConfig,
-    ServerConfig, Snapshot,
+    CallLimits, Endpoint, KeySource, LIMIT_KEYS, LogConfig, LogFormat, NodeConfig, OrdersConfig, PluginsConfig,
+    PoolConfig, ServerConfig, Snapshot, StorageConfig, StorageKey,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ pub(super) fn config(snapshot: &Snapshot) -> ConfigView {
     let mut settings = BTreeMap::new();
     let sections = [
         ("server", server(&config.server)),
-        ("storage", vec![("path", json!(config.storage.path.display().to_string()))]),
+        ("storage", storage(&config.storage)),
         ("audit", vec![("retention_days", json!(config.audit.retention.as_secs() / 86_400))]),
         ("plugins", plugins(&config.plugins)),
         ("pool", pool(&config.pool)),
@@ -53,10 +53,10 @@ pub(super) fn config(snapshot: &Snapshot) -> ConfigView {
 }
 
 fn node(snapshot: &Snapshot, node: &NodeConfig) -> NodeSettingsView {
-    let is_managed = snapshot.find_managed(node.name.as_str()).is_some();
+    let managed = snapshot.find_managed(node.name.as_str());
     NodeSettingsView {
         name: node.name.to_string(),
-        owner: if is_managed { "api" } else { "file" }.to_owned(),
+        owner: if managed.is_some() { "api" } else { "file" }.to_owned(),
         environment: node.environment.clone(),
         adapter: node.adapter.clone(),
         url: match &node.endpoint {
@@ -64,9 +64,27 @@ fn node(snapshot: &Snapshot, node: &NodeConfig) -> NodeSettingsView {
             Endpoint::Tcp { host, port } => format!("http://{host}:{port}"),
             Endpoint::Unix { path } => format!("unix://{}", path.display()),
         },
-        username: node.login.as_ref().map(|login| login.username.clone()),
+        username: node.login.as_ref().map(|login| login.username.clone()).or_else(|| managed?.username.clone()),
+        password: match (managed.is_some_and(|managed| managed.has_kept_password), &node.login) {
+            (true, Some(_)) => "kept",
+            (true, None) => "missing",
+            (false, Some(_)) => "configured",
+            (false, None) => "none",
+        }
+        .to_owned(),
         enabled: node.is_enabled,
     }
+}
+
+/// The key is told by its place alone.
+fn storage(storage: &StorageConfig) -> Keys {
+    let mut keys = vec![("path", json!(storage.path.display().to_string()))];
+    match storage.key.as_ref().map(StorageKey::source) {
+        Some(KeySource::File(path)) => keys.push(("key_file", json!(path.display().to_string()))),
+        Some(KeySource::Variable(name)) => keys.push(("key_env", json!(name))),
+        None => {}
+    }
+    keys
 }
 
 type Keys = Vec<(&'static str, Value)>;

@@ -11,6 +11,7 @@ pub mod health;
 pub mod log;
 pub mod log_level;
 pub mod order;
+pub mod secret;
 pub mod storage;
 
 use serde::{Deserialize, Serialize};

@@ -149,11 +149,11 @@ pub fn init_storage(config: Option<PathBuf>, data: Option<PathBuf>) -> Result<St
         Err(RunError::Config(LoadError::Unreadable { source, .. }))
             if is_default && source.kind() == std::io::ErrorKind::NotFound =>
         {
-            StorageConfig { path: defaults()?.storage_path }
+            StorageConfig::at(defaults()?.storage_path)
         }
         loaded => loaded?.storage,
     };
-    Ok(data.map_or(configured, |path| StorageConfig { path }))
+    Ok(data.map_or(configured, StorageConfig::at))
 }
 
 /// Creates the first administrator in a database. No server may be running on it.

@@ -55,7 +55,7 @@ mod tests {
     #[tokio::test]
     async fn p11_a_full_disk_is_tried_less_and_less_often_and_found_to_have_room_again() {
         let directory = tempfile::TempDir::new().unwrap();
-        let (store, disk) = SlowDisk::open(&StorageConfig { path: directory.path().join("omnivisor.redb") });
+        let (store, disk) = SlowDisk::open(&StorageConfig::at(directory.path().join("omnivisor.redb")));
         let stop = CancellationToken::new();
         disk.fill(true);
         assert!(store.probe().await.is_err());

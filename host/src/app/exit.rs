@@ -58,6 +58,7 @@ impl RunError {
             Self::Config(_) | Self::Configuration(_) | Self::Plugins(_) => exit::CONFIG,
             Self::Listen(ListenError::Certificates { .. }) => exit::CONFIG,
             Self::Listen(_) => exit::UNAVAILABLE,
+            Self::Store(StoreError::WrongKey { .. } | StoreError::NoKey) => exit::CONFIG,
             Self::Store(_) => exit::IO,
             Self::Auth(_) => exit::DATA,
             Self::Machine(_) | Self::Document(_) => exit::SOFTWARE,

@@ -20,6 +20,7 @@ mod relay;
 mod restore;
 mod restored;
 mod retention;
+mod secrets;
 mod shutdown;
 #[cfg(test)]
 mod tests;
@@ -30,4 +31,5 @@ pub use command::{ServeOptions, check_config, compile_plugin, init, init_storage
 pub use exit::RunError;
 pub use logging::LogLevel;
 pub use restore::restore;
+pub use secrets::secrets;
 pub use shutdown::Ended;

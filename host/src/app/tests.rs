@@ -28,7 +28,7 @@ fn record(what: String) -> AuditRecord {
 /// asked, everything while the store takes it. Gives what went wrong.
 async fn end(plan: &[(usize, u64)]) -> Result<(), TestCaseError> {
     let place = tempfile::tempdir().expect("a folder");
-    let storage = StorageConfig { path: place.path().join("x.redb") };
+    let storage = StorageConfig::at(place.path().join("x.redb"));
     let defaults = Defaults { storage_path: "/x".into(), plugins_directory: "/p".into(), cache_directory: "/c".into() };
     let server = check("# defaults", &MachineSecrets, Path::new("/"), &defaults).expect("legal").server;
     let (tasks, stop, stop_owners) = (Tasks::new(), CancellationToken::new(), CancellationToken::new());

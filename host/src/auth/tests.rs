@@ -161,7 +161,7 @@ impl House {
     }
 
     fn on(directory: TempDir) -> Self {
-        let store = Store::open(&StorageConfig { path: directory.path().join("o.redb") }).unwrap();
+        let store = Store::open(&StorageConfig::at(directory.path().join("o.redb"))).unwrap();
         let tracker = Tasks::new().group(TaskKind::Request);
         let passwords = Arc::new(Passwords::new(store.clone(), tracker.clone()));
         let set = set(vec![("auth-local", Script::Local(Arc::clone(&passwords)))]);

@@ -72,6 +72,9 @@ pub enum Command {
         Examples:\n  omnivisor restore --check monday.redb\n  omnivisor restore monday.redb"
     )]
     Restore(RestoreArgs),
+    /// Make and change the key that seals secrets in the database, without a running server
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Write, build, check and test plugins; show, swap and roll back those of a server
     #[command(subcommand)]
     Plugin(PluginCommand),
@@ -158,6 +161,34 @@ pub struct RestoreArgs {
     /// The database, instead of the one that the configuration names
     #[arg(long, value_name = "PATH")]
     pub data: Option<PathBuf>,
+}
+
+/// `omnivisor secrets`
+#[derive(Debug, Clone, Subcommand)]
+pub enum SecretsCommand {
+    /// Write a new random key into a file that only you may read
+    #[command(after_help = "Nothing is overwritten. Name the file as `key_file` in `[storage]`.\n\n\
+        Example:\n  omnivisor secrets new-key /etc/omnivisor/storage.key")]
+    NewKey {
+        /// Where to
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Seal all secrets in the database with another key, while no server runs
+    #[command(
+        after_help = "The configuration names the key until now. All of them are sealed anew or none, whenever this ends; told twice, it says \
+        that there is nothing to do.\n\nExample:\n  omnivisor secrets new-key /etc/omnivisor/storage.key.new\n  \
+        omnivisor secrets rotate --new-key-file /etc/omnivisor/storage.key.new\n  \
+        mv /etc/omnivisor/storage.key.new /etc/omnivisor/storage.key"
+    )]
+    Rotate {
+        /// The new key, as `new-key` made it
+        #[arg(long, value_name = "FILE")]
+        new_key_file: PathBuf,
+        /// The configuration, which names the database and the key until now [default: as for serve]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
 }
 
 /// `omnivisor config`
@@ -504,6 +535,7 @@ impl Cli {
             Command::Serve(_)
             | Command::Init(_)
             | Command::Restore(_)
+            | Command::Secrets(_)
             | Command::Config(ConfigCommand::Check { .. })
             | Command::Completions { .. }
             | Command::PluginCompiler(_) => {

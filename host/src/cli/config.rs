@@ -85,6 +85,7 @@ pub(super) fn tell(console: &mut Console, applied: &ConfigAppliedView) -> Result
         ("nodes added", &applied.nodes_added),
         ("nodes changed", &applied.nodes_changed),
         ("nodes removed", &applied.nodes_removed),
+        ("their passwords are not kept any more, give them again", &applied.passwords_missing),
         ("waiting for a restart", &applied.restart),
     ];
     for (what, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {

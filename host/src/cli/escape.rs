@@ -84,9 +84,13 @@ fn push(shown: &mut String, c: char) {
 }
 
 /// True for what a terminal obeys instead of showing: control characters of both sets, and the marks that turn the
-/// direction of writing and so can make a line read differently from what it is.
+/// direction of writing and so can make a line read differently from what it is. So are the line ends of Unicode.
 fn is_active(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(
+            c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+        )
 }
 
 #[cfg(test)]
@@ -95,8 +99,11 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn escape_sequences_are_shown_and_not_obeyed() {
-        assert_eq!(line("a\x1b[31mb\r\n\tc\u{9b}\u{202e}"), r"a\x1b[31mb\r\n\tc\x9b\u{202e}");
+    fn p22_escape_sequences_are_shown_and_not_obeyed() {
+        assert_eq!(
+            line("a\x1b[31mb\r\n\tc\u{9b}\u{202e}\u{61c}\u{2028}"),
+            r"a\x1b[31mb\r\n\tc\x9b\u{202e}\u{61c}\u{2028}"
+        );
         assert_eq!(line("plain ä 漢"), "plain ä 漢");
         let mut stream = Stream::default();
         assert_eq!(stream.push(b"one\n\ttwo\r\n\x1b]0;x\x07"), "one\n\ttwo\\r\n\\x1b]0;x\\x07");
@@ -115,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_in_any_pieces_reach_the_terminal_as_orders(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..12), 0..12)) {
+        fn p22_no_bytes_in_any_pieces_reach_the_terminal_as_orders(pieces in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..12), 0..12)) {
             let mut stream = Stream::default();
             let mut shown: String = pieces.iter().map(|piece| stream.push(piece)).collect();
             shown.push_str(&stream.finish());

@@ -4,8 +4,10 @@ use super::api::Api;
 use super::config::tell;
 use super::console::Console;
 use super::error::CliError;
+use super::password::PasswordArgs;
 use super::supervisor::{self, NodeLogArgs, SupervisorArgs, UpdateArgs};
 use crate::api::wire::config::ManagedNodeRequest;
+use crate::api::wire::secret::SecretField;
 use clap::{Args, Subcommand};
 
 /// `omnivisor node`
@@ -13,9 +15,12 @@ use clap::{Args, Subcommand};
 pub enum NodeCommand {
     /// Add a node to a running server; it outlives a restart
     #[command(
-        after_help = "The password is never sent: the server reads it from a file of this name in `node-passwords` beside its configuration, \
-        or from its own environment.\n\nExamples:\n  omnivisor node add web-2 http://10.0.0.8:9001\n  \
-        omnivisor node add web-2 http://10.0.0.8:9001 --username fleet --password-file web-2 --environment production"
+        after_help = "With --username the password is asked for, unless it is said where it comes from. The server keeps it sealed, if it has a \
+        key (`omnivisor secrets new-key`), for this address alone; or it reads it itself, from a file in `node-passwords` beside its configuration or \
+        from its environment. --replace without a password keeps the one that is kept.\n\nExamples:\n  \
+        omnivisor node add web-2 http://10.0.0.8:9001\n  \
+        omnivisor node add web-2 http://10.0.0.8:9001 --username fleet --password-file ./web-2.password\n  \
+        omnivisor node add web-2 http://10.0.0.8:9001 --username fleet --server-password-file web-2 --environment production"
     )]
     Add(NodeAddArgs),
     /// Remove a node that was added so; those of the configuration's file are removed there
@@ -73,18 +78,40 @@ pub struct NodeAddArgs {
     /// The user
     #[arg(long, value_name = "NAME")]
     pub username: Option<String>,
+    /// Where the password comes from.
+    #[command(flatten)]
+    pub password: PasswordArgs,
     /// The server's variable that holds the password; begins with OMNIVISOR_NODE_
-    #[arg(long, value_name = "VARIABLE", requires = "username", conflicts_with = "password_file")]
-    pub password_env: Option<String>,
+    #[arg(long, value_name = "VARIABLE", requires = "username", conflicts_with_all = ["password_file", "password_stdin"])]
+    pub server_password_env: Option<String>,
     /// The name of a file in the server's `node-passwords`
-    #[arg(long, value_name = "NAME", requires = "username")]
-    pub password_file: Option<String>,
+    #[arg(long, value_name = "NAME", requires = "username",
+        conflicts_with_all = ["password_file", "password_stdin", "server_password_env"])]
+    pub server_password_file: Option<String>,
+    /// Have the server forget the password that it keeps
+    #[arg(long, requires = "replace", conflicts_with_all = ["password_file", "password_stdin"])]
+    pub no_password: bool,
     /// Show the node and send nothing to it
     #[arg(long)]
     pub disabled: bool,
     /// Replace a node that was added before
     #[arg(long)]
     pub replace: bool,
+}
+
+impl NodeAddArgs {
+    /// What is sent of the password: from where it is said to be, asked for, or nothing.
+    fn password(&self) -> Result<SecretField, CliError> {
+        if self.no_password {
+            return Ok(SecretField::Null);
+        }
+        let is_elsewhere = self.server_password_env.is_some() || self.server_password_file.is_some();
+        let is_asked_for = self.username.is_some() && !self.replace && !is_elsewhere;
+        if self.password.is_given() || is_asked_for {
+            return Ok(SecretField::Given(self.password.read()?));
+        }
+        Ok(SecretField::Left)
+    }
 }
 
 pub(crate) async fn run(api: &Api, console: &mut Console, command: &NodeCommand) -> Result<(), CliError> {
@@ -96,8 +123,9 @@ pub(crate) async fn run(api: &Api, console: &mut Console, command: &NodeCommand)
                 environment: args.environment.clone(),
                 adapter: args.adapter.clone(),
                 username: args.username.clone(),
-                password_env: args.password_env.clone(),
-                password_file: args.password_file.clone(),
+                password: args.password()?,
+                password_env: args.server_password_env.clone(),
+                password_file: args.server_password_file.clone(),
                 enabled: args.disabled.then_some(false),
             };
             let applied = if args.replace {

@@ -17,7 +17,7 @@ pub struct PasswordArgs {
     /// Read the password from the first line of standard input
     #[arg(long, conflicts_with = "password_file")]
     pub password_stdin: bool,
-    /// Read the password from the first line of a file
+    /// Read the password from the first line of a file, `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
 }
@@ -53,13 +53,18 @@ impl PasswordArgs {
         long_enough(password)
     }
 
+    /// Whether it is said where it comes from.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.password_stdin || self.password_file.is_some()
+    }
+
     fn given(&self) -> Result<Option<Secret>, CliError> {
-        if let Some(path) = &self.password_file {
+        if let Some(path) = self.password_file.as_ref().filter(|path| path.as_os_str() != "-") {
             let failed = |source| CliError::File { action: "read", path: path.display().to_string(), source };
             let file = File::open(path).map_err(failed)?;
             return first_line(BufReader::new(file)).map_err(failed).and_then(checked).map(Some);
         }
-        if self.password_stdin {
+        if self.is_given() {
             return first_line(io::stdin().lock()).map_err(CliError::Terminal).and_then(checked).map(Some);
         }
         Ok(None)

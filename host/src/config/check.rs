@@ -9,6 +9,7 @@ use crate::config::schema::{
 };
 use crate::config::secret::SecretSource;
 use crate::config::section::{Report, Section};
+use crate::config::storage_key::check_storage_key;
 use crate::model::NodeId;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -68,7 +69,7 @@ pub fn check(
     let config = Config {
         server: check_server(root.section(&mut report, "server"), &mut report, !listen.is_empty()),
         listen,
-        storage: check_storage(root.section(&mut report, "storage"), &mut report, base, defaults),
+        storage: check_storage(root.section(&mut report, "storage"), &mut report, (secrets, base), defaults),
         audit: check_audit(root.section(&mut report, "audit"), &mut report),
         plugins: PluginsConfig {
             grants: check_grants(root.table(&mut report, "plugin"), &mut report, secrets, base),
@@ -148,10 +149,16 @@ fn check_server(mut section: Section<'_>, report: &mut Report<'_>, listens_elsew
     server
 }
 
-fn check_storage(mut section: Section<'_>, report: &mut Report<'_>, base: &Path, defaults: &Defaults) -> StorageConfig {
+fn check_storage(
+    mut section: Section<'_>,
+    report: &mut Report<'_>,
+    (secrets, base): (&dyn SecretSource, &Path),
+    defaults: &Defaults,
+) -> StorageConfig {
     let path = check_path(&mut section, report, "path", base).unwrap_or_else(|| defaults.storage_path.clone());
+    let key = check_storage_key(&mut section, report, secrets, base);
     section.finish(report, &[]);
-    StorageConfig { path }
+    StorageConfig { path, key }
 }
 
 fn check_audit(mut section: Section<'_>, report: &mut Report<'_>) -> AuditConfig {

@@ -190,8 +190,11 @@ fn server(old: &ServerConfig, new: &ServerConfig) -> Settings {
 }
 
 fn storage(old: &StorageConfig, new: &StorageConfig) -> Settings {
-    let StorageConfig { path } = old;
-    differing([("storage.path", *path != new.path, Effect::Restart)])
+    let StorageConfig { path, key } = old;
+    differing([
+        ("storage.path", *path != new.path, Effect::Restart),
+        ("storage.key_file", *key != new.key, Effect::Restart),
+    ])
 }
 
 fn audit(old: &AuditConfig, new: &AuditConfig) -> Settings {

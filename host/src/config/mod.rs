@@ -16,6 +16,7 @@ mod schema;
 mod secret;
 mod section;
 mod snapshot;
+mod storage_key;
 #[cfg(test)]
 mod tests;
 
@@ -26,10 +27,14 @@ pub use grant::{origin_of, parse_origin};
 pub use listen::{ListenConfig, ListenPlace, ProxyHeader, TlsFiles, TrustedProxies};
 pub use load::{CONFIG_BYTES_MAX, LoadError, check_file_text, load, read};
 pub use log_filter::{LogFilter, NotALevel};
-pub use managed::{MANAGED_NODES_MAX, ManagedNode, PASSWORD_DIRECTORY, PASSWORD_ENV_BEGINNING, taken, with_managed};
+pub use managed::{
+    KEPT_PASSWORD_BYTES_MAX, MANAGED_NODES_MAX, ManagedNode, PASSWORD_DIRECTORY, PASSWORD_ENV_BEGINNING, taken,
+    with_managed,
+};
 pub use schema::{
     AuditConfig, CallLimits, Config, Endpoint, LimitOverrides, LogConfig, LogFormat, MetricsConfig, NodeConfig,
     NodeLogin, OnFailure, OrdersConfig, PluginConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
 };
 pub use secret::{MachineSecrets, SECRET_BYTES_MAX, SecretError, SecretSource};
 pub use snapshot::Snapshot;
+pub use storage_key::{KeySource, STORAGE_KEY_BYTES, StorageKey, read_storage_key};

@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 /// Bytes of a Unix socket's path: `sun_path` less its end mark.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 const USERNAME_BYTES_MAX: usize = 255;
+/// The adapter of a node that names none.
+pub(super) const ADAPTER: &str = "node-supervisord";
 const HOST_BYTES_MAX: usize = 253;
 const URL_ADVICE: &str = "expected \"http://HOST:PORT\" or \"unix:///PATH\"";
 const LOGIN_ADVICE: &str = "expected `username` with one of `password_env` and `password_file`, or none of them";
@@ -30,7 +32,7 @@ pub(super) fn check_nodes(
             check_name(report, &span, &section.path_of("environment"), text, "an environment's name")
                 .map(|_| text.to_owned())
         });
-        let adapter = section.text(report, "adapter").map_or("node-supervisord", |(text, span)| {
+        let adapter = section.text(report, "adapter").map_or(ADAPTER, |(text, span)| {
             check_name(report, &span, &section.path_of("adapter"), text, "a plugin's name");
             text
         });
@@ -211,7 +213,8 @@ fn fault_of_secret(
         | SecretError::Empty
         | SecretError::NotText
         | SecretError::TooLong
-        | SecretError::NotAFile => error.to_string(),
+        | SecretError::NotAFile
+        | SecretError::Exposed => error.to_string(),
     };
     let advice = match key {
         "password_env" => "expected the name of an environment variable that holds the password",

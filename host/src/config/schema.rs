@@ -1,4 +1,5 @@
 use crate::config::listen::{ListenConfig, ProxyHeader, TrustedProxies};
+use crate::config::storage_key::StorageKey;
 use crate::model::{NodeId, Role, Secret};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -90,6 +91,16 @@ pub struct ServerConfig {
 pub struct StorageConfig {
     /// `path`, default `omnivisor/omnivisor.redb` below the XDG state directory.
     pub path: PathBuf,
+    /// `key_file` or `key_env`, default none: what secrets in it are sealed with. Without it none is taken.
+    pub key: Option<StorageKey>,
+}
+
+impl StorageConfig {
+    /// The database at this path, without a key.
+    #[must_use]
+    pub const fn at(path: PathBuf) -> Self {
+        Self { path, key: None }
+    }
 }
 
 /// `[audit]`: the record of who did what.

@@ -1,6 +1,7 @@
 use crate::model::Secret;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// Bytes that a secret may have.
@@ -19,6 +20,12 @@ pub trait SecretSource {
     /// # Errors
     /// [`SecretError`], without the content.
     fn file(&self, path: &Path) -> Result<Secret, SecretError>;
+
+    /// Reads a file that nobody but its owner may be able to read.
+    ///
+    /// # Errors
+    /// As [`SecretSource::file`], and [`SecretError::Exposed`].
+    fn private_file(&self, path: &Path) -> Result<Secret, SecretError>;
 }
 
 /// Why a secret cannot be had.
@@ -39,6 +46,9 @@ pub enum SecretError {
     /// A directory, a pipe or a device.
     #[error("it is not a regular file")]
     NotAFile,
+    /// Others than its owner may read it, where that matters.
+    #[error("others may read it; its mode has to be 0600 or less")]
+    Exposed,
     /// The file could not be read.
     #[error("the file cannot be read")]
     Unreadable(#[source] io::Error),
@@ -66,6 +76,14 @@ impl SecretSource for MachineSecrets {
             return Err(SecretError::TooLong);
         }
         trimmed(String::from_utf8(bytes).map_err(|_| SecretError::NotText)?)
+    }
+
+    fn private_file(&self, path: &Path) -> Result<Secret, SecretError> {
+        let mode = std::fs::metadata(path).map_err(SecretError::Unreadable)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            return Err(SecretError::Exposed);
+        }
+        self.file(path)
     }
 }
 

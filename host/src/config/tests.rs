@@ -7,17 +7,28 @@ use std::time::Duration;
 
 const DOCS: &str = include_str!("../../../docs/config.md");
 
-/// Knows one variable and one file.
+/// A key for the secrets in the database.
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// Knows two variables, one file, and a key in any private one.
 struct FewSecrets;
 
 impl SecretSource for FewSecrets {
     fn variable(&self, name: &str) -> Result<Secret, SecretError> {
-        if name == "WEB_1" { Ok(Secret::new("from-env".to_owned())) } else { Err(SecretError::Unset) }
+        match name {
+            "WEB_1" => Ok(Secret::new("from-env".to_owned())),
+            "KEY" => Ok(Secret::new(KEY.to_owned())),
+            _ => Err(SecretError::Unset),
+        }
     }
 
     fn file(&self, path: &Path) -> Result<Secret, SecretError> {
         let is_known = path == Path::new("/etc/omnivisor/web-1.password");
         if is_known { Ok(Secret::new("from-file".to_owned())) } else { Err(SecretError::NotAFile) }
+    }
+
+    fn private_file(&self, _: &Path) -> Result<Secret, SecretError> {
+        Ok(Secret::new(KEY.to_owned()))
     }
 }
 
@@ -343,6 +354,7 @@ fn every_documented_key_is_read() {
             ("allow_http", _) => "[\"https://idp.example\"]".to_owned(),
             ("role_max", _) => "\"admin\"".to_owned(),
             ("on_failure", _) => "\"allow\"".to_owned(),
+            ("key_env", _) => "\"KEY\"".to_owned(),
             (_, Some((min, max))) => if default == min { max } else { min }.to_owned(),
             _ => "\"/other\"".to_owned(),
         };

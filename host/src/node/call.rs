@@ -89,7 +89,7 @@ impl Owner {
         let traced = trace.take();
         self.spent = traced.spent;
         let result = match ended {
-            Ended::Done(result) => result,
+            Ended::Done(result) => result.map_err(|error| self.link.redaction.error(error)),
             Ended::Cut => {
                 self.breaker.forgo(Instant::now());
                 return Err(CallFailure { error: self.cut_short(traced.is_sent()), is_in_doubt: false });

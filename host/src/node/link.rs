@@ -4,6 +4,7 @@
 //! after a complete reply and is closed in every other case, a dropped future included.
 
 use crate::config::{Endpoint, NodeConfig, NodeLogin, PoolConfig};
+use crate::node::redaction::Redaction;
 use crate::node::socket::Socket;
 use crate::plugin::{ExchangeFailure, ExchangeRequest, ExchangeResponse, StreamRequest};
 use base64::Engine;
@@ -76,6 +77,8 @@ pub(super) struct Link {
     connect_timeout: Duration,
     response_bytes_max: usize,
     kept: Mutex<Option<Wire>>,
+    /// What is not shown of what the node says.
+    pub(super) redaction: Redaction,
 }
 
 /// What every request of a link carries.
@@ -123,6 +126,7 @@ impl Link {
             connect_timeout: pool.connect_timeout,
             response_bytes_max: pool.response_bytes_max,
             kept: Mutex::new(None),
+            redaction: Redaction::new(node.login.as_ref()),
         }
     }
 

@@ -22,6 +22,7 @@ mod owner;
 mod patience;
 mod pool;
 mod progress;
+mod redaction;
 mod snapshot;
 mod socket;
 #[cfg(test)]

@@ -251,11 +251,13 @@ impl Owner {
         let call = self.call(Errand::Look, |adapter, link, deadline| {
             Box::pin(async move { adapter.observe_some(link, deadline, ids).await })
         });
-        Ok(call.await?)
+        let said = call.await?;
+        Ok(self.link.redaction.processes(said))
     }
 
     pub(super) async fn observed(&mut self, said: Observation) {
         let now = SystemTime::now();
+        let said = Observation { processes: self.link.redaction.processes(said.processes), ..said };
         let roster = Roster::complete(&self.processes, said.processes, now);
         self.ambiguous = roster.ambiguous;
         self.lack = (said.skipped > 0).then(|| {

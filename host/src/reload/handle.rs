@@ -1,5 +1,5 @@
 use crate::config::{Config, ManagedNode, NodeConfig, PluginsConfig, Snapshot};
-use crate::model::NodeId;
+use crate::model::{NodeId, Secret};
 pub use crate::plugin::Author;
 use crate::plugin::{BoxFuture, SwapError};
 use crate::reload::{ReloadError, ReloadFigures};
@@ -60,8 +60,37 @@ pub struct Applied {
     pub nodes_changed: Vec<NodeId>,
     /// Nodes that are gone.
     pub nodes_removed: Vec<NodeId>,
+    /// Managed nodes in force whose password was given and cannot be had now; they are asked without one.
+    pub passwords_missing: Vec<String>,
     /// All settings that differ in the file and wait for a restart.
     pub restart: Vec<&'static str>,
+}
+
+/// What is to become of the password that the store keeps for a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum PasswordWish {
+    /// It stays, if there is one: for a node with a user, at the address that it was given for.
+    #[default]
+    Keep,
+    /// None is kept.
+    Remove,
+    /// This one.
+    Set(Secret),
+}
+
+/// A node that is to be managed, with what is to become of its password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeWish {
+    /// The node. Whether its password is kept is not read: that is what the wish says.
+    pub node: ManagedNode,
+    /// Its password.
+    pub password: PasswordWish,
+}
+
+impl From<ManagedNode> for NodeWish {
+    fn from(node: ManagedNode) -> Self {
+        Self { node, password: PasswordWish::Keep }
+    }
 }
 
 pub(super) type Reply = oneshot::Sender<Result<Applied, ReloadError>>;
@@ -70,8 +99,8 @@ pub(super) type Reply = oneshot::Sender<Result<Applied, ReloadError>>;
 pub(super) enum Order {
     Reload { trigger: Trigger, author: Author },
     RollBack { generation: u64, author: Author },
-    AddNode { node: ManagedNode, author: Author },
-    ReplaceNode { node: ManagedNode, author: Author },
+    AddNode { wish: NodeWish, author: Author },
+    ReplaceNode { wish: NodeWish, author: Author },
     RemoveNode { name: String, author: Author },
 }
 
@@ -121,7 +150,8 @@ impl Reloader {
     }
 
     /// Goes back to an earlier generation, which becomes a new one: the file is replaced by its text, and the nodes of the
-    /// API are those that it had.
+    /// API are those that it had. No generation holds a password: a node that comes back has the one that is kept for it,
+    /// or none.
     ///
     /// # Errors
     /// [`ReloadError`]; then all is as it was.
@@ -139,8 +169,8 @@ impl Reloader {
     ///
     /// # Cancel safety
     /// As for [`Reloader::reload`].
-    pub async fn add_node(&self, node: ManagedNode, author: Author) -> Result<Applied, ReloadError> {
-        self.order(Order::AddNode { node, author }).await
+    pub async fn add_node(&self, node: impl Into<NodeWish>, author: Author) -> Result<Applied, ReloadError> {
+        self.order(Order::AddNode { wish: node.into(), author }).await
     }
 
     /// Replaces a node that the API owns.
@@ -150,8 +180,8 @@ impl Reloader {
     ///
     /// # Cancel safety
     /// As for [`Reloader::reload`].
-    pub async fn replace_node(&self, node: ManagedNode, author: Author) -> Result<Applied, ReloadError> {
-        self.order(Order::ReplaceNode { node, author }).await
+    pub async fn replace_node(&self, node: impl Into<NodeWish>, author: Author) -> Result<Applied, ReloadError> {
+        self.order(Order::ReplaceNode { wish: node.into(), author }).await
     }
 
     /// Removes a node that the API owns.

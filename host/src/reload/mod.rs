@@ -8,6 +8,7 @@ mod error;
 mod figures;
 mod file;
 mod handle;
+mod passwords;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -15,5 +16,5 @@ mod worker;
 pub use error::ReloadError;
 pub use figures::ReloadFigures;
 pub use file::ConfigFile;
-pub use handle::{Applied, Author, ORDERS_WAITING_MAX, Parts, Reloader, Trigger};
+pub use handle::{Applied, Author, NodeWish, ORDERS_WAITING_MAX, Parts, PasswordWish, Reloader, Trigger};
 pub use worker::{Worker, WorkerParts};

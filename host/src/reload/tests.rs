@@ -1,7 +1,10 @@
 //! Real files and a real database; the plugins and nodes are a recording of what they were asked.
 
+mod passwords;
+
 use crate::config::{
-    Config, Defaults, LoadError, MachineSecrets, ManagedNode, NodeConfig, PluginsConfig, Snapshot, StorageConfig, check,
+    Config, Defaults, LoadError, MachineSecrets, ManagedNode, NodeConfig, PluginsConfig, Snapshot, StorageConfig,
+    StorageKey, check,
 };
 use crate::plugin::{BoxFuture, SwapError};
 use crate::reload::{Author, ConfigFile, Parts, ReloadError, Reloader, Worker, WorkerParts};
@@ -76,7 +79,7 @@ fn defaults(place: &Path) -> Defaults {
 }
 
 fn storage(place: &TempDir) -> StorageConfig {
-    StorageConfig { path: place.path().join("x.redb") }
+    StorageConfig { path: place.path().join("x.redb"), key: Some(StorageKey::of_test(1)) }
 }
 
 /// A configuration that says one number in four places.
@@ -170,6 +173,7 @@ fn managed(name: &str, port: u16) -> ManagedNode {
         username: None,
         password_env: None,
         password_file: None,
+        has_kept_password: false,
         enabled: None,
     }
 }
@@ -380,7 +384,7 @@ async fn each_node_has_one_owner() {
     let place = rig.end().await;
     let text = format!("{}[[node]]\nname = \"a\"\nurl = \"http://x:1\"\n", stamped(1));
     let (store, file) = (
-        Store::open(&StorageConfig { path: place.path().join("x.redb") }).expect("a database"),
+        Store::open(&StorageConfig::at(place.path().join("x.redb"))).expect("a database"),
         ConfigFile::new(place.path().join("o.toml"), defaults(place.path())),
     );
     let config = file.check(&text).expect("legal by itself");

@@ -1,12 +1,13 @@
 use crate::config::{
-    Config, MANAGED_NODES_MAX, MachineSecrets, ManagedNode, Snapshot, diff, in_force, taken, with_managed,
+    Config, MANAGED_NODES_MAX, MachineSecrets, ManagedNode, NodeConfig, Snapshot, diff, in_force, taken, with_managed,
 };
-use crate::model::NodeId;
+use crate::model::{NodeId, Secret};
 use crate::reload::handle::{Order, Reply};
 use crate::reload::{
-    Applied, Author, ConfigFile, ORDERS_WAITING_MAX, Parts, ReloadError, ReloadFigures, Reloader, Trigger,
+    Applied, Author, ConfigFile, NodeWish, ORDERS_WAITING_MAX, Parts, ReloadError, ReloadFigures, Reloader, Trigger,
+    passwords,
 };
-use crate::store::{AuditOutcome, AuditRecord, Configuration, Store, StoreError};
+use crate::store::{AuditOutcome, AuditRecord, Configuration, SecretPlace, Store, StoreError};
 use crate::watch::{Debounce, FileWatch, Mark};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,12 +63,22 @@ struct Wanted {
     /// Without the managed nodes.
     declared: Config,
     managed: Vec<ManagedNode>,
+    /// The password that comes with this change, to be kept.
+    given: Option<(SecretPlace, Secret)>,
     cause: &'static str,
     author: Author,
     /// True when the text becomes the file's.
     replaces_file: bool,
     /// True when all of it may differ, not only the nodes.
     is_whole: bool,
+}
+
+/// How a change is written down.
+struct Written<'a> {
+    cause: &'static str,
+    author: &'a Author,
+    given: Option<(SecretPlace, Secret)>,
+    replaces_file: bool,
 }
 
 enum Step {
@@ -83,8 +94,8 @@ impl Worker {
     /// The first snapshot of a host: the configuration of its file with the nodes that the API owns, and the number that
     /// follows from what is remembered. One that is as it was remembered keeps its number.
     ///
-    /// A managed node that cannot be used, e.g. for its password is gone, is left out with an error in the log: nobody could
-    /// mend it while there is no server.
+    /// A managed node that cannot be used, e.g. for its password's file is gone, is left out with an error in the log: nobody
+    /// could mend it while there is no server. One whose kept password cannot be had is asked without.
     ///
     /// # Errors
     /// [`ReloadError::Faulty`] when the file declares a node that the API owns; [`ReloadError::Store`].
@@ -104,9 +115,11 @@ impl Worker {
             return Err(ReloadError::Faulty(taken));
         }
         let base = base(file);
+        let (passwords, missing) = passwords::known(&managed, None, store)?;
+        tell_missing(&missing);
         let usable: Vec<ManagedNode> = managed
             .iter()
-            .filter(|node| match node.check(&MachineSecrets, &base) {
+            .filter(|node| match node.check(&MachineSecrets, &base, passwords.get(&node.name)) {
                 Ok(_) => true,
                 Err(faults) => {
                     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
@@ -116,13 +129,13 @@ impl Worker {
             })
             .cloned()
             .collect();
-        let config = with_managed(config, &usable, &MachineSecrets, &base).map_err(ReloadError::Faulty)?;
+        let config = with_managed(config, &usable, &passwords, &MachineSecrets, &base).map_err(ReloadError::Faulty)?;
         let is_known = known.as_deref() == Some(&*text);
         let generation = if is_known { number } else { number + 1 };
         let first = Snapshot { generation, config, text, managed, restart: Vec::new() };
         if !is_known {
             let (configuration, audit) = remembered(&first, "start", &Author::host("start"));
-            if let Err(error) = store.put_configuration(configuration, audit).await {
+            if let Err(error) = store.put_configuration(configuration, &[], audit).await {
                 tracing::warn!(%error, "the configuration is not remembered");
             }
         }
@@ -286,7 +299,7 @@ impl Worker {
         let old = Arc::clone(&self.publish.borrow());
         let next = Snapshot { generation: old.generation + 1, ..Snapshot::clone(&old) };
         let (configuration, audit) = remembered(&next, "undo", &Author::host("undo"));
-        match self.store.put_configuration(configuration, audit).await {
+        match self.store.put_configuration(configuration, &passwords::all(&next), audit).await {
             Ok(()) => {
                 self.settle_at = None;
                 tracing::warn!(
@@ -307,24 +320,21 @@ impl Worker {
         let wanted = match order {
             Order::Reload { trigger, author } => self.reread(&old, trigger, author).await?,
             Order::RollBack { generation, author } => self.earlier(&old, generation, author).await?,
-            Order::AddNode { node, author } => {
-                let is_managed = managed_of(&old, &node.name)?;
+            Order::AddNode { wish, author } => {
+                let is_managed = managed_of(&old, &wish.node.name)?;
                 if is_managed {
-                    return Err(ReloadError::NodeExists { node: node.name });
+                    return Err(ReloadError::NodeExists { node: wish.node.name });
                 }
                 if old.managed.len() >= MANAGED_NODES_MAX {
                     return Err(ReloadError::TooManyNodes { limit: MANAGED_NODES_MAX });
                 }
-                with_nodes(&old, "node.add", author, |managed| managed.push(node))
+                self.with_wish(&old, "node.add", author, wish)?
             }
-            Order::ReplaceNode { node, author } => {
-                if !managed_of(&old, &node.name)? {
-                    return Err(ReloadError::UnknownNode { node: node.name });
+            Order::ReplaceNode { wish, author } => {
+                if !managed_of(&old, &wish.node.name)? {
+                    return Err(ReloadError::UnknownNode { node: wish.node.name });
                 }
-                with_nodes(&old, "node.replace", author, |managed| {
-                    managed.retain(|known| known.name != node.name);
-                    managed.push(node);
-                })
+                self.with_wish(&old, "node.replace", author, wish)?
             }
             Order::RemoveNode { name, author } => {
                 if !managed_of(&old, &name)? {
@@ -336,6 +346,24 @@ impl Worker {
         self.apply(&old, wanted).await
     }
 
+    /// The same configuration with this node, instead of the one of its name if there is one.
+    fn with_wish(
+        &self,
+        old: &Snapshot,
+        cause: &'static str,
+        author: Author,
+        wish: NodeWish,
+    ) -> Result<Wanted, ReloadError> {
+        let before = old.find_managed(&wish.node.name);
+        let (node, password) = passwords::settled(wish, before, self.store.can_seal())?;
+        let given = password.map(|password| (passwords::place(&node), password));
+        let wanted = with_nodes(old, cause, author, |managed| {
+            managed.retain(|known| known.name != node.name);
+            managed.push(node);
+        });
+        Ok(Wanted { given, ..wanted })
+    }
+
     async fn reread(&self, old: &Snapshot, trigger: Trigger, author: Author) -> Result<Wanted, ReloadError> {
         let file = self.file.clone().ok_or(ReloadError::NoFile)?;
         let (text, declared) = aside(move || file.load()).await??;
@@ -345,7 +373,8 @@ impl Worker {
             Trigger::Api => "reload",
         };
         let managed = old.managed.clone();
-        Ok(Wanted { text, declared, managed, cause, author, replaces_file: false, is_whole: true })
+        let given = None;
+        Ok(Wanted { text, declared, managed, given, cause, author, replaces_file: false, is_whole: true })
     }
 
     async fn earlier(&self, old: &Snapshot, generation: u64, author: Author) -> Result<Wanted, ReloadError> {
@@ -366,6 +395,7 @@ impl Worker {
             text,
             declared,
             managed: kept.managed,
+            given: None,
             cause: "rollback",
             author,
             replaces_file: true,
@@ -375,10 +405,8 @@ impl Worker {
 
     /// All or nothing: everything that can fail comes first, and what was done of it is put back.
     async fn apply(&mut self, old: &Arc<Snapshot>, wanted: Wanted) -> Result<Applied, ReloadError> {
-        let Wanted { text, declared, managed, cause, author, replaces_file, is_whole } = wanted;
-        let (nodes, base) = (managed.clone(), base(self.file.as_ref()));
-        let config = aside(move || with_managed(declared, &nodes, &MachineSecrets, &base)).await?;
-        let config = config.map_err(ReloadError::Faulty)?;
+        let Wanted { text, declared, managed, given, cause, author, replaces_file, is_whole } = wanted;
+        let (config, passwords_missing) = self.with_managed(old, declared, &managed, given.clone()).await?;
         let restart = if is_whole { diff(&self.started, &config).restart() } else { old.restart.clone() };
         let config = in_force(&old.config, &config);
         let differs = diff(&old.config, &config);
@@ -393,7 +421,8 @@ impl Worker {
         let is_changed = !differs.is_empty() || text != old.text || managed != old.managed || restart != old.restart;
         let generation = if is_changed { old.generation + 1 } else { old.generation };
         let next = Snapshot { generation, config, text, managed, restart };
-        if is_changed && let Err(error) = self.write_down(old, &next, cause, &author, replaces_file).await {
+        let written = Written { cause, author: &author, given, replaces_file };
+        if is_changed && let Err(error) = self.write_down(old, &next, written).await {
             if asks_plugins {
                 let back = self.parts.plugins(old.config.plugins.clone(), before, Author::host("undo")).await;
                 if let Err(error) = back {
@@ -431,6 +460,7 @@ impl Worker {
             nodes_added,
             nodes_changed,
             nodes_removed: differs.nodes_removed,
+            passwords_missing,
             restart: next.restart.clone(),
         };
         self.publish.send_replace(Arc::new(next));
@@ -438,20 +468,46 @@ impl Worker {
         Ok(applied)
     }
 
-    /// Makes the change outlive the process: the file, where it is to change, and the record.
-    async fn write_down(
+    /// The declared configuration with the managed nodes and their passwords, and the names of those that miss theirs.
+    async fn with_managed(
         &self,
-        old: &Snapshot,
-        next: &Snapshot,
-        cause: &'static str,
-        author: &Author,
-        replaces_file: bool,
-    ) -> Result<(), ReloadError> {
+        old: &Arc<Snapshot>,
+        declared: Config,
+        managed: &[ManagedNode],
+        given: Option<(SecretPlace, Secret)>,
+    ) -> Result<(Config, Vec<String>), ReloadError> {
+        let (old, nodes, store) = (Arc::clone(old), managed.to_vec(), self.store.clone());
+        let base = base(self.file.as_ref());
+        aside(move || {
+            let (mut kept, mut missing) = passwords::known(&nodes, Some(&old), &store)?;
+            if let Some((place, password)) = given {
+                missing.retain(|(name, _)| *name != place.name);
+                kept.insert(place.name, password);
+            }
+            // The others were told of when they went missing.
+            let was_missing = |name: &str| {
+                let has_login = |node: &NodeConfig| node.name.as_str() == name && node.login.is_some();
+                old.find_managed(name).is_some_and(|node| node.has_kept_password)
+                    && !old.config.nodes.iter().any(has_login)
+            };
+            let (_, news): (Vec<_>, Vec<_>) = missing.iter().cloned().partition(|(name, _)| was_missing(name));
+            tell_missing(&news);
+            let config = with_managed(declared, &nodes, &kept, &MachineSecrets, &base).map_err(ReloadError::Faulty)?;
+            Ok((config, missing.into_iter().map(|(name, _)| name).collect()))
+        })
+        .await?
+    }
+
+    /// Makes the change outlive the process: the file, where it is to change, and the record.
+    async fn write_down(&self, old: &Snapshot, next: &Snapshot, written: Written<'_>) -> Result<(), ReloadError> {
+        let Written { cause, author, given, replaces_file } = written;
         if replaces_file {
             self.replace(Arc::clone(&next.text)).await?;
         }
         let (configuration, audit) = remembered(next, cause, author);
-        let written = self.store.put_configuration(configuration, audit).await;
+        // Behind a change whose outcome is not known, the store is told all that it has to keep.
+        let secrets = if self.settle_at.is_some() { passwords::all(next) } else { given.into_iter().collect() };
+        let written = self.store.put_configuration(configuration, &secrets, audit).await;
         if written.is_err() && replaces_file {
             self.replace(Arc::clone(&old.text)).await?;
         }
@@ -486,7 +542,13 @@ fn with_nodes(
     let mut declared = old.config.clone();
     declared.nodes.retain(|node| old.find_managed(node.name.as_str()).is_none());
     let text = Arc::clone(&old.text);
-    Wanted { text, declared, managed, cause, author, replaces_file: false, is_whole: false }
+    Wanted { text, declared, managed, given: None, cause, author, replaces_file: false, is_whole: false }
+}
+
+fn tell_missing(missing: &[(String, String)]) {
+    for (node, why) in missing {
+        tracing::error!(node, why, "the password of a managed node cannot be had; it is asked without one");
+    }
 }
 
 fn base(file: Option<&ConfigFile>) -> PathBuf {
@@ -517,8 +579,17 @@ fn remembered(snapshot: &Snapshot, cause: &str, author: &Author) -> (Configurati
 }
 
 fn tell(applied: &Applied, cause: &str) {
-    let Applied { generation, is_changed, settings, plugins, nodes_added, nodes_changed, nodes_removed, restart } =
-        applied;
+    let Applied {
+        generation,
+        is_changed,
+        settings,
+        plugins,
+        nodes_added,
+        nodes_changed,
+        nodes_removed,
+        passwords_missing: _,
+        restart,
+    } = applied;
     // A file that was touched and says the same is no news.
     if !is_changed && cause == "file" {
         return;

@@ -5,8 +5,9 @@ use crate::store::configuration::{self, Configuration};
 use crate::store::generation::encode_generations;
 use crate::store::keys::KeyChange;
 use crate::store::record::{decode_session, encode_session};
+use crate::store::secrets::{self, SealedSecrets};
 use crate::store::tables::{
-    ACCOUNTS, API_KEYS, ARTEFACT_KEY, AUDIT, CONFIGURATIONS, GENERATIONS, META, PROBE, ROLES, SESSIONS,
+    ACCOUNTS, API_KEYS, ARTEFACT_KEY, AUDIT, CONFIGURATIONS, GENERATIONS, META, PROBE, ROLES, SECRETS, SESSIONS,
 };
 use crate::store::writer::Write;
 use crate::store::{Generations, Session, SessionId, StoreError};
@@ -38,7 +39,10 @@ pub(super) enum Change {
         plugin: String,
         generations: Generations,
     },
-    PutConfiguration(Configuration),
+    PutConfiguration {
+        made: Configuration,
+        sealed: Option<SealedSecrets>,
+    },
     PurgeAudit {
         before: SystemTime,
         now: SystemTime,
@@ -63,7 +67,7 @@ impl Change {
             | Self::EndSessions
             | Self::Key(_)
             | Self::PutGenerations { .. }
-            | Self::PutConfiguration(_)
+            | Self::PutConfiguration { .. }
             | Self::PurgeAudit { .. }
             | Self::Probe
             | Self::MakeArtefactKey { .. } => false,
@@ -107,17 +111,18 @@ fn apply(txn: &WriteTransaction, batch: &[Write]) -> Result<(Results, bool), red
         results.push(result);
     }
     if is_changed {
-        tables.ends.write(&mut tables.meta)?;
+        tables.finish()?;
     }
     Ok((results, is_changed))
 }
 
 pub(super) struct Tables<'txn> {
-    meta: Table<'txn, &'static str, &'static [u8]>,
+    pub(super) meta: Table<'txn, &'static str, &'static [u8]>,
     pub(super) accounts: Table<'txn, &'static str, &'static [u8]>,
     pub(super) roles: Table<'txn, &'static str, &'static [u8]>,
     pub(super) sessions: Table<'txn, [u8; 32], &'static [u8]>,
     pub(super) api_keys: Table<'txn, &'static str, &'static [u8]>,
+    pub(super) secrets: Table<'txn, &'static str, &'static [u8]>,
     generations: Table<'txn, &'static str, &'static [u8]>,
     configurations: Table<'txn, u64, &'static [u8]>,
     audit: Table<'txn, [u8; AuditKey::BYTES], &'static [u8]>,
@@ -125,7 +130,7 @@ pub(super) struct Tables<'txn> {
 }
 
 impl<'txn> Tables<'txn> {
-    fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::Error> {
+    pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Self, redb::Error> {
         let meta = txn.open_table(META)?;
         Ok(Self {
             ends: Ends::read(&meta)?,
@@ -134,13 +139,19 @@ impl<'txn> Tables<'txn> {
             roles: txn.open_table(ROLES)?,
             sessions: txn.open_table(SESSIONS)?,
             api_keys: txn.open_table(API_KEYS)?,
+            secrets: txn.open_table(SECRETS)?,
             generations: txn.open_table(GENERATIONS)?,
             configurations: txn.open_table(CONFIGURATIONS)?,
             audit: txn.open_table(AUDIT)?,
         })
     }
 
-    fn append(&mut self, record: &AuditRecord) -> Result<(), redb::Error> {
+    /// Writes down where the audit ends. The last step of a transaction that is to be committed.
+    pub(super) fn finish(&mut self) -> Result<(), redb::Error> {
+        self.ends.write(&mut self.meta)
+    }
+
+    pub(super) fn append(&mut self, record: &AuditRecord) -> Result<(), redb::Error> {
         self.ends.append(&mut self.audit, record.at, &encode_audit(record)?)
     }
 
@@ -170,7 +181,10 @@ impl<'txn> Tables<'txn> {
                 self.generations.insert(plugin.as_str(), encode_generations(generations)?.as_slice())?;
                 Ok(Ok(1))
             }
-            Change::PutConfiguration(made) => configuration::put(&mut self.configurations, made),
+            Change::PutConfiguration { made, sealed } => {
+                secrets::put(self, made, sealed.as_ref())?;
+                configuration::put(&mut self.configurations, made)
+            }
             Change::PurgeAudit { before, now } => Ok(Ok(audit::purge(&mut self.audit, &mut self.ends, *before, *now)?)),
             Change::Probe => {
                 self.meta.insert(PROBE, [].as_slice())?;

@@ -6,7 +6,7 @@ use crate::store::audit::{AuditRecord, AuditVerdict, verify};
 use crate::store::disk::{Access, open_file};
 use crate::store::error::is_full;
 use crate::store::tables::{
-    ACCOUNTS, API_KEYS, AUDIT, CONFIGURATIONS, Contents, GENERATIONS, META, ROLES, SESSIONS, adopt, examine,
+    ACCOUNTS, API_KEYS, AUDIT, CONFIGURATIONS, Contents, GENERATIONS, META, ROLES, SECRETS, SESSIONS, adopt, examine,
 };
 use crate::store::writer::Write;
 use crate::store::{Store, StoreError};
@@ -189,6 +189,7 @@ pub(super) fn copy_tables(from: &ReadTransaction, to: &Database) -> Result<(), r
     copy_table(from, &txn, SESSIONS)?;
     copy_table(from, &txn, ROLES)?;
     copy_table(from, &txn, API_KEYS)?;
+    copy_table(from, &txn, SECRETS)?;
     copy_table(from, &txn, GENERATIONS)?;
     copy_table(from, &txn, CONFIGURATIONS)?;
     copy_table(from, &txn, AUDIT)?;

@@ -1,8 +1,9 @@
 use crate::config::ManagedNode;
+use crate::model::Secret;
 use crate::store::apply::Change;
 use crate::store::record::{decode, encode, from_ms, to_ms};
 use crate::store::tables::CONFIGURATIONS;
-use crate::store::{AuditRecord, Store, StoreError};
+use crate::store::{AuditRecord, SecretPlace, Store, StoreError};
 use redb::{ReadableTable, Table, TableError};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -53,21 +54,43 @@ struct ManagedRecord {
     password_env: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     password_file: Option<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    has_kept_password: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     enabled: Option<bool>,
 }
 
 impl From<ManagedNode> for ManagedRecord {
     fn from(node: ManagedNode) -> Self {
-        let ManagedNode { name, url, environment, adapter, username, password_env, password_file, enabled } = node;
-        Self { name, url, environment, adapter, username, password_env, password_file, enabled }
+        let ManagedNode {
+            name,
+            url,
+            environment,
+            adapter,
+            username,
+            password_env,
+            password_file,
+            has_kept_password,
+            enabled,
+        } = node;
+        Self { name, url, environment, adapter, username, password_env, password_file, has_kept_password, enabled }
     }
 }
 
 impl From<ManagedRecord> for ManagedNode {
     fn from(record: ManagedRecord) -> Self {
-        let ManagedRecord { name, url, environment, adapter, username, password_env, password_file, enabled } = record;
-        Self { name, url, environment, adapter, username, password_env, password_file, enabled }
+        let ManagedRecord {
+            name,
+            url,
+            environment,
+            adapter,
+            username,
+            password_env,
+            password_file,
+            has_kept_password,
+            enabled,
+        } = record;
+        Self { name, url, environment, adapter, username, password_env, password_file, has_kept_password, enabled }
     }
 }
 
@@ -94,15 +117,23 @@ impl Store {
         read.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// Keeps a generation, drops those that are too old, and appends `audit`, all in one transaction.
+    /// Keeps a generation, drops those that are too old, seals `given`, drops the secrets of nodes that keep none in this
+    /// generation, and appends `audit`, all in one transaction. No generation holds a secret.
     ///
     /// # Errors
-    /// As for [`Store::append_audit`].
+    /// As for [`Store::append_audit`]; [`StoreError::NoKey`] when something is given and there is none,
+    /// [`StoreError::Sealing`].
     ///
     /// # Cancel safety
     /// As for [`Store::append_audit`].
-    pub async fn put_configuration(&self, configuration: Configuration, audit: AuditRecord) -> Result<(), StoreError> {
-        self.write(Some(Change::PutConfiguration(configuration)), Some(audit)).await.map(drop)
+    pub async fn put_configuration(
+        &self,
+        made: Configuration,
+        given: &[(SecretPlace, Secret)],
+        audit: AuditRecord,
+    ) -> Result<(), StoreError> {
+        let sealed = self.seal(given)?;
+        self.write(Some(Change::PutConfiguration { made, sealed }), Some(audit)).await.map(drop)
     }
 }
 
@@ -153,6 +184,7 @@ mod tests {
             username: Some("u".into()),
             password_env: None,
             password_file: Some("n".into()),
+            has_kept_password: false,
             enabled: Some(false),
         };
         Configuration {
@@ -181,19 +213,19 @@ mod tests {
     #[tokio::test]
     async fn the_last_generations_are_there_after_a_restart_and_the_oldest_go() {
         let place = tempfile::tempdir().unwrap();
-        let config = StorageConfig { path: place.path().join("x.redb") };
+        let config = StorageConfig::at(place.path().join("x.redb"));
         let store = Store::open(&config).unwrap();
         assert_eq!(store.configurations().await.unwrap(), vec![]);
         let count = CONFIGURATIONS_MAX as u64 + 3;
         for generation in 1..=count {
-            store.put_configuration(configuration(generation, "# text"), audit()).await.unwrap();
+            store.put_configuration(configuration(generation, "# text"), &[], audit()).await.unwrap();
         }
         store.close().await.unwrap();
         let store = Store::open(&config).unwrap();
         let kept: Vec<_> = (4..=count).map(|generation| configuration(generation, "# text")).collect();
         assert_eq!(store.configurations().await.unwrap(), kept);
         let large = "x".repeat(CONFIGURATION_BYTES_MAX);
-        store.put_configuration(configuration(count + 1, &large), audit()).await.unwrap();
+        store.put_configuration(configuration(count + 1, &large), &[], audit()).await.unwrap();
         let generations: Vec<_> = store.configurations().await.unwrap().iter().map(|c| c.generation).collect();
         assert_eq!(generations, [count + 1], "the newest is kept whatever its size");
     }

@@ -1,6 +1,8 @@
 use crate::store::StoreError;
 use crate::store::error::{is_full, is_read_only};
 use crate::store::overlay::Overlay;
+use crate::store::seal::Sealer;
+use crate::store::secrets;
 use crate::store::tables::{self, Contents};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, TransactionError};
@@ -51,9 +53,13 @@ pub(super) fn open_backend(backend: impl StorageBackend, access: Access) -> Resu
 
 impl Disk {
     /// Opens or creates the file and answers the database's instance id with it.
-    pub(super) fn open(path: PathBuf, opener: Box<dyn Opener>) -> Result<(Self, String), StoreError> {
+    pub(super) fn open(
+        path: PathBuf,
+        opener: Box<dyn Opener>,
+        sealer: Option<&Sealer>,
+    ) -> Result<(Self, String), StoreError> {
         prepare(&path)?;
-        refuse_without_a_trace(&path, &opener)?;
+        refuse_without_a_trace(&path, &opener, sealer)?;
         let file = open_rw(&path)?;
         let opened = file.metadata().map_err(|source| StoreError::Open { path: path.clone(), source })?;
         let database = opener(file, Access::Write).map_err(|error| StoreError::of_opening(&path, error))?;
@@ -242,7 +248,7 @@ fn tighten(path: &Path) -> io::Result<()> {
 }
 
 /// Looks into the file without writing, so that one which is not for us stays as it is to the last byte.
-fn refuse_without_a_trace(path: &Path, opener: &dyn Opener) -> Result<(), StoreError> {
+fn refuse_without_a_trace(path: &Path, opener: &dyn Opener, sealer: Option<&Sealer>) -> Result<(), StoreError> {
     let file = open_rw(path)?;
     let length = file.metadata().map_err(|source| StoreError::Open { path: path.to_owned(), source })?.len();
     if length == 0 {
@@ -251,9 +257,11 @@ fn refuse_without_a_trace(path: &Path, opener: &dyn Opener) -> Result<(), StoreE
     let database = opener(file, Access::Read).map_err(|error| StoreError::of_opening(path, error))?;
     let damaged =
         |source: TransactionError| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source.into())) };
-    match tables::examine(path, &database.begin_read().map_err(damaged)?)? {
-        Contents::Empty | Contents::Ours(_) | Contents::Older { .. } => Ok(()),
+    let txn = database.begin_read().map_err(damaged)?;
+    match tables::examine(path, &txn)? {
+        Contents::Empty | Contents::Ours(_) | Contents::Older { .. } => {}
     }
+    sealer.map_or(Ok(()), |sealer| secrets::check_key(path, &txn, sealer))
 }
 
 fn open_rw(path: &Path) -> Result<File, StoreError> {

@@ -98,6 +98,26 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// The secrets in the file are sealed with another key. Nothing was changed.
+    #[error(
+        "the secrets in {} are sealed with the key {sealed_with}, and the configured one is {given}; name the former, \
+         or change it with `omnivisor secrets rotate`",
+        path.display()
+    )]
+    WrongKey {
+        /// The file.
+        path: PathBuf,
+        /// The public name of the key that seals them.
+        sealed_with: String,
+        /// That of the one which was given.
+        given: String,
+    },
+    /// There is no key to seal or open secrets with.
+    #[error("there is no key for the secrets in the database; name one as `key_file` in `[storage]`")]
+    NoKey,
+    /// The machine gave no random numbers, or the cipher refused.
+    #[error("a secret could not be sealed")]
+    Sealing,
     /// The account's name is taken.
     #[error("there is an account `{name}` already")]
     AccountExists {
@@ -183,6 +203,9 @@ impl StoreError {
             | Self::NewerSchema { .. }
             | Self::NotADatabase { .. }
             | Self::Damaged { .. }
+            | Self::WrongKey { .. }
+            | Self::NoKey
+            | Self::Sealing
             | Self::Open { .. } => Fault::Host,
         }
     }

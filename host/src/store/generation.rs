@@ -74,7 +74,7 @@ mod tests {
     #[tokio::test]
     async fn generations_are_there_after_a_restart_with_their_audit() {
         let place = tempfile::tempdir().unwrap();
-        let config = StorageConfig { path: place.path().join("x.redb") };
+        let config = StorageConfig::at(place.path().join("x.redb"));
         let store = Store::open(&config).unwrap();
         assert_eq!(store.generations().unwrap(), BTreeMap::new());
         let audit = |what: &str| AuditRecord {

@@ -22,6 +22,8 @@ mod keys;
 mod overlay;
 mod reader;
 mod record;
+mod seal;
+mod secrets;
 mod snapshot;
 mod tables;
 #[cfg(test)]
@@ -44,10 +46,13 @@ pub use figures::StoreFigures;
 pub use generation::Generations;
 pub use keys::{KEYS_MAX, KEYS_OF_ACCOUNT_MAX};
 pub use record::{Account, CustomRole, IssuedKey, Session, SessionId};
+pub use seal::{SecretGap, SecretKind, SecretPlace};
+pub use secrets::{Rotated, rotate};
 
 use crate::config::StorageConfig;
 use crate::model::Secret;
 use apply::Change;
+use seal::Sealer;
 use snapshot::Snapshots;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -76,6 +81,8 @@ struct Shared {
     snapshots: Arc<Snapshots>,
     instance_id: String,
     path: PathBuf,
+    /// The key of the secrets, if there is one.
+    sealer: Option<Arc<Sealer>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -101,16 +108,19 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Locked`] while another process has it open, [`StoreError::NewerSchema`] and
-    /// [`StoreError::NotADatabase`] without changing the file, [`StoreError::Damaged`], [`StoreError::Open`].
+    /// [`StoreError::NotADatabase`] without changing the file, [`StoreError::WrongKey`] when the key is not the one of the
+    /// secrets in it, [`StoreError::Damaged`], [`StoreError::Open`].
     pub fn open(config: &StorageConfig) -> Result<Self, StoreError> {
         Self::open_with(config, disk::open_file)
     }
 
     fn open_with(config: &StorageConfig, opener: impl disk::Opener) -> Result<Self, StoreError> {
         let (orders, inbox) = mpsc::channel(WRITES_MAX);
-        let (snapshots, instance_id, thread) = writer::start(config.path.clone(), Box::new(opener), inbox)?;
+        let sealer = config.key.as_ref().map(Sealer::new).transpose()?.map(Arc::new);
+        let opener = Box::new(opener);
+        let (snapshots, instance_id, thread) = writer::start(config.path.clone(), opener, sealer.clone(), inbox)?;
         let (path, thread) = (config.path.clone(), Mutex::new(Some(thread)));
-        Ok(Self { orders, shared: Arc::new(Shared { snapshots, instance_id, path, thread }) })
+        Ok(Self { orders, shared: Arc::new(Shared { snapshots, instance_id, path, sealer, thread }) })
     }
 
     /// The random name that this database was given when it was created: 32 hexadecimal digits.

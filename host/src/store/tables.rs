@@ -4,8 +4,8 @@ use crate::store::record::{decode_roled_account, encode_account};
 use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::path::Path;
 
-/// Facts about the database itself: `schema` (4 bytes, big-endian), `instance` (text), [`ARTEFACT_KEY`] (text), both ends
-/// of the audit.
+/// Facts about the database itself: `schema` (4 bytes, big-endian), `instance` (text), [`ARTEFACT_KEY`] (text),
+/// [`SECRETS_KEY`], both ends of the audit.
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// The key under which compiled plugins are sealed. Made when it is first asked for.
 pub(super) const ARTEFACT_KEY: &str = "artefact-key";
@@ -23,6 +23,10 @@ pub(super) const ROLES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 pub(super) const GENERATIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("generations");
 /// Number to generation of the configuration. Made when it is first written to, so it may be missing.
 pub(super) const CONFIGURATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("configurations");
+/// Kind and name to sealed secret, as `node/web-1`. Since schema 5.
+pub(super) const SECRETS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("secrets");
+/// What says which key the secrets are sealed with. There while there are any.
+pub(super) const SECRETS_KEY: &str = "secrets-key";
 /// Time and number to record.
 pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = TableDefinition::new("audit");
 
@@ -35,7 +39,10 @@ pub(super) const AUDIT: TableDefinition<'_, [u8; AuditKey::BYTES], &[u8]> = Tabl
 ///
 /// 4: accounts have grants, a revision and an epoch instead of a role; the table `roles`. The role of each becomes a grant
 /// of that role over everything.
-pub(super) const SCHEMA: u32 = 4;
+///
+/// 5: the table `secrets`, and what says which key they are sealed with. An older version would lose them with the next
+/// generation of the configuration, so it has to refuse the file.
+pub(super) const SCHEMA: u32 = 5;
 
 /// The last schema whose audit is not chained.
 const UNCHAINED: u32 = 2;
@@ -116,6 +123,7 @@ fn fill(txn: &WriteTransaction, instance: &str, older: Option<u32>) -> Result<()
     txn.open_table(API_KEYS)?;
     txn.open_table(AUDIT)?;
     txn.open_table(ROLES)?;
+    txn.open_table(SECRETS)?;
     if older.is_some_and(|schema| schema <= ROLED) {
         let accounts = grant_roles(txn)?;
         tracing::info!(accounts, "the accounts' roles became grants over everything");

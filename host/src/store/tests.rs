@@ -4,6 +4,7 @@ mod compaction;
 mod crash;
 mod faults;
 mod keys;
+mod secrets;
 mod watched;
 
 pub(crate) use faults::SlowDisk;
@@ -30,7 +31,7 @@ impl Place {
     }
 
     fn config(&self) -> StorageConfig {
-        StorageConfig { path: self.path() }
+        StorageConfig::at(self.path())
     }
 
     fn open(&self) -> Store {

@@ -3,6 +3,7 @@ use crate::store::audit::AuditRecord;
 use crate::store::compact::Compaction;
 use crate::store::disk::{Disk, Exchange, Opener, Passing};
 use crate::store::error::{is_full, is_read_only};
+use crate::store::seal::Sealer;
 use crate::store::snapshot::Snapshots;
 use crate::store::{StoreCondition, StoreError, WRITES_MAX, backup};
 use redb::{Database, ReadTransaction};
@@ -50,18 +51,21 @@ struct Retired {
 pub(super) fn start(
     path: PathBuf,
     opener: Box<dyn Opener>,
+    sealer: Option<Arc<Sealer>>,
     inbox: mpsc::Receiver<Order>,
 ) -> Result<(Arc<Snapshots>, String, JoinHandle<()>), StoreError> {
     let (report, opened) = std::sync::mpsc::sync_channel(1);
     let thread = {
         let path = path.clone();
-        std::thread::Builder::new().name("store-writer".into()).spawn(move || match Writer::open(path, opener, inbox) {
-            Ok((writer, instance)) => {
-                if report.send(Ok((Arc::clone(&writer.snapshots), instance))).is_ok() {
-                    writer.run();
+        std::thread::Builder::new().name("store-writer".into()).spawn(move || {
+            match Writer::open(path, opener, sealer.as_deref(), inbox) {
+                Ok((writer, instance)) => {
+                    if report.send(Ok((Arc::clone(&writer.snapshots), instance))).is_ok() {
+                        writer.run();
+                    }
                 }
+                Err(error) => drop(report.send(Err(error))),
             }
-            Err(error) => drop(report.send(Err(error))),
         })
     };
     let thread = thread.map_err(|source| StoreError::Open { path: path.clone(), source })?;
@@ -73,9 +77,10 @@ impl Writer {
     fn open(
         path: PathBuf,
         opener: Box<dyn Opener>,
+        sealer: Option<&Sealer>,
         inbox: mpsc::Receiver<Order>,
     ) -> Result<(Self, String), StoreError> {
-        let (disk, instance) = Disk::open(path.clone(), opener)?;
+        let (disk, instance) = Disk::open(path.clone(), opener, sealer)?;
         let snapshot = disk.snapshot();
         let snapshot = snapshot.map_err(|source| StoreError::Damaged { path, source: Some(Box::new(source)) })?;
         let snapshots = Arc::<Snapshots>::default();

@@ -97,7 +97,7 @@ async fn an_override_goes_through_for_who_may_and_is_in_the_audit() -> anyhow::R
     assert_eq!(done.code, 0, "{done:?}");
 
     let settings = host.end().await?;
-    let store = Store::open(&StorageConfig { path: settings.path("omnivisor.redb") })?;
+    let store = Store::open(&StorageConfig::at(settings.path("omnivisor.redb")))?;
     let audit = store.recent_audit(100).await?;
     store.close().await?;
     let said: Vec<_> = audit

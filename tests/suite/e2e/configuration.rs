@@ -118,7 +118,7 @@ async fn nodes_of_the_api_outlive_a_restart_and_generations_can_be_gone_back_to(
     let applied: Value = serde_json::from_str(&run.stdout).with_context(|| format!("{run:?}"))?;
     assert_eq!(applied["generation"], 2, "{applied}");
     let url = format!("http://{}", node.address());
-    let add = ["node", "add", "beta", &url, "--username", Node::USERNAME, "--password-file", "beta"];
+    let add = ["node", "add", "beta", &url, "--username", Node::USERNAME, "--server-password-file", "beta"];
     let run = user.run(&add).await?;
     assert!(run.code == 0 && run.stdout.contains("nodes added: beta"), "{run:?}");
     let run = user.run(&add).await?;

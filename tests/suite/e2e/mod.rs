@@ -5,6 +5,7 @@ mod asyncapi;
 mod bad_input;
 mod browsers;
 mod bulk;
+mod canaries;
 mod change_freeze;
 mod command_line;
 mod configuration;
@@ -23,6 +24,7 @@ mod logs;
 mod manifests;
 mod metrics;
 mod monit;
+mod odd_names;
 mod orders;
 mod processes;
 #[cfg(feature = "hostile")]

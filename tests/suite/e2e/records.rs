@@ -118,7 +118,7 @@ async fn a_copy_is_taken_while_it_serves_and_put_back_when_it_does_not() -> anyh
     let restored = user.run(&["restore", &copy, "--data", &data]).await?;
     assert!(restored.code == 0 && restored.stdout.contains("What was there before is"), "{restored:?}");
 
-    let store = Store::open(&StorageConfig { path: settings.path("omnivisor.redb") })?;
+    let store = Store::open(&StorageConfig::at(settings.path("omnivisor.redb")))?;
     let audit = store.recent_audit(100).await?;
     assert_eq!((audit[0].record.what.as_str(), audit[0].record.target.as_str()), ("backup.restore", "copy.redb"));
     assert!(audit.iter().all(|entry| entry.record.what != "api-key.create"), "what came after the copy is not in it");

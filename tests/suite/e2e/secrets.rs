@@ -92,3 +92,78 @@ async fn no_secret_is_in_any_answer_or_log_line() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// From a new key to a changed one, as an operator goes about it.
+#[tokio::test]
+async fn a_password_that_came_over_the_api_outlives_restarts_and_a_change_of_the_key() -> anyhow::Result<()> {
+    let node = Supervisord::start(Node::new("beta").program(Program::quiet("quiet"))).await?;
+    let settings = Settings::new()?;
+    let user = CommandLine::new(node.address())?;
+    let key = settings.path("storage.key").display().to_string();
+    let made = user.run(&["secrets", "new-key", &key]).await?;
+    assert_eq!(made.code, 0, "{made:?}");
+    assert_ne!(user.run(&["secrets", "new-key", &key]).await?.code, 0, "nothing is overwritten");
+    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&key)?.permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    let mut server = Server::start(settings.with("storage", "key_file", "\"storage.key\"")).await?;
+    let config = server.settings().path("omnivisor.toml").display().to_string();
+    let user = CommandLine::new(server.client().address())?;
+    let file = |name: &str, text: &str| {
+        let path = user.home().join(name);
+        std::fs::write(&path, text).map(|()| path.display().to_string())
+    };
+    let (admin_file, good, wrong) =
+        (file("admin", ADMIN_PASSWORD)?, file("good", node.password())?, file("wrong", "canary-wrong-password")?);
+    let run = user.run(&["login", "--username", ADMIN, "--password-file", &admin_file]).await?;
+    assert_eq!(run.code, 0, "{run:?}");
+    let url = format!("http://{}", node.address());
+    let add = ["node", "add", "beta", &url, "--username", Node::USERNAME, "--password-file"];
+    let run = user.run(&[&add[..], &[&wrong]].concat()).await?;
+    assert!(run.code == 0 && run.stdout.contains("nodes added: beta"), "{run:?}");
+    let admin = server.client().login(ADMIN, ADMIN_PASSWORD).await?;
+    let state = async |wanted: &str| {
+        until(&format!("beta is {wanted}"), SOON, async || {
+            let view = admin.get("/api/v1/nodes/beta").await?.json()?;
+            Ok(view["state"].as_str().is_some_and(|state| state.starts_with(wanted)).then_some(()))
+        })
+        .await
+    };
+    state("refused").await?;
+    let run = user.run(&[&add[..], &[&good, "--replace"]].concat()).await?;
+    assert!(run.code == 0 && run.stdout.contains("nodes changed: beta"), "{run:?}");
+    state("live").await?;
+    let replaced = json!({ "url": url, "username": Node::USERNAME, "environment": "e" });
+    let headers = [("content-type", "application/json")];
+    let path = "/api/v1/nodes/beta";
+    admin.send("PUT", path, &headers, replaced.to_string().into_bytes()).await?.expect_status(200)?;
+    state("live").await?;
+    let elsewhere = json!({ "url": "http://127.0.0.1:1", "username": Node::USERNAME }).to_string();
+    let problem = admin.send("PUT", path, &headers, elsewhere.into_bytes()).await?.problem(422, "request.invalid")?;
+    assert_eq!(problem["errors"][0]["pointer"], "/body/password", "{problem}");
+    let shown = admin.get("/api/v1/config").await?.expect_status(200)?.json()?;
+    assert_eq!((&shown["nodes"][0]["password"], &shown["nodes"][0]["environment"]), (&json!("kept"), &json!("e")));
+
+    let new = server.settings().path("storage.key.new").display().to_string();
+    assert_eq!(user.run(&["secrets", "new-key", &new]).await?.code, 0);
+    let rotate = ["secrets", "rotate", "--new-key-file", &new, "--config", &config];
+    let run = user.run(&rotate).await?;
+    assert!(run.code != 0 && run.stderr.contains("another Omnivisor is running"), "{run:?}");
+    server.terminate(SOON).await?;
+    let run = user.run(&rotate).await?;
+    assert!(run.code == 0 && run.stdout.starts_with("1 secrets in"), "{run:?}");
+    let run = user.run(&rotate).await?;
+    assert!(run.code == 0 && run.stdout.starts_with("Nothing to do"), "{run:?}");
+    let run = user.run(&["serve", "--config", &config]).await?;
+    assert!(run.code != 0 && run.stderr.contains("are sealed with the key"), "{run:?}");
+    std::fs::rename(&new, &key)?;
+    let server = server.start_again().await?;
+    let admin = server.client().login(ADMIN, ADMIN_PASSWORD).await?;
+    until("beta is live again", SOON, async || {
+        let view = admin.get("/api/v1/nodes/beta").await?.json()?;
+        Ok(view["state"].as_str().is_some_and(|state| state.starts_with("live")).then_some(()))
+    })
+    .await?;
+    let rotated = admin.get("/api/v1/audit?what=secrets.rotate").await?.expect_status(200)?.json()?;
+    assert_eq!(rotated["items"].as_array().map(Vec::len), Some(1), "{rotated}");
+    Ok(())
+}

@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_is_read_back_whole_and_holds_no_formula() {
+    fn p22_csv_is_read_back_whole_and_holds_no_formula() {
         let bytes = Format::Csv.write(&[entry("=cmd()", "two\r\nlines"), entry("ann", "-1")]).expect("written");
         let whole = [Format::Csv.head().as_bytes(), &bytes].concat();
         let mut reader = csv::Reader::from_reader(whole.as_slice());

@@ -77,7 +77,8 @@ pub(in crate::api) async fn reload(
 /// Goes back to an earlier generation
 ///
 /// It becomes a new one: its text replaces the file's, and the nodes that the API owned then are those that it owns. The
-/// file must hold what is in force, so that nobody's work is lost.
+/// file must hold what is in force, so that nobody's work is lost. No generation holds a password: `passwords_missing` are
+/// the nodes whose password has to be given again.
 #[utoipa::path(post, path = "/api/v1/config/rollback/{generation}", tag = "configuration",
     params(("generation" = u64, Path, description = "The generation's number")),
     responses((status = 200, body = ConfigAppliedView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
@@ -157,6 +158,7 @@ pub(super) fn view(applied: &Applied) -> ConfigAppliedView {
         nodes_added: names(&applied.nodes_added),
         nodes_changed: names(&applied.nodes_changed),
         nodes_removed: names(&applied.nodes_removed),
+        passwords_missing: applied.passwords_missing.clone(),
         restart: keys(&applied.restart),
     }
 }

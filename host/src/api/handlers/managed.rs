@@ -3,10 +3,11 @@ use crate::api::error::ApiError;
 use crate::api::handlers::config::Change;
 use crate::api::input::{Input, Segments, json};
 use crate::api::wire::config::{ConfigAppliedView, ManagedNodeRequest};
+use crate::api::wire::secret::SecretField;
 use crate::api::wire::{FieldProblem, Problem};
 use crate::auth::Action;
 use crate::config::ManagedNode;
-use crate::reload::ReloadError;
+use crate::reload::{NodeWish, PasswordWish, ReloadError};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -15,7 +16,8 @@ use std::sync::Arc;
 
 /// Adds a node
 ///
-/// One that the API owns, beside those that the configuration's file declares. It outlives a restart.
+/// One that the API owns, beside those that the configuration's file declares. It outlives a restart. A `password` is kept
+/// sealed, where the server has a key, and never answered.
 #[utoipa::path(post, path = "/api/v1/nodes", tag = "nodes", request_body = ManagedNodeRequest,
     responses((status = 201, body = ConfigAppliedView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
         (status = "5XX", body = Problem, content_type = "application/problem+json")))]
@@ -35,14 +37,15 @@ pub(in crate::api) async fn add(
     };
     let change = Change { name: "node.add", action: Action::NodeManage, target: name.clone() };
     let author = change.admit(&edge, &caller, &facts, input.finish()?).await?;
-    let applied = edge.reloader.add_node(node(name.clone(), request), author).await;
+    let applied = edge.reloader.add_node(wish(name.clone(), request), author).await;
     let ended = change.end(&edge, &caller, &facts, applied).await;
     Ok((StatusCode::CREATED, ended.map_err(|error| at_fields(error, &name))?))
 }
 
 /// Replaces a node
 ///
-/// One that the API owns. It is watched as before where only its environment differs; else it is connected anew.
+/// One that the API owns. It is watched as before where only its environment differs; else it is connected anew. All that is
+/// left out is as if it was never there, but the password, which nobody could read to send it back.
 #[utoipa::path(put, path = "/api/v1/nodes/{node}", tag = "nodes", request_body = ManagedNodeRequest,
     params(("node" = String, Path, description = "The node's name")),
     responses((status = 200, body = ConfigAppliedView), (status = "4XX", body = Problem, content_type = "application/problem+json"),
@@ -64,7 +67,7 @@ pub(in crate::api) async fn replace(
     }
     let change = Change { name: "node.replace", action: Action::NodeManage, target: name.clone() };
     let author = change.admit(&edge, &caller, &facts, input.finish()?).await?;
-    let applied = edge.reloader.replace_node(node(name.clone(), request), author).await;
+    let applied = edge.reloader.replace_node(wish(name.clone(), request), author).await;
     change.end(&edge, &caller, &facts, applied).await.map_err(|error| at_fields(error, &name))
 }
 
@@ -92,6 +95,7 @@ pub(in crate::api) async fn remove(
 
 async fn read(edge: &Edge, headers: &HeaderMap, body: Body, input: &mut Input) -> Result<ManagedNodeRequest, ApiError> {
     let request: ManagedNodeRequest = json(headers, body, &edge.snapshot().config.server).await?;
+    // Not the password: no validator sees it.
     let fields = [
         ("name", request.name.as_ref()),
         ("url", Some(&request.url)),
@@ -112,10 +116,36 @@ async fn read(edge: &Edge, headers: &HeaderMap, body: Body, input: &mut Input) -
     Ok(request)
 }
 
-fn node(name: String, request: ManagedNodeRequest) -> ManagedNode {
-    let ManagedNodeRequest { name: _, url, environment, adapter, username, password_env, password_file, enabled } =
-        request;
-    ManagedNode { name, url, environment, adapter, username, password_env, password_file, enabled }
+fn wish(name: String, request: ManagedNodeRequest) -> NodeWish {
+    let ManagedNodeRequest {
+        name: _,
+        url,
+        environment,
+        adapter,
+        username,
+        password,
+        password_env,
+        password_file,
+        enabled,
+    } = request;
+    let password = match password {
+        SecretField::Left => PasswordWish::Keep,
+        SecretField::Null => PasswordWish::Remove,
+        SecretField::Given(secret) => PasswordWish::Set(secret),
+    };
+    let has_kept_password = false; // the wish says it
+    let node = ManagedNode {
+        name,
+        url,
+        environment,
+        adapter,
+        username,
+        password_env,
+        password_file,
+        has_kept_password,
+        enabled,
+    };
+    NodeWish { node, password }
 }
 
 /// Faults of the very node that was asked for are told at the fields of the body.

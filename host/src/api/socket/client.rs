@@ -1,3 +1,4 @@
+use crate::api::faults::without_value;
 use crate::api::socket::adapter::{Adapter, Flood};
 use crate::api::socket::allowance::Allowance;
 use crate::api::socket::renewal::Standing;
@@ -132,7 +133,8 @@ where
 }
 
 fn request(text: &str) -> Result<FeedRequest, End> {
-    serde_json::from_str(text).map_err(|error| End::misuse(format!("the message cannot be read: {error}")))
+    serde_json::from_str(text)
+        .map_err(|error| End::misuse(format!("the message cannot be read: {}", without_value(&error.to_string()))))
 }
 
 /// Does what a message behind the hello asks for.

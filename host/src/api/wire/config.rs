@@ -1,5 +1,6 @@
 //! The JSON forms of the configuration and of the nodes that the API owns.
 
+use super::secret::SecretField;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -37,6 +38,10 @@ pub struct NodeSettingsView {
     pub url: String,
     /// The user, where it is entered with a name and a password.
     pub username: Option<String>,
+    /// Where its password is: `none`, `configured` (a file or variable of the server), `kept` (given over the API, sealed in
+    /// the database) or `missing` (it was given, and cannot be had: the node is asked without).
+    #[schema(example = "kept")]
+    pub password: String,
     /// False for a node that is shown and not asked.
     pub enabled: bool,
 }
@@ -59,6 +64,10 @@ pub struct ConfigAppliedView {
     pub nodes_changed: Vec<String>,
     /// Nodes that are gone.
     pub nodes_removed: Vec<String>,
+    /// Nodes in force whose password was given over the API and cannot be had, as after a rollback: give it again. They are
+    /// asked without one.
+    #[serde(default)]
+    pub passwords_missing: Vec<String>,
     /// All settings that differ in the file and wait for a restart.
     pub restart: Vec<String>,
 }
@@ -107,9 +116,15 @@ pub struct ManagedNodeRequest {
     /// The plugin that speaks to it; `node-supervisord` when left out.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub adapter: Option<String>,
-    /// The user, together with one of the two below.
+    /// The user, together with one of the three below.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub username: Option<String>,
+    /// The password, 1 to 1,024 bytes. Kept sealed with the server's key, for this address and adapter alone, and never
+    /// answered. `null` removes it. PUT without it keeps what is kept, as long as there is a `username` and none of the two
+    /// below; under another address or adapter it has to be given again.
+    #[serde(skip_serializing_if = "SecretField::is_left", default)]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1024, write_only, format = Password)]
+    pub password: SecretField,
     /// The server's environment variable that holds the password. Its name begins with `OMNIVISOR_NODE_`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub password_env: Option<String>,

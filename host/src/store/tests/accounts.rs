@@ -277,6 +277,6 @@ async fn a_kill_at_any_moment_of_taking_over_leaves_a_file_that_is_taken_over_la
     drop(store);
     assert!(frames.len() > 3, "it is written in {} steps", frames.len());
     for path in frames {
-        check_taken_over(&Store::open(&StorageConfig { path }).unwrap());
+        check_taken_over(&Store::open(&StorageConfig::at(path)).unwrap());
     }
 }

@@ -103,7 +103,7 @@ async fn a_kill_at_any_moment_of_it_leaves_everything() {
         let mut left = path.clone().into_os_string();
         left.push(".compacting");
         std::fs::write(&left, b"half of a file").unwrap();
-        let store = Store::open(&StorageConfig { path }).unwrap();
+        let store = Store::open(&StorageConfig::at(path)).unwrap();
         assert_eq!(store.verify_audit(None).await.unwrap().records, 21);
         assert!(store.account("ann").unwrap().is_some());
         assert!(!Path::new(&left).exists(), "it is of no use to anybody");

@@ -15,7 +15,7 @@ const RECORDS: u64 = 16;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_that_writes_until_it_is_killed() {
     let Ok(path) = std::env::var(PLACE) else { return };
-    let store = Store::open(&StorageConfig { path: path.into() }).unwrap();
+    let store = Store::open(&StorageConfig::at(path.into())).unwrap();
     let writers = (0..16).map(|writer| {
         let store = store.clone();
         async move {
