@@ -147,7 +147,7 @@ mod tests {
 
     fn facts(address: &str, is_secure: bool) -> Facts {
         let address: IpAddr = address.parse().unwrap();
-        let trace = Arc::new(TraceContext::of(&HeaderMap::new()));
+        let trace = Arc::new(TraceContext::of(&HeaderMap::new(), 0));
         Facts { request_id: "r".into(), address, peer: address, is_secure, trace, who: Arc::default() }
     }
 

@@ -10,6 +10,7 @@ use crate::api::metrics::Metrics;
 use crate::api::origin::{Ours, Whence};
 use crate::api::serve::ServeFigures;
 use crate::api::socket::Door;
+use crate::api::spans::Spans;
 use crate::api::strangers::Strangers;
 use crate::api::trace::TraceContext;
 use crate::api::view;
@@ -67,6 +68,8 @@ pub struct Edge {
     pub log_control: Option<Arc<dyn LogControl>>,
     /// What the listeners count.
     pub serving: Arc<ServeFigures>,
+    /// Requests that are told as spans.
+    pub spans: Spans,
     /// Places of connections.
     pub connections: Places,
     /// The nodes' documents for lists.

@@ -82,6 +82,10 @@ fn pool(registry: &mut Registry, edge: &Edge) {
 }
 
 fn store(registry: &mut Registry, edge: &Edge) {
+    let spans = edge.spans.figures();
+    let told = [("sent", &spans.sent), ("failed", &spans.failed), ("dropped", &spans.dropped)];
+    let told = counted(told.map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed))));
+    registry.register("telemetry_spans", "Requests as spans, by what became of them", told);
     let figures = edge.store.figures();
     let writes = counted([("written", figures.written), ("failed", figures.failed), ("refused", figures.refused)]);
     registry.register("store_writes", "Writes of the database, by what became of them", writes);

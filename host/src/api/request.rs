@@ -6,6 +6,7 @@ use crate::api::error::ApiError;
 use crate::api::feed;
 use crate::api::origin::Whence;
 use crate::api::serve::{Outside, Peer};
+use crate::api::spans::Span;
 use crate::api::trace::TraceContext;
 use crate::auth::AuthRefusal;
 use crate::store::AuditOutcome;
@@ -23,6 +24,7 @@ use percent_encoding::percent_decode_str;
 use std::net::{IpAddr, Ipv4Addr};
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -46,7 +48,11 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
     let node = node_of(&route, request.uri().path());
-    let (trace, who) = (Arc::new(TraceContext::of(request.headers())), Arc::new(OnceLock::new()));
+    let telemetry = edge.snapshot().config.telemetry.clone();
+    let is_told = telemetry.otlp_endpoint.is_some();
+    let sampled_percent = if is_told { telemetry.sample_percent } else { 0 };
+    let trace = Arc::new(TraceContext::of(request.headers(), sampled_percent));
+    let who = Arc::new(OnceLock::new());
     let facts = Facts {
         request_id: id.0.clone(),
         address,
@@ -73,6 +79,9 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     let (who, node) = (who.get().map(String::as_str), node.as_deref());
     let told = Told { id: &id.0, trace: &trace, address, method: &method, route: &route, status, began, who, node };
     told.log(error.as_ref());
+    if is_told && trace.is_sampled() {
+        edge.spans.offer(told.span(error.as_ref()));
+    }
     let headers = response.headers_mut();
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
@@ -203,7 +212,7 @@ fn node_of(route: &str, path: &str) -> Option<String> {
 /// What one request is told by in the log.
 struct Told<'a> {
     id: &'a str,
-    trace: &'a TraceContext,
+    trace: &'a Arc<TraceContext>,
     address: IpAddr,
     method: &'a Method,
     route: &'a str,
@@ -214,6 +223,23 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
+    /// The same as a span of its trace.
+    fn span(&self, error: Option<&ApiError>) -> Span {
+        let took = self.began.elapsed();
+        let now = SystemTime::now();
+        Span {
+            trace: Arc::clone(self.trace),
+            began: now.checked_sub(took).unwrap_or(now),
+            took,
+            method: self.method.clone(),
+            route: self.route.to_owned(),
+            status: self.status,
+            request_id: self.id.to_owned(),
+            node: self.node.map(str::to_owned),
+            code: error.map(ApiError::code),
+        }
+    }
+
     /// One line for each request. What the server got wrong is an error; what it could not do because something else is
     /// down, busy or going is a warning.
     fn log(&self, error: Option<&ApiError>) {

@@ -22,6 +22,13 @@ pub(super) fn config(snapshot: &Snapshot) -> ConfigView {
         ("orders", orders(&config.orders)),
         ("log", log(&config.log)),
         ("metrics", vec![("open", json!(config.metrics.is_open))]),
+        (
+            "telemetry",
+            vec![
+                ("otlp_endpoint", json!(config.telemetry.otlp_endpoint)),
+                ("sample_percent", json!(config.telemetry.sample_percent)),
+            ],
+        ),
     ];
     for (section, keys) in sections {
         settings.extend(keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)));

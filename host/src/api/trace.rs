@@ -25,13 +25,16 @@ pub struct TraceContext {
 
 impl TraceContext {
     /// The one that a request brings, with a new span of our own. What is not proper begins a new trace, as if nothing had
-    /// been brought.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// been brought; of those that begin here so many of a hundred are recorded. Whether another one is, its beginner says.
+    pub(super) fn of(headers: &HeaderMap, sampled_percent: u64) -> Self {
         let mut parents = headers.get_all(TRACEPARENT).iter();
         let parent = parents.next().filter(|_| parents.next().is_none()).and_then(|value| parse(value.to_str().ok()?));
         let span = (random() as u64).max(1);
         match parent {
-            None => Self { trace: random().max(1), parent: None, span, is_sampled: false, state: None },
+            None => {
+                let trace = random().max(1);
+                Self { trace, parent: None, span, is_sampled: trace % 100 < u128::from(sampled_percent), state: None }
+            }
             Some((trace, parent, is_sampled)) => {
                 Self { trace, parent: Some(parent), span, is_sampled, state: state(headers) }
             }
@@ -48,6 +51,18 @@ impl TraceContext {
     #[must_use]
     pub fn span_id(&self) -> String {
         format!("{:016x}", self.span)
+    }
+
+    /// The span that caused ours: 16 hexadecimal digits.
+    #[must_use]
+    pub fn parent_id(&self) -> Option<String> {
+        self.parent.map(|parent| format!("{parent:016x}"))
+    }
+
+    /// Whether the trace is recorded.
+    #[must_use]
+    pub const fn is_sampled(&self) -> bool {
+        self.is_sampled
     }
 
     /// What those whom we ask are told: our span is their parent.
@@ -138,7 +153,7 @@ mod tests {
         for state in states {
             headers.append(TRACESTATE, HeaderValue::from_str(state).unwrap());
         }
-        TraceContext::of(&headers)
+        TraceContext::of(&headers, 0)
     }
 
     #[test]

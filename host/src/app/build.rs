@@ -1,11 +1,12 @@
 use crate::api::serve::{Acceptor, Listener};
 use crate::api::socket::Door;
-use crate::api::{self, Documents, Edge, LogControl, LogLoss, Metrics, Strangers};
+use crate::api::{self, Documents, Edge, LogControl, LogLoss, Metrics, Spans, Strangers};
 use crate::app::disk_watch::{self, Pace};
 use crate::app::exit::RunError;
 use crate::app::generations::StoredGenerations;
 use crate::app::heritage::Succession;
 use crate::app::logging::LogLevel;
+use crate::app::otlp::Exporter;
 use crate::app::parts::{HostParts, environments};
 use crate::app::restored::Restored;
 use crate::app::shutdown::{Ended, Shutdown};
@@ -229,8 +230,7 @@ impl Running {
         let relay = tasks.group(TaskKind::Relay);
         let restored = restore(&hub, inherited, &pool, &platform);
         relay.named("events", relay::run(relayed, swapped, restored, hub.clone()));
-        let logs = logs::run(pool.clone(), hub.clone(), tasks.group(TaskKind::Follower), stop_owners.clone());
-        relay.named("logs", logs);
+        relay.named("logs", follow_logs(&pool, &hub, &tasks, &stop_owners));
         relay.named("revocations", relay::revoke(revocations, hub.clone(), stop_owners.clone()));
         let (batches, connections) = places(&config);
         let (again, told) = watch::channel(0);
@@ -270,6 +270,7 @@ impl Running {
             log_loss,
             log_control: log_level.clone().map(|level| Arc::new(level) as Arc<dyn LogControl>),
             serving: Arc::default(),
+            spans: Spans::default(),
             connections: connections.clone(),
             documents: Documents::default(),
             batches,
@@ -347,6 +348,10 @@ fn open(edge: Arc<Edge>, listeners: Vec<Listener>, places: Places, again: &watch
 /// Places of batches of orders, and of connections.
 fn places(config: &Config) -> (Places, Places) {
     (Places::new(config.orders.batches_max), Places::new(config.server.connections_max))
+}
+
+fn follow_logs(pool: &Pool, hub: &Hub, tasks: &Tasks, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
+    logs::run(pool.clone(), hub.clone(), tasks.group(TaskKind::Follower), stop.clone())
 }
 
 /// Who decides who comes in, and what it lends to the plugins that it asks.
@@ -471,6 +476,12 @@ fn look_after(edge: &Edge, stop: &CancellationToken, log_level: Option<LogLevel>
     let seed = RandomState::new().hash_one(1_u8);
     upkeep.named("disk", disk_watch::run(edge.store.clone(), Pace::USUAL, seed, stop.clone()));
     upkeep.named("audit", retention::run(edge.store.clone(), edge.reloader.snapshots(), stop.clone()));
+    if let Some(spans) = edge.spans.take() {
+        let (figures, instance) = (Arc::clone(edge.spans.figures()), edge.store.instance_id().to_owned());
+        let seed = RandomState::new().hash_one(2_u8);
+        let exporter = Exporter::new((spans, figures), edge.reloader.snapshots(), instance, seed);
+        upkeep.named("spans", exporter.run(stop.clone()));
+    }
     if let Some(level) = log_level {
         upkeep.named("log-level", level.run(stop.clone()));
     }

@@ -14,6 +14,7 @@ mod lines;
 mod listeners;
 mod logging;
 mod logs;
+mod otlp;
 mod parts;
 mod paths;
 mod relay;

@@ -1,11 +1,11 @@
 use crate::config::fault::{ConfigFault, line_at};
-use crate::config::grant::{check_grants, parse_origin};
+use crate::config::grant::{check_grants, origin_of, parse_origin};
 use crate::config::listen::{check_base_path, check_listeners, check_proxies, check_proxy_header};
 use crate::config::log_filter::LogFilter;
 use crate::config::node::check_nodes;
 use crate::config::schema::{
     AuditConfig, CallLimits, Config, LogConfig, LogFormat, MetricsConfig, OrdersConfig, PluginsConfig, PoolConfig,
-    ServerConfig, StorageConfig,
+    ServerConfig, StorageConfig, TelemetryConfig,
 };
 use crate::config::secret::SecretSource;
 use crate::config::section::{Report, Section};
@@ -79,6 +79,7 @@ pub fn check(
         orders: check_orders(root.section(&mut report, "orders"), &mut report),
         log: check_log(root.section(&mut report, "log"), &mut report),
         metrics: check_metrics(root.section(&mut report, "metrics"), &mut report),
+        telemetry: check_telemetry(root.section(&mut report, "telemetry"), &mut report),
         nodes: check_nodes(root.sections(&mut report, "node"), &mut report, secrets, base),
     };
     root.finish(&mut report, &[]);
@@ -289,6 +290,22 @@ fn check_orders(mut section: Section<'_>, report: &mut Report<'_>) -> OrdersConf
     };
     section.finish(report, &[]);
     orders
+}
+
+fn check_telemetry(mut section: Section<'_>, report: &mut Report<'_>) -> TelemetryConfig {
+    let otlp_endpoint = section.text(report, "otlp_endpoint").and_then(|(text, span)| {
+        let url = text.parse::<http::Uri>().ok().filter(|url| {
+            origin_of(url).is_some() && url.query().is_none() && !text.contains('#') && !url.path().ends_with("/v1/traces")
+        });
+        if url.is_none() {
+            let advice = "expected \"http://HOST:PORT\" (or https), with a path below which `/v1/traces` is, without user or query";
+            report.fault(&span, section.path_of("otlp_endpoint"), "it is not the address of a collector".to_owned(), advice);
+        }
+        url.map(|_| text.trim_end_matches('/').to_owned())
+    });
+    let sample_percent = section.integer(report, "sample_percent", 100, 0..=100);
+    section.finish(report, &[]);
+    TelemetryConfig { otlp_endpoint, sample_percent }
 }
 
 fn check_metrics(mut section: Section<'_>, report: &mut Report<'_>) -> MetricsConfig {

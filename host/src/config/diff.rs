@@ -2,6 +2,7 @@
 
 use crate::config::schema::{
     AuditConfig, Config, LogConfig, NodeConfig, OrdersConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+    TelemetryConfig,
 };
 use crate::model::NodeId;
 use std::collections::BTreeMap;
@@ -75,6 +76,7 @@ pub fn diff(old: &Config, new: &Config) -> Diff {
     settings.extend(orders(&old.orders, &new.orders));
     settings.extend(log(&old.log, &new.log));
     settings.extend(differing([("metrics.open", old.metrics != new.metrics, Effect::Live)]));
+    settings.extend(telemetry(&old.telemetry, &new.telemetry));
     let (before, after) = (&old.plugins.grants, &new.plugins.grants);
     let mut granted: Vec<String> =
         before.keys().chain(after.keys()).filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
@@ -120,6 +122,7 @@ pub fn in_force(old: &Config, new: &Config) -> Config {
         orders: new.orders.clone(),
         log: LogConfig { format: old.log.format, ..new.log.clone() },
         metrics: new.metrics,
+        telemetry: new.telemetry.clone(),
         nodes: new.nodes.clone(),
     }
 }
@@ -194,6 +197,14 @@ fn storage(old: &StorageConfig, new: &StorageConfig) -> Settings {
     differing([
         ("storage.path", *path != new.path, Effect::Restart),
         ("storage.key_file", *key != new.key, Effect::Restart),
+    ])
+}
+
+fn telemetry(old: &TelemetryConfig, new: &TelemetryConfig) -> Settings {
+    let TelemetryConfig { otlp_endpoint, sample_percent } = old;
+    differing([
+        ("telemetry.otlp_endpoint", *otlp_endpoint != new.otlp_endpoint, Effect::Live),
+        ("telemetry.sample_percent", *sample_percent != new.sample_percent, Effect::Live),
     ])
 }
 
@@ -328,6 +339,8 @@ mod tests {
             "log.level = \"warn\"",
             "log.format = \"json\"",
             "metrics.open = true",
+            "telemetry.otlp_endpoint = \"http://x:4318\"",
+            "telemetry.sample_percent = 7",
             "server.proxy_header = \"forwarded\"",
         ]);
         let settings = prop::collection::btree_set(setting, 0..8);

@@ -34,6 +34,7 @@ pub use managed::{
 pub use schema::{
     AuditConfig, CallLimits, Config, Endpoint, LimitOverrides, LogConfig, LogFormat, MetricsConfig, NodeConfig,
     NodeLogin, OnFailure, OrdersConfig, PluginConfig, PluginsConfig, PoolConfig, ServerConfig, StorageConfig,
+    TelemetryConfig,
 };
 pub use secret::{MachineSecrets, SECRET_BYTES_MAX, SecretError, SecretSource};
 pub use snapshot::Snapshot;

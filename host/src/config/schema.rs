@@ -27,6 +27,8 @@ pub struct Config {
     pub log: LogConfig,
     /// `[metrics]`
     pub metrics: MetricsConfig,
+    /// `[telemetry]`
+    pub telemetry: TelemetryConfig,
     /// `[[node]]`, sorted by name.
     pub nodes: Vec<NodeConfig>,
 }
@@ -321,6 +323,15 @@ pub struct OrdersConfig {
     /// `batch_timeout_max_ms`, default 3,600,000, 1,000 to 86,400,000: the longest time for all of a batch that may be
     /// asked for.
     pub batch_timeout_max: Duration,
+}
+
+/// `[telemetry]`: where requests are told as spans of distributed traces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TelemetryConfig {
+    /// `otlp_endpoint`, default none: the collector, `http://HOST:4318` or with a path; spans go to `/v1/traces` below it.
+    pub otlp_endpoint: Option<String>,
+    /// `sample_percent`, default 100: of the traces that begin here so many of a hundred are recorded.
+    pub sample_percent: u64,
 }
 
 /// `[metrics]`: the page for Prometheus.

@@ -269,6 +269,7 @@ fn known() -> BTreeMap<String, BTreeSet<String>> {
         "orders",
         "log",
         "metrics",
+        "telemetry",
     ];
     let mut text: String = sections.iter().map(|section| format!("[{section}]\nzzzzzzzzzzzzzzzz = 1\n")).collect();
     text.push_str("[[node]]\nname = \"a\"\nurl = \"http://a:1\"\nzzzzzzzzzzzzzzzz = 1\n");
@@ -296,7 +297,8 @@ fn the_reference_names_every_key_and_no_other() {
     assert_eq!(documented_keys, known());
     // And every section that the root knows was asked for above.
     let root = faults("zzzzzzzzzzzzzzzz = 1");
-    let sections = "expected one of listen, server, storage, audit, plugin, plugins, pool, orders, log, metrics, node";
+    let sections =
+        "expected one of listen, server, storage, audit, plugin, plugins, pool, orders, log, metrics, telemetry, node";
     assert!(root[0].ends_with(sections), "{root:?}");
 }
 
@@ -347,6 +349,7 @@ fn every_documented_key_is_read() {
             ("external_url", _) => "\"https://omnivisor.example\"".to_owned(),
             ("level", _) => "\"warn\"".to_owned(),
             ("watch" | "config_watch", _) => "false".to_owned(),
+            ("otlp_endpoint", _) => "\"http://127.0.0.1:4318\"".to_owned(),
             ("open", _) => "true".to_owned(),
             ("proxy_header", _) => "\"forwarded\"".to_owned(),
             ("format", _) => "\"json\"".to_owned(),

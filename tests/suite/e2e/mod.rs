@@ -42,6 +42,7 @@ mod swap;
 #[cfg(feature = "hostile")]
 mod swap_kinds;
 mod terminal;
+mod traces;
 mod validators;
 #[cfg(feature = "hostile")]
 mod wellness;
