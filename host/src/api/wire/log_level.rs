@@ -32,6 +32,6 @@ pub struct LogLevelRequest {
     pub level: String,
     /// For how many seconds, 1 to 86,400; 600 if it is not said.
     #[serde(skip_serializing_if = "Option::is_none", default)]
-    #[schema(example = 600, minimum = 1, maximum = 86400, nullable = false)]
+    #[schema(example = 600, minimum = 1, maximum = 86400)]
     pub for_seconds: Option<u64>,
 }
