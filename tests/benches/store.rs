@@ -34,6 +34,10 @@ fn main() -> anyhow::Result<()> {
         let verdict = store.verify_audit(Some(facts.audit.head)).await?;
         anyhow::ensure!(verdict.fault.is_none(), "{verdict:?}");
         println!("{:<44} {:>12}", format!("chain of {} records verified", verdict.records), show(started.elapsed()));
+        let done = store.compact().await?;
+        let label =
+            format!("{} records compacted, {} to {} MiB", records, mib(done.before_bytes), mib(done.after_bytes));
+        println!("{label:<44} {:>12}", show(done.took));
         store.close().await?;
         Ok(())
     })
@@ -116,6 +120,10 @@ fn row(label: &str, mut times: Vec<Duration>, took: Duration) -> f64 {
     let shown = |share| at(share).map_or_else(String::new, |time| show(*time));
     println!("{label:<44} {rate:>12.0} {:>10} {:>10}", shown(0.5), shown(0.99));
     rate
+}
+
+const fn mib(bytes: u64) -> u64 {
+    bytes >> 20
 }
 
 fn show(time: Duration) -> String {

@@ -53,13 +53,12 @@ pub(super) fn register(registry: &mut Registry, edge: &Edge) {
     registry.register("build_info", "The version that runs", build);
     pool(registry, edge);
     store(registry, edge);
+    telemetry(registry, edge);
     configuration(registry, edge);
     tasks(registry, edge);
     serving(registry, edge);
     let began = edge.metrics.began.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64());
     registry.register("start_time_seconds", "When this server began, seconds since 1970", ConstGauge::new(began));
-    let dropped = ConstCounter::new(edge.log_loss.lines());
-    registry.register("log_lines_dropped", "Log lines that were lost: not read fast enough, or not written", dropped);
 }
 
 fn pool(registry: &mut Registry, edge: &Edge) {
@@ -81,11 +80,16 @@ fn pool(registry: &mut Registry, edge: &Edge) {
     registry.register("hint_streams_opened", "Hint streams opened", streams);
 }
 
-fn store(registry: &mut Registry, edge: &Edge) {
+fn telemetry(registry: &mut Registry, edge: &Edge) {
     let spans = edge.spans.figures();
     let told = [("sent", &spans.sent), ("failed", &spans.failed), ("dropped", &spans.dropped)];
     let told = counted(told.map(|(outcome, count)| (outcome, count.load(Ordering::Relaxed))));
     registry.register("telemetry_spans", "Requests as spans, by what became of them", told);
+    let dropped = ConstCounter::new(edge.log_loss.lines());
+    registry.register("log_lines_dropped", "Log lines that were lost, for they could not be written in time", dropped);
+}
+
+fn store(registry: &mut Registry, edge: &Edge) {
     let figures = edge.store.figures();
     let writes = counted([("written", figures.written), ("failed", figures.failed), ("refused", figures.refused)]);
     registry.register("store_writes", "Writes of the database, by what became of them", writes);
@@ -107,7 +111,7 @@ fn store(registry: &mut Registry, edge: &Edge) {
     let bytes = i64::try_from(edge.store.file_bytes()).unwrap_or(i64::MAX);
     registry.register(
         "store_file_bytes",
-        "Size of the database's file; what is not in use is written next",
+        "Room that the database takes on its disk; what is not in use is written next",
         ConstGauge::new(bytes),
     );
     registry.register("store_condition", "1 for the condition that the database is in", condition);

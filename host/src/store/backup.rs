@@ -3,7 +3,7 @@
 use crate::config::StorageConfig;
 use crate::store::apply::{self, Change};
 use crate::store::audit::{AuditRecord, AuditVerdict, verify};
-use crate::store::disk::{Access, open_file};
+use crate::store::disk::{Access, open_at, open_file, open_for};
 use crate::store::error::is_full;
 use crate::store::tables::{
     ACCOUNTS, API_KEYS, AUDIT, CONFIGURATIONS, Contents, GENERATIONS, META, ROLES, SECRETS, SESSIONS, adopt, examine,
@@ -67,9 +67,7 @@ impl Store {
 /// As for [`Store::open`]; one of an older schema is [`StoreError::NotADatabase`] here.
 pub fn inspect(path: &Path) -> Result<BackupFacts, StoreError> {
     let damaged = |source: redb::Error| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source)) };
-    let file = OpenOptions::new().read(true).write(true).open(path);
-    let file = file.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
-    let database = open_file(file, Access::Read).map_err(|error| StoreError::of_opening(path, error))?;
+    let database = open_at(path, Access::Read, &open_file)?;
     let txn = database.begin_read().map_err(|error| damaged(error.into()))?;
     let instance = match examine(path, &txn)? {
         Contents::Ours(instance) => instance,
@@ -142,9 +140,9 @@ fn beside(target: &Path, what: &str) -> PathBuf {
 }
 
 fn hold(target: &Path) -> Result<Option<Database>, StoreError> {
-    let file = OpenOptions::new().read(true).write(true).open(target);
-    let file = file.map_err(|source| StoreError::Open { path: target.to_owned(), source })?;
-    match open_file(file, Access::Read).map_err(|error| StoreError::of_opening(target, error)) {
+    // Of a file that cannot be opened nobody can say whether a server has it.
+    drop(open_for(target, Access::Read)?);
+    match open_at(target, Access::Read, &open_file) {
         Ok(database) => Ok(Some(database)),
         Err(locked @ StoreError::Locked { .. }) => Err(locked),
         // It is put aside whatever it is: a damaged one is why people restore.
@@ -154,9 +152,7 @@ fn hold(target: &Path) -> Result<Option<Database>, StoreError> {
 
 fn end_sessions(path: &Path, record: AuditRecord) -> Result<u64, StoreError> {
     let damaged = |source: redb::Error| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source)) };
-    let file = OpenOptions::new().read(true).write(true).open(path);
-    let file = file.map_err(|source| explain_io(path.to_owned(), source))?;
-    let database = open_file(file, Access::Write).map_err(|error| StoreError::of_opening(path, error))?;
+    let database = open_at(path, Access::Write, &open_file)?;
     adopt(path, &database)?;
     let write = |change, audit| Write { change, audit, reply: None };
     let batch = [write(Some(Change::EndSessions), None), write(None, Some(record))];

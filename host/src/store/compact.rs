@@ -1,5 +1,6 @@
 //! Giving back what a file holds beyond its records.
 
+use crate::store::disk::room;
 use crate::store::writer::Order;
 use crate::store::{Store, StoreError, WRITES_MAX};
 use redb::ReadableTableMetadata;
@@ -15,9 +16,9 @@ const COMPACTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// What a compaction did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Compaction {
-    /// Bytes of the file before.
+    /// Bytes that the file took on the disk before.
     pub before_bytes: u64,
-    /// Bytes of the file now.
+    /// Bytes that it takes now.
     pub after_bytes: u64,
     /// How long writes waited for it.
     pub took: Duration,
@@ -26,7 +27,7 @@ pub struct Compaction {
 /// How much of the file is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoreUsage {
-    /// Bytes of the file.
+    /// Bytes that the file takes on the disk.
     pub file_bytes: u64,
     /// Of these, bytes of pages that hold records. The rest is taken by what is written next.
     pub used_bytes: u64,
@@ -58,15 +59,15 @@ impl Store {
                 Ok(used)
             })?;
             let metadata = std::fs::metadata(&path).map_err(|source| StoreError::Open { path, source })?;
-            Ok(StoreUsage { file_bytes: metadata.len(), used_bytes })
+            Ok(StoreUsage { file_bytes: room(&metadata), used_bytes })
         });
         counted.await.map_err(|_| StoreError::Closed)?
     }
 
-    /// How large the file is; 0 if that cannot be told.
+    /// How much room the file takes on the disk; 0 if that cannot be told.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {
-        std::fs::metadata(&self.shared.path).map_or(0, |metadata| metadata.len())
+        std::fs::metadata(&self.shared.path).map_or(0, |metadata| room(&metadata))
     }
 
     /// Writes all records into a new file that takes the place of this one, and so gives back what is not in use. Reads go

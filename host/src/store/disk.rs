@@ -6,7 +6,7 @@ use crate::store::secrets;
 use crate::store::tables::{self, Contents};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, StorageBackend, TransactionError};
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -42,6 +42,22 @@ pub(super) fn open_file(file: File, access: Access) -> Result<Database, Database
     open_backend(FileBackend::new(file)?, access)
 }
 
+/// Opens the database that has this name now. While it is kept it is nobody else's.
+///
+/// # Errors
+/// [`StoreError::Locked`] when somebody else has it, or has just put another one in its place; [`StoreError::Open`], and
+/// what [`StoreError::of_opening`] makes of the engine's.
+pub(super) fn open_at(path: &Path, access: Access, opener: &dyn Opener) -> Result<Database, StoreError> {
+    let file = open_for(path, access)?;
+    let opened = file.metadata().map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let database = opener(file, access).map_err(|error| StoreError::of_opening(path, error))?;
+    // A server may have exchanged the file after it was opened here and before it was locked.
+    if fs::metadata(path).map_or(true, |named| (named.dev(), named.ino()) != (opened.dev(), opened.ino())) {
+        return Err(StoreError::Locked { path: path.to_owned() });
+    }
+    Ok(database)
+}
+
 pub(super) fn open_backend(backend: impl StorageBackend, access: Access) -> Result<Database, DatabaseError> {
     let mut builder = Builder::new();
     builder.set_cache_size(CACHE_BYTES);
@@ -60,13 +76,7 @@ impl Disk {
     ) -> Result<(Self, String), StoreError> {
         prepare(&path)?;
         refuse_without_a_trace(&path, &opener, sealer)?;
-        let file = open_rw(&path)?;
-        let opened = file.metadata().map_err(|source| StoreError::Open { path: path.clone(), source })?;
-        let database = opener(file, Access::Write).map_err(|error| StoreError::of_opening(&path, error))?;
-        // Another server may have exchanged the file after it was opened here and before it was locked.
-        if fs::metadata(&path).map_or(true, |named| (named.dev(), named.ino()) != (opened.dev(), opened.ino())) {
-            return Err(StoreError::Locked { path });
-        }
+        let database = open_at(&path, Access::Write, &opener)?;
         let instance = tables::adopt(&path, &database)?;
         // A kill may have left it; nobody else makes one, as the database is ours now.
         drop(fs::remove_file(sibling(&path)));
@@ -84,9 +94,9 @@ impl Disk {
         Ok(self.database.as_ref().ok_or(redb::Error::DatabaseClosed)?.begin_read()?)
     }
 
-    /// How large the file is; 0 if that cannot be told.
+    /// How much room the file takes; 0 if that cannot be told.
     pub(super) fn bytes(&self) -> u64 {
-        fs::metadata(&self.path).map_or(0, |metadata| metadata.len())
+        fs::metadata(&self.path).map_or(0, |metadata| room(&metadata))
     }
 
     /// Mends the open file after a failed write: the engine refuses everything until it is opened again.
@@ -163,8 +173,10 @@ impl Disk {
             _ => {}
         }
         let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(fresh)?;
-        let database = (self.opener)(file, Access::Write)?;
+        let mut database = (self.opener)(file, Access::Write)?;
         fill(&database)?;
+        // The engine doubles a file that is too small, and so has grown this one as well.
+        database.compact()?;
         Ok(database)
     }
 
@@ -172,10 +184,7 @@ impl Disk {
         // The old one holds the lock on the file.
         self.database = None;
         self.access = access;
-        let file = open_for(&self.path, access);
-        let opened = file
-            .and_then(|file| (self.opener)(file, access).map_err(|error| StoreError::of_opening(&self.path, error)));
-        match opened {
+        match open_at(&self.path, access, &self.opener) {
             Ok(database) => self.database = Some(database),
             Err(error) => {
                 tracing::error!(
@@ -205,6 +214,14 @@ pub(super) enum Exchange {
     Kept(redb::Error),
     /// After a loss of power it may be there again.
     Unsure(redb::Error),
+}
+
+/// The room that a file takes on its disk, in bytes. The engine doubles a file that is too small, and the disk gives room only to
+/// what was written of it.
+pub(super) fn room(metadata: &Metadata) -> u64 {
+    // Of this size whatever the disk's own blocks are: stat(2).
+    const BLOCK_BYTES: u64 = 512;
+    metadata.len().min(metadata.blocks() * BLOCK_BYTES)
 }
 
 /// Where the file is made that is to take the database's place.
@@ -249,12 +266,11 @@ fn tighten(path: &Path) -> io::Result<()> {
 
 /// Looks into the file without writing, so that one which is not for us stays as it is to the last byte.
 fn refuse_without_a_trace(path: &Path, opener: &dyn Opener, sealer: Option<&Sealer>) -> Result<(), StoreError> {
-    let file = open_rw(path)?;
-    let length = file.metadata().map_err(|source| StoreError::Open { path: path.to_owned(), source })?.len();
-    if length == 0 {
+    let metadata = fs::metadata(path).map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    if metadata.len() == 0 {
         return Ok(());
     }
-    let database = opener(file, Access::Read).map_err(|error| StoreError::of_opening(path, error))?;
+    let database = open_at(path, Access::Read, opener)?;
     let damaged =
         |source: TransactionError| StoreError::Damaged { path: path.to_owned(), source: Some(Box::new(source.into())) };
     let txn = database.begin_read().map_err(damaged)?;
@@ -270,7 +286,7 @@ fn open_rw(path: &Path) -> Result<File, StoreError> {
 }
 
 /// For looking alone a disk that takes no writes will do.
-fn open_for(path: &Path, access: Access) -> Result<File, StoreError> {
+pub(super) fn open_for(path: &Path, access: Access) -> Result<File, StoreError> {
     match open_rw(path) {
         Err(StoreError::Open { source, .. })
             if access == Access::Read && source.kind() == io::ErrorKind::ReadOnlyFilesystem =>

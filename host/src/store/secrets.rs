@@ -5,14 +5,13 @@ use crate::model::Secret;
 use crate::store::apply::Tables;
 use crate::store::audit::AuditRecord;
 use crate::store::configuration::Configuration;
-use crate::store::disk::{Access, open_file};
+use crate::store::disk::{Access, open_at, open_file};
 use crate::store::error::is_full;
 use crate::store::seal::{Sealer, SecretGap, SecretKind, SecretPlace, key_id_of};
 use crate::store::tables::{META, SECRETS, SECRETS_KEY, adopt};
 use crate::store::{Store, StoreError};
 use redb::{Database, ReadTransaction, ReadableTable, ReadableTableMetadata, TableError};
 use std::collections::BTreeSet;
-use std::fs::OpenOptions;
 use std::path::Path;
 
 /// Records that are ready to be written: each with its key, and the check value of what sealed them.
@@ -129,9 +128,7 @@ pub fn rotate(
 ) -> Result<Rotated, StoreError> {
     let path = &storage.path;
     let to = Sealer::new(new)?;
-    let file = OpenOptions::new().read(true).write(true).open(path);
-    let file = file.map_err(|source| StoreError::Open { path: path.clone(), source })?;
-    let database = open_file(file, Access::Write).map_err(|error| StoreError::of_opening(path, error))?;
+    let database = open_at(path, Access::Write, &open_file)?;
     adopt(path, &database)?;
     let from = storage.key.as_ref().map(Sealer::new).transpose()?;
     rotate_in(path, &database, from.as_ref(), &to, record).map_err(|error| {
