@@ -8,11 +8,13 @@
 
 #[path = "../peers/lists.rs"]
 mod lists;
+#[path = "../peers/ready.rs"]
+mod ready;
 #[path = "../peers/usage.rs"]
 mod usage;
 
 use anyhow::Context as _;
-use lists::{LIST, connect, get};
+use lists::{LIST, connect, connect_to, get, get_as};
 use std::time::{Duration, Instant};
 use tests::{
     ADMIN, ADMIN_PASSWORD, Client, Feed, Node, Program, Server, Settings, Signal, Supervisord, send_signal, until,
@@ -23,6 +25,11 @@ const NODES: usize = 20;
 const PROGRAMS: usize = 10;
 
 fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(ready::PART) {
+        let bytes = arguments.next().context("how many bytes")?.parse()?;
+        return tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(ready::serve(bytes));
+    }
     // `cargo test --benches` runs this without `--bench`; a measurement is not a test.
     if !std::env::args().any(|argument| argument == "--bench") {
         return Ok(());
@@ -53,9 +60,9 @@ async fn measure() -> anyhow::Result<()> {
     idle(pid, &nodes).await?;
     list(pid, &client).await?;
     naive(&nodes).await?;
-    latency(&client, "list, 32 connections").await?;
+    latency(pid, &client, "list, 32 connections").await?;
     kills(&client, &nodes).await?;
-    frozen(&client, &nodes).await?;
+    frozen(pid, &client, &nodes).await?;
     server.terminate(Duration::from_secs(15)).await?;
     Ok(())
 }
@@ -71,8 +78,11 @@ async fn idle(pid: u32, nodes: &[Supervisord]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Requests that are made one after the other.
+const REQUESTS: u32 = 5_000;
+
+/// Processor time of the server for each list, and of one that has it ready.
 async fn list(pid: u32, client: &Client) -> anyhow::Result<()> {
-    let requests = 5_000;
     let mut connection = connect(client).await?;
     let idle = {
         let before = processor(pid)?;
@@ -81,15 +91,26 @@ async fn list(pid: u32, client: &Client) -> anyhow::Result<()> {
     };
     let (before, began) = (processor(pid)?, Instant::now());
     let mut bytes = 0;
-    for _ in 0..requests {
+    for _ in 0..REQUESTS {
         bytes = get(&mut connection, client).await?;
     }
     let own = (processor(pid)? - before).saturating_sub(idle.mul_f64(began.elapsed().as_secs_f64()));
-    println!(
-        "list: {:.1} us of processor time a request, {bytes} bytes",
-        own.as_secs_f64() * 1e6 / f64::from(requests)
-    );
+    let floor = floor(bytes).await?;
+    let each = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(REQUESTS);
+    println!("list: {:.1} us of processor time a request, {bytes} bytes", each(own));
+    println!("floor (the library's own server, the bytes ready): {:.1} us of processor time a request", each(floor));
     Ok(())
+}
+
+async fn floor(bytes: usize) -> anyhow::Result<Duration> {
+    let (child, address) = ready::start(bytes).await?;
+    let (pid, host) = (child.id().context("it runs")?, address.to_string());
+    let mut connection = connect_to(address).await?;
+    let before = processor(pid)?;
+    for _ in 0..REQUESTS {
+        get_as(&mut connection, &host, "Bearer nobody").await?;
+    }
+    Ok(processor(pid)? - before)
 }
 
 /// Asks each node in turn, on a new connection each, and does nothing with the answers.
@@ -110,12 +131,13 @@ async fn naive(nodes: &[Supervisord]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn latency(client: &Client, what: &str) -> anyhow::Result<()> {
-    let began = Instant::now();
+async fn latency(pid: u32, client: &Client, what: &str) -> anyhow::Result<()> {
+    let (before, began) = (processor(pid)?, Instant::now());
     let mut all = lists::read(client, 32, 200).await?;
-    let rate = all.len() as f64 / began.elapsed().as_secs_f64();
+    let (own, took) = ((processor(pid)? - before).as_secs_f64() * 1e6, began.elapsed().as_secs_f64());
+    let count = all.len() as f64;
     print(what, &mut all);
-    println!("{what}: {rate:.0} requests/s");
+    println!("{what}: {:.0} requests/s, {:.1} us of the server's processor time a request", count / took, own / count);
     Ok(())
 }
 
@@ -140,7 +162,7 @@ async fn kills(client: &Client, nodes: &[Supervisord]) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn frozen(client: &Client, nodes: &[Supervisord]) -> anyhow::Result<()> {
+async fn frozen(pid: u32, client: &Client, nodes: &[Supervisord]) -> anyhow::Result<()> {
     let (mut stale, mut live) = (Vec::new(), Vec::new());
     let mut feed = Feed::open(client, &["node/*/state"], None).await?;
     for round in 0..4 {
@@ -150,7 +172,7 @@ async fn frozen(client: &Client, nodes: &[Supervisord]) -> anyhow::Result<()> {
         }
         // The first round loads the server, and its events are read late: it does not count for how soon they came.
         if round == 0 {
-            latency(client, "list, 32 connections, 5 of 20 nodes frozen").await?;
+            latency(pid, client, "list, 32 connections, 5 of 20 nodes frozen").await?;
         }
         for _ in 0..5 {
             feed.event("a node is stale", Duration::from_secs(30), |event| event["state"]["state"] == "stale").await?;

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use tests::Client;
 use tokio::net::TcpStream;
@@ -39,7 +40,11 @@ pub(crate) async fn read(client: &Client, connections: usize, requests: usize) -
 }
 
 pub(crate) async fn connect(client: &Client) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
-    let stream = TcpStream::connect(client.address()).await?;
+    connect_to(client.address()).await
+}
+
+pub(crate) async fn connect_to(address: SocketAddr) -> anyhow::Result<SendRequest<Empty<Bytes>>> {
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     TaskTracker::new().spawn(connection);
@@ -48,10 +53,18 @@ pub(crate) async fn connect(client: &Client) -> anyhow::Result<SendRequest<Empty
 
 /// Reads it once. Gives the bytes that it has.
 pub(crate) async fn get(connection: &mut SendRequest<Empty<Bytes>>, client: &Client) -> anyhow::Result<usize> {
-    let request = http::Request::get(LIST)
-        .header("host", client.address().to_string())
-        .header("authorization", client.authorization().context("logged in")?)
-        .body(Empty::new())?;
+    let who = client.authorization().context("logged in")?;
+    get_as(connection, &client.address().to_string(), who).await
+}
+
+/// The same with a proof of one's own.
+pub(crate) async fn get_as(
+    connection: &mut SendRequest<Empty<Bytes>>,
+    host: &str,
+    authorization: &str,
+) -> anyhow::Result<usize> {
+    let request =
+        http::Request::get(LIST).header("host", host).header("authorization", authorization).body(Empty::new())?;
     connection.ready().await?;
     let response = connection.send_request(request).await?;
     ensure!(response.status() == 200, "{}", response.status());

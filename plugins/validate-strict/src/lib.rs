@@ -5,7 +5,7 @@
 //! not be there is what deceives a reader or a log: control characters, invisible format characters, lone bidi overrides.
 //!
 //! It looks at the fields alone, for they are what the caller chose. Targets, principal and permissions are the host's own
-//! words: the one text of the caller's among them, a process's name, is the field `/path/process` as well.
+//! words: the one text of the caller's among them, a process's name, is the field `/path/process` as well. So it says `judges-fields-alone`, and is not asked again about words that passed.
 
 mod character;
 mod rules;
@@ -19,7 +19,8 @@ pub struct Strict;
 
 impl InputValidator for Strict {
     fn describe() -> Result<ValidatorInfo, Fault> {
-        Ok(ValidatorInfo { operations: vec!["*".to_owned()], extra: Vec::new() })
+        let words_alone = ("judges-fields-alone".to_owned(), "true".to_owned());
+        Ok(ValidatorInfo { operations: vec!["*".to_owned()], extra: vec![words_alone] })
     }
 
     fn validate(operation: Operation) -> Result<Vec<Violation>, Fault> {

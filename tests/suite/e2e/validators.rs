@@ -1,4 +1,5 @@
 use super::{SOON, one};
+use anyhow::Context as _;
 use std::path::Path;
 use tests::{Host, Node, Program, Settings, Supervisord, plugins};
 
@@ -62,6 +63,34 @@ async fn a_validator_of_the_first_contract_judges_beside_those_of_the_current_on
     assert_eq!(problem["errors"][0]["message"], "admin", "who asks, by name: {problem}");
     assert_eq!(found(1), ("/path/process".into(), "invisible_character".into()), "{problem}");
     Ok(())
+}
+
+/// How often `validate-strict` was asked and answered.
+async fn asked(host: &Host) -> anyhow::Result<u64> {
+    let metrics = host.admin.get("/metrics").await?.expect_status(200)?.text();
+    let prefix = r#"omnivisor_plugin_calls_total{plugin="validate-strict",outcome="ok"} "#;
+    let line = metrics.lines().find_map(|line| line.strip_prefix(prefix)).context("its calls are counted")?;
+    Ok(line.parse()?)
+}
+
+#[tokio::test]
+async fn words_that_passed_are_not_judged_again_and_what_was_refused_is() -> anyhow::Result<()> {
+    let host = Host::start(Settings::new()?).await?;
+    let list = "/api/v1/nodes?include=processes";
+    host.admin.get(list).await?.expect_status(200)?;
+    // The first of these two has the figures' own request remembered.
+    asked(&host).await?;
+    let before = asked(&host).await?;
+    for _ in 0..10 {
+        host.admin.get(list).await?.expect_status(200)?;
+    }
+    assert_eq!(asked(&host).await?, before, "the same words");
+    for _ in 0..3 {
+        let problem = host.admin.get("/api/v1/nodes/a%E2%80%8Bb").await?.problem(422, "request.invalid")?;
+        assert_eq!(problem["errors"][0]["code"], "invisible_character", "{problem}");
+    }
+    assert_eq!(asked(&host).await?, before + 3, "each time");
+    host.stop().await
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 //! What all versions share stands here; how one of them puts it stands in a file of its own, which knows nothing of the
 //! others. Which version a component is of is told by what it exports, never by a number in a manifest.
 
+mod passed;
 mod v0_1;
 mod v0_2;
 
@@ -15,10 +16,14 @@ use crate::plugin::fault::{accepted, at_most};
 use crate::plugin::state::CallState;
 use crate::plugin::text::{MESSAGE_BYTES_MAX, clean, code, cut};
 use crate::plugin::{BoxFuture, JudgeError, LoadError, Validator};
+use passed::{Passed, Words};
 use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::InstancePre;
 
+/// What `describe` may say in `extra`: that its verdict follows from the operation's name and fields alone, so that words which
+/// passed once need not be judged again.
+const JUDGES_FIELDS_ALONE: &str = "judges-fields-alone";
 const VIOLATIONS_MAX: usize = 1_000;
 const PATTERNS_MAX: usize = 256;
 const POINTER_BYTES_MAX: usize = 1_024;
@@ -34,6 +39,13 @@ pub(super) enum Linked {
 /// What a validator says: its result, or its fault.
 type Said<T> = wasmtime::Result<Result<T, Fault>>;
 
+/// What a validator says of itself.
+struct Description {
+    /// The patterns of the operations it wants to see.
+    patterns: Vec<String>,
+    extra: Vec<(String, String)>,
+}
+
 impl Linked {
     /// Checks the component's types against its version of the contract. One that exports several is taken by the newest.
     pub(super) fn new(linked: InstancePre<CallState>) -> wasmtime::Result<Self> {
@@ -43,8 +55,7 @@ impl Linked {
         Ok(Self::V0_1(v0_1::Linked::new(linked)?))
     }
 
-    /// The patterns of the operations it wants to see.
-    async fn describe(&self, store: &mut Store<CallState>) -> Said<Vec<String>> {
+    async fn describe(&self, store: &mut Store<CallState>) -> Said<Description> {
         match self {
             Self::V0_1(linked) => v0_1::describe(linked, store).await,
             Self::V0_2(linked) => v0_2::describe(linked, store).await,
@@ -64,6 +75,8 @@ pub(super) struct InputValidator {
     callee: Callee<Linked>,
     /// The operations it wants to see.
     patterns: Vec<String>,
+    /// Of one that judges words alone.
+    passed: Option<Passed>,
 }
 
 impl InputValidator {
@@ -77,13 +90,14 @@ impl InputValidator {
             )
             .await;
         let plugin = || callee.name.to_string();
-        let patterns = said.map_err(|ending| LoadError::describe(plugin(), ending))?;
+        let Description { patterns, extra } = said.map_err(|ending| LoadError::describe(plugin(), ending))?;
         if !(1..=PATTERNS_MAX).contains(&patterns.len()) {
             let reason =
                 format!("it names {} operations, 1 to {PATTERNS_MAX} were expected; `*` is all", patterns.len());
             return Err(LoadError::Description { plugin: plugin(), reason });
         }
-        Ok(Self { callee, patterns })
+        let judges_fields_alone = extra.iter().any(|(key, value)| key == JUDGES_FIELDS_ALONE && value == "true");
+        Ok(Self { callee, patterns, passed: judges_fields_alone.then(Passed::default) })
     }
 }
 
@@ -100,12 +114,22 @@ impl Validator for InputValidator {
         if !self.sees(&request.name) {
             return Box::pin(async { Ok(Vec::new()) });
         }
+        let words = self.passed.as_ref().and_then(|passed| Some((passed, Words::of(&request)?)));
+        if words.as_ref().is_some_and(|(passed, words)| passed.has(words)) {
+            return Box::pin(async { Ok(Vec::new()) });
+        }
         let call = self.callee.call(
             Given::default(),
             move |linked, store| Box::pin(async move { linked.validate(store, &request).await }),
             |said| said.map_err(accepted).and_then(checked),
         );
-        Box::pin(async move { Ok(call.await?) })
+        Box::pin(async move {
+            let violations = call.await?;
+            if let Some((passed, words)) = words.filter(|_| violations.is_empty()) {
+                passed.note(words);
+            }
+            Ok(violations)
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Version 0.1.0: knows the operation's name, who asks by name alone, and the fields.
 
-use super::Said;
+use super::{Description, Said};
 use crate::model::{Field, OperationRequest, Violation};
 use crate::plugin::bindings::validate_v0_1::InputValidatorPre;
 use crate::plugin::bindings::validate_v0_1::exports::omnivisor::validate::validator as wit;
@@ -10,10 +10,10 @@ use wasmtime::Store;
 pub(super) type Linked = InputValidatorPre<CallState>;
 
 /// Cannot fail in this version.
-pub(super) async fn describe(linked: &Linked, store: &mut Store<CallState>) -> Said<Vec<String>> {
+pub(super) async fn describe(linked: &Linked, store: &mut Store<CallState>) -> Said<Description> {
     let plugin = linked.instantiate_async(&mut *store).await?;
     let info = plugin.omnivisor_validate_validator().call_describe(store).await?;
-    Ok(Ok(info.operations))
+    Ok(Ok(Description { patterns: info.operations, extra: info.extra }))
 }
 
 pub(super) async fn validate(

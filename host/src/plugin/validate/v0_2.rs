@@ -1,7 +1,7 @@
 //! Version 0.2.0: also knows whether anything would change, role and permissions of who asks, the targets, and the time;
 //! and `describe` may fail.
 
-use super::Said;
+use super::{Description, Said};
 use crate::model::{Field, OperationRequest, ProcessId, Requester, Target, Violation};
 use crate::plugin::bindings::types;
 use crate::plugin::bindings::validate_v0_2::InputValidatorPre;
@@ -12,10 +12,10 @@ use wasmtime::Store;
 
 pub(super) type Linked = InputValidatorPre<CallState>;
 
-pub(super) async fn describe(linked: &Linked, store: &mut Store<CallState>) -> Said<Vec<String>> {
+pub(super) async fn describe(linked: &Linked, store: &mut Store<CallState>) -> Said<Description> {
     let plugin = linked.instantiate_async(&mut *store).await?;
     let said = plugin.omnivisor_validate_validator().call_describe(store).await?;
-    Ok(said.map(|info| info.operations))
+    Ok(said.map(|info| Description { patterns: info.operations, extra: info.extra }))
 }
 
 pub(super) async fn validate(
