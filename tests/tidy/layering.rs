@@ -16,7 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("node", &["model", "resilience", "config", "task", "plugin"]),
     ("auth", &["model", "config", "task", "store", "plugin"]),
     ("fetch", &["model", "plugin"]),
-    ("reload", &["model", "config", "watch", "store", "plugin"]),
+    ("reload", &["model", "config", "watch", "task", "store", "plugin"]),
     ("author", &["model", "config", "plugin"]),
     ("api", &["model", "config", "watch", "task", "store", "plugin", "hub", "node", "auth", "reload"]),
     ("cli", &["model", "api::wire"]),

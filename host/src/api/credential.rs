@@ -1,10 +1,11 @@
 //! What a request brings to be recognised by. One function for every route, the feed's upgrade and the event stream.
 
 use crate::api::edge::Facts;
+use crate::api::headers::{cookies, words};
 use crate::auth::Login;
 use crate::model::Secret;
 use axum::extract::Request;
-use http::header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL};
+use http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Uri};
 use std::time::SystemTime;
@@ -69,9 +70,7 @@ impl Brought {
 
 fn by_cookie(headers: &HeaderMap, facts: &Facts) -> Brought {
     let Some(name) = cookie_name(facts) else { return Brought::Nothing };
-    let lines = headers.get_all(COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    let mut values = pairs.filter(|(known, _)| *known == name).map(|(_, value)| value);
+    let mut values = cookies(headers, name);
     match (values.next(), values.next()) {
         (None, _) => Brought::Nothing,
         (Some(value), None) => Brought::Cookie(Secret::new(value.to_owned())),
@@ -89,8 +88,7 @@ fn bearers(headers: &HeaderMap) -> Vec<&str> {
 }
 
 fn subprotocols<'h>(headers: &'h HeaderMap, prefix: &'static str) -> impl Iterator<Item = &'h str> {
-    let lines = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|list| list.split(',')).filter_map(move |word| word.trim().strip_prefix(prefix))
+    words(headers, &SEC_WEBSOCKET_PROTOCOL).filter_map(move |word| word.strip_prefix(prefix))
 }
 
 /// The tickets in an address, and the address without them if there are any.

@@ -23,7 +23,7 @@ use crate::model::{
     Target, is_mutating,
 };
 use crate::node::{NodeError, NodeHandle, Pool};
-use crate::plugin::{Platform, PluginSet};
+use crate::plugin::{Author, Platform, PluginSet};
 use crate::reload::Reloader;
 use crate::store::{AuditOutcome, AuditRecord, Store};
 use crate::task::{Places, Tasks};
@@ -62,7 +62,7 @@ pub struct Edge {
     pub tasks: Tasks,
     /// The database, whose condition is told.
     pub store: Store,
-    /// Log lines that were lost, for they were not read fast enough or could not be written.
+    /// Log lines that were lost, for they could not be written in time.
     pub log_loss: Arc<LogLoss>,
     /// Where the log's level is changed; without it the process's log is somebody else's.
     pub log_control: Option<Arc<dyn LogControl>>,
@@ -99,6 +99,12 @@ impl Caller {
     #[must_use]
     pub fn principal(&self) -> &Principal {
         &self.0.principal
+    }
+
+    /// Who a change is of that somebody else writes down.
+    pub(super) fn author(&self, facts: &Facts) -> Author {
+        let who = self.principal().name.clone();
+        Author { who, request_id: facts.request_id.clone(), address: Some(facts.address) }
     }
 }
 

@@ -14,6 +14,7 @@ mod faults;
 mod feed;
 mod feed_metrics;
 mod handlers;
+mod headers;
 mod histograms;
 mod host_metrics;
 mod input;

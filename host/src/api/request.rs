@@ -41,16 +41,18 @@ pub(super) async fn stamp(State(edge): State<Arc<Edge>>, mut request: Request, n
     let id = RequestId(proper_id(request.headers().get(X_REQUEST_ID)).unwrap_or_else(new_id));
     let unknown = Peer { address: IpAddr::V4(Ipv4Addr::UNSPECIFIED), is_unix: false, is_tls: false };
     let peer = request.extensions().get::<Peer>().copied().unwrap_or(unknown);
-    let Outside { address, is_secure } = Outside::of(&peer, request.headers(), &edge.snapshot().config.server);
+    let snapshot = edge.snapshot();
+    let Outside { address, is_secure } = Outside::of(&peer, request.headers(), &snapshot.config.server);
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
     let node = node_of(&route, request.uri().path());
-    let telemetry = edge.snapshot().config.telemetry.clone();
+    let telemetry = &snapshot.config.telemetry;
     let is_told = telemetry.otlp_endpoint.is_some();
     let sampled_percent = if is_told { telemetry.sample_percent } else { 0 };
+    drop(snapshot);
     let trace = Arc::new(TraceContext::of(request.headers(), sampled_percent));
     let who = Arc::new(OnceLock::new());
     let facts = Facts {
@@ -130,7 +132,7 @@ pub(super) async fn require_caller(
         Err(error) => return unknown(&edge, &facts, (&route, request.method()), &brought, error).await.into_response(),
     };
     drop(facts.who.set(caller.principal().name.clone()));
-    let whence = edge.whence(request.headers(), request.uri(), &facts);
+    let whence = || edge.whence(request.headers(), request.uri(), &facts);
     if !may_come_from(&brought, (request.method(), &route), whence) {
         return cross_site(&edge, &caller, &facts, (&route, request.method())).await.into_response();
     }
@@ -172,13 +174,19 @@ async fn unknown(
 /// Whether a request may come from there, given what it stands on. What a browser adds by itself, it adds for foreign pages too:
 /// on the cookie, what changes something or stays open needs a page of ours, and nothing may come from a foreign one. On what
 /// a proxy vouches for, browsers and programs look alike, so that only what a browser calls foreign is refused.
-fn may_come_from(brought: &Brought, (method, route): (&Method, &str), whence: Whence) -> bool {
-    let is_harmless = method.is_safe() && !feed::is_of_feed(route);
-    match (brought, whence) {
-        (Brought::Bearer(_) | Brought::Ticket(_) | Brought::Several, _) | (_, Whence::Ours) => true,
-        (Brought::Cookie(_), Whence::Unsaid) | (Brought::Nothing, Whence::Elsewhere) => is_harmless,
-        (Brought::Cookie(_), Whence::Elsewhere) => false,
-        (Brought::Nothing, Whence::Unsaid) => true,
+fn may_come_from(brought: &Brought, (method, route): (&Method, &str), whence: impl FnOnce() -> Whence) -> bool {
+    let is_harmless = || method.is_safe() && !feed::is_of_feed(route);
+    match brought {
+        Brought::Bearer(_) | Brought::Ticket(_) | Brought::Several => true,
+        Brought::Cookie(_) => match whence() {
+            Whence::Ours => true,
+            Whence::Unsaid => is_harmless(),
+            Whence::Elsewhere => false,
+        },
+        Brought::Nothing => match whence() {
+            Whence::Ours | Whence::Unsaid => true,
+            Whence::Elsewhere => is_harmless(),
+        },
     }
 }
 
@@ -329,7 +337,7 @@ mod tests {
         ] {
             for (requests, expected) in [(&changes[..], changing), (&reads[..], reading)] {
                 for (method, route) in requests {
-                    let may = |whence: &Whence| may_come_from(&brought, (method, route), *whence);
+                    let may = |whence: &Whence| may_come_from(&brought, (method, route), || *whence);
                     let found: Vec<Whence> = [Ours, Unsaid, Elsewhere].into_iter().filter(may).collect();
                     assert_eq!(found, expected, "{brought:?} {method} {route}");
                 }

@@ -461,8 +461,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-/// Starts what looks after clients until `stop`: the feed's shards, one a core, the end of sessions, and the looks at who
-/// may stay. And what ends the wishes about the log.
+/// Starts what looks after the rest until `stop`: the feed's shards, one a core; the end of sessions, and who may stay on the
+/// feed; the disk, the audit's age and the file's size; the spans' way out; the end of wishes about the log.
 fn look_after(edge: &Edge, stop: &CancellationToken, log_level: Option<LogLevel>) {
     let shards = edge.tasks.group(TaskKind::Shard);
     for number in 0..cores() {

@@ -2,6 +2,7 @@
 //! line, whatever is in it.
 
 use crate::api::LogLoss;
+use crate::model::is_deceptive;
 use jiff::Timestamp;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -115,7 +116,7 @@ fn escaped(line: Vec<u8>, escapes: Escapes) -> Vec<u8> {
     for c in body.chars() {
         match escapes {
             Escapes::ColouredText if c == '\u{1b}' => text.push(c),
-            _ if !is_odd(c) => text.push(c),
+            _ if !is_deceptive(c) => text.push(c),
             Escapes::Text | Escapes::ColouredText => text.extend(c.escape_default()),
             Escapes::Json => drop(write!(text, "\\u{:04x}", u32::from(c))),
         }
@@ -124,14 +125,8 @@ fn escaped(line: Vec<u8>, escapes: Escapes) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// Controls, ends of lines, and what turns the order of the text around it. All of them fit into four hexadecimal digits.
-fn is_odd(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
 fn notice(count: u64, escapes: Escapes) -> String {
-    let (now, text) = (Timestamp::now(), "log lines were dropped, for they were not read fast enough");
+    let (now, text) = (Timestamp::now(), "log lines were dropped, for they could not be written in time");
     match escapes {
         Escapes::Text | Escapes::ColouredText => {
             format!("{now:.6}  WARN omnivisor::app::lines: {text} dropped={count}\n")
@@ -247,11 +242,11 @@ mod tests {
         let odd = "a\nb\r\tc\u{1b}[31md\u{202e}e\u{2028}\u{85}f\u{7f}g h\u{e4}\u{1f680}";
         let text = String::from_utf8(escaped(format!("{odd}\n").into_bytes(), Escapes::Text)).unwrap();
         assert!(text.ends_with('\n') && text.lines().count() == 1, "{text:?}");
-        assert!(!text.trim_end_matches('\n').contains(is_odd), "{text:?}");
+        assert!(!text.trim_end_matches('\n').contains(is_deceptive), "{text:?}");
         assert!(text.contains("\\u{1b}[31m") && text.contains("h\u{e4}\u{1f680}"), "{text:?}");
         let record = format!("{}\n", serde_json::json!({ "message": odd }));
         let line = String::from_utf8(escaped(record.into_bytes(), Escapes::Json)).unwrap();
-        assert!(!line.trim_end_matches('\n').contains(is_odd), "{line:?}");
+        assert!(!line.trim_end_matches('\n').contains(is_deceptive), "{line:?}");
         let read: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(read["message"], odd);
         let coloured = escaped("\u{1b}[2mx\r\u{1b}[0m\n".into(), Escapes::ColouredText);
@@ -267,12 +262,12 @@ mod tests {
                 let line = String::from_utf8(escaped(format!("{text}\n").into_bytes(), escapes)).unwrap();
                 proptest::prop_assert!(line.ends_with('\n'));
                 let body = line.trim_end_matches('\n');
-                let is_bad = |c| is_odd(c) && (c != '\u{1b}' || escapes == Escapes::Text);
+                let is_bad = |c| is_deceptive(c) && (c != '\u{1b}' || escapes == Escapes::Text);
                 proptest::prop_assert!(!body.contains(is_bad));
             }
             let record = format!("{}\n", serde_json::json!({ "message": text }));
             let line = String::from_utf8(escaped(record.into_bytes(), Escapes::Json)).unwrap();
-            proptest::prop_assert!(!line.trim_end_matches('\n').contains(is_odd));
+            proptest::prop_assert!(!line.trim_end_matches('\n').contains(is_deceptive));
             let read: serde_json::Value = serde_json::from_str(&line).unwrap();
             proptest::prop_assert_eq!(read["message"].as_str(), Some(text.as_str()));
         }

@@ -3,11 +3,12 @@
 use crate::api::{LogControl, LogLevels};
 use crate::app::lines::{Escapes, LogLines};
 use crate::config::{LogConfig, LogFilter, LogFormat};
+use crate::task::until;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::{EnvFilter, reload};
@@ -90,18 +91,12 @@ impl LogLevel {
     /// Ends what counts for a while when its time is over, until `stop`.
     pub(super) async fn run(self, stop: CancellationToken) {
         loop {
-            let until = self.lock().raised.as_ref().map(|raised| raised.until);
-            let over = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let over = self.lock().raised.as_ref().map(|raised| raised.until);
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.0.changed.notified() => {}
-                () = over => self.expire(Instant::now()),
+                () = until(over) => self.expire(Instant::now()),
             }
         }
     }

@@ -5,19 +5,20 @@ use crate::config::Snapshot;
 use crate::fetch::Fetch;
 use crate::plugin::{HttpClient as _, WebRequest};
 use crate::resilience::{Backoff, Jitter};
+use crate::task::until;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 /// Spans of one message.
 const BATCH_MAX: usize = 512;
 /// How long spans are gathered for one.
 const GATHER: Duration = Duration::from_secs(1);
-/// How long the collector may take to answer; at the end of the host, the shorter one.
+/// How long the collector may take to answer; at the end of the host, to take all that is left.
 const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 const LAST_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often a message is sent that the collector may take later; pauses double from the first one.
@@ -57,7 +58,7 @@ impl Exporter {
         Self { spans, figures, snapshots, instance, client: Fetch::new(), backoff, is_failing: false }
     }
 
-    /// Sends spans until `stop`, and once more what is left then.
+    /// Sends spans until `stop`, and then what is left, each message once.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut batch = Vec::new();
         while !stop.is_cancelled() {
@@ -67,41 +68,44 @@ impl Exporter {
                 batch.clear();
             }
         }
-        while batch.len() < BATCH_MAX
-            && let Ok(span) = self.spans.try_recv()
-        {
-            batch.push(span);
-        }
-        if !batch.is_empty() {
-            let sent = self.post(&batch, LAST_TIMEOUT).await;
+        self.send_rest(batch, Instant::now() + LAST_TIMEOUT).await;
+    }
+
+    /// What the collector has not taken until `deadline` is lost, and counted.
+    async fn send_rest(&mut self, mut batch: Vec<Span>, deadline: Instant) {
+        loop {
+            while batch.len() < BATCH_MAX
+                && let Ok(span) = self.spans.try_recv()
+            {
+                batch.push(span);
+            }
+            if batch.is_empty() {
+                return;
+            }
+            let sent = self.post(&batch, deadline).await;
             self.settle(batch.len(), sent);
+            batch.clear();
         }
     }
 
     /// Waits for a first span, and then a moment for others.
     async fn gather(&mut self, batch: &mut Vec<Span>, stop: &CancellationToken) {
-        let mut until = None;
+        let mut over = None;
         while batch.len() < BATCH_MAX {
             let room = BATCH_MAX - batch.len();
-            let over = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = over => return,
+                () = until(over) => return,
                 count = self.spans.recv_many(batch, room) => if count == 0 { return stop.cancelled().await },
             }
-            until.get_or_insert_with(|| Instant::now() + GATHER);
+            over.get_or_insert_with(|| Instant::now() + GATHER);
         }
     }
 
     async fn send(&mut self, batch: &[Span], stop: &CancellationToken) {
         for attempt in 1..=TRIES {
-            let sent = self.post(batch, SEND_TIMEOUT).await;
+            let sent = self.post(batch, Instant::now() + SEND_TIMEOUT).await;
             let may_pass = sent.as_ref().is_err_and(|refused| refused.may_pass);
             if !may_pass || attempt == TRIES || stop.is_cancelled() {
                 return self.settle(batch.len(), sent);
@@ -113,7 +117,7 @@ impl Exporter {
         }
     }
 
-    async fn post(&self, batch: &[Span], limit: Duration) -> Result<(), Refused> {
+    async fn post(&self, batch: &[Span], deadline: Instant) -> Result<(), Refused> {
         let endpoint = self.snapshots.borrow().config.telemetry.otlp_endpoint.clone();
         let Some(endpoint) = endpoint else {
             return Err(Refused { why: "no collector is configured any more".to_owned(), may_pass: false });
@@ -125,7 +129,7 @@ impl Exporter {
             body: message(&self.instance, batch).to_string().into_bytes(),
             response_bytes_max: ANSWER_BYTES_MAX,
         };
-        match self.client.send(request, Instant::now() + limit).await {
+        match self.client.send(request, deadline).await {
             Ok(answer) if (200..300).contains(&answer.status) => Ok(()),
             // The statuses after which the specification allows another try.
             Ok(answer) => Err(Refused {

@@ -1,5 +1,6 @@
 //! Figures and tables for people.
 
+use crate::model::is_deceptive;
 use std::time::Duration;
 
 /// A number with commas between its thousands.
@@ -32,12 +33,9 @@ pub(super) fn counted(count: u64, noun: &str) -> String {
 
 /// One line of text from a file that nobody has checked: what a terminal would obey is escaped.
 pub(super) fn plain(text: &str) -> String {
-    let is_active = |c: char| {
-        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if is_active(c) {
+        if is_deceptive(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);

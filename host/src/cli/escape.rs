@@ -3,12 +3,13 @@
 //! A log line or a process name may hold escape sequences that move the cursor, change the title or hide text. What a
 //! terminal would obey is shown as `\x1b` and the like; everything else passes unchanged.
 
+use crate::model::is_deceptive;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// One line of text: control characters are escaped, line breaks and tabs too.
 pub(crate) fn line(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_active) {
+    if !text.chars().any(is_deceptive) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
@@ -77,20 +78,10 @@ fn push(shown: &mut String, c: char) {
         '\n' => write!(shown, "\\n"),
         '\r' => write!(shown, "\\r"),
         '\t' => write!(shown, "\\t"),
-        c if !is_active(c) => write!(shown, "{c}"),
+        c if !is_deceptive(c) => write!(shown, "{c}"),
         c if u32::from(c) < 0x100 => write!(shown, "\\x{:02x}", u32::from(c)),
         c => write!(shown, "\\u{{{:x}}}", u32::from(c)),
     };
-}
-
-/// True for what a terminal obeys instead of showing: control characters of both sets, and the marks that turn the
-/// direction of writing and so can make a line read differently from what it is. So are the line ends of Unicode.
-fn is_active(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-        )
 }
 
 #[cfg(test)]
@@ -126,7 +117,7 @@ mod tests {
             let mut stream = Stream::default();
             let mut shown: String = pieces.iter().map(|piece| stream.push(piece)).collect();
             shown.push_str(&stream.finish());
-            prop_assert!(shown.chars().all(|c| matches!(c, '\n' | '\t') || !is_active(c)), "{shown:?}");
+            prop_assert!(shown.chars().all(|c| matches!(c, '\n' | '\t') || !is_deceptive(c)), "{shown:?}");
             let mut whole = Stream::default();
             let mut at_once = whole.push(&pieces.concat());
             at_once.push_str(&whole.finish());

@@ -142,7 +142,7 @@ fn check_secrets(
         match read {
             Some((_, Ok(secret))) => drop(granted.insert(name.to_owned(), secret)),
             Some((span, Err(error))) => {
-                report.fault(&span, section.path(), error.to_string(), "expected a variable or file that holds it");
+                report.fault(&span, section.path(), error.problem(), "expected a variable or file that holds it");
             }
             None => {}
         }

@@ -207,20 +207,11 @@ fn fault_of_secret(
     span: &Range<usize>,
     error: &SecretError,
 ) {
-    let problem = match error {
-        SecretError::Unreadable(source) => format!("{error} ({})", source.kind()),
-        SecretError::Unset
-        | SecretError::Empty
-        | SecretError::NotText
-        | SecretError::TooLong
-        | SecretError::NotAFile
-        | SecretError::Exposed => error.to_string(),
-    };
     let advice = match key {
         "password_env" => "expected the name of an environment variable that holds the password",
         _ => "expected the path of a readable file that holds the password alone",
     };
-    report.fault(span, section.path_of(key), problem, advice);
+    report.fault(span, section.path_of(key), error.problem(), advice);
 }
 
 #[cfg(test)]

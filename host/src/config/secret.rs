@@ -54,6 +54,18 @@ pub enum SecretError {
     Unreadable(#[source] io::Error),
 }
 
+impl SecretError {
+    /// What is wrong, with what the system says of it.
+    pub(super) fn problem(&self) -> String {
+        match self {
+            Self::Unreadable(source) => format!("{self} ({})", source.kind()),
+            Self::Unset | Self::Empty | Self::NotText | Self::TooLong | Self::NotAFile | Self::Exposed => {
+                self.to_string()
+            }
+        }
+    }
+}
+
 /// Reads variables and files of this machine. One line end behind the secret is not part of it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct MachineSecrets;

@@ -93,20 +93,8 @@ impl fmt::Debug for StorageKey {
 /// # Errors
 /// What is wrong with it, without showing it.
 pub fn read_storage_key(path: &Path, secrets: &dyn SecretSource) -> Result<StorageKey, String> {
-    let text = secrets.private_file(path).map_err(|error| told(&error))?;
+    let text = secrets.private_file(path).map_err(|error| error.problem())?;
     StorageKey::parse(&text, KeySource::File(path.to_owned())).map_err(str::to_owned)
-}
-
-fn told(error: &SecretError) -> String {
-    match error {
-        SecretError::Unreadable(source) => format!("{error} ({})", source.kind()),
-        SecretError::Unset
-        | SecretError::Empty
-        | SecretError::NotText
-        | SecretError::TooLong
-        | SecretError::NotAFile
-        | SecretError::Exposed => error.to_string(),
-    }
 }
 
 /// Reads `key_file` or `key_env`.
@@ -129,7 +117,7 @@ pub(super) fn check_storage_key(
             let is_name = !name.is_empty() && !name.contains(['=', '\0']);
             let text = if is_name { secrets.variable(name) } else { Err(SecretError::Unset) };
             let parsed = text
-                .map_err(|error| told(&error))
+                .map_err(|error| error.problem())
                 .and_then(|text| StorageKey::parse(&text, KeySource::Variable(name.to_owned())).map_err(str::to_owned));
             ("key_env", span, parsed)
         }

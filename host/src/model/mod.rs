@@ -21,6 +21,7 @@ mod process;
 mod request;
 mod rights;
 mod secret;
+mod text;
 mod transition;
 
 pub use act::{
@@ -46,4 +47,5 @@ pub use process::{Process, ProcessState};
 pub use request::{Behalf, Field, OperationRequest, Requester, Target, Violation, is_mutating};
 pub use rights::{Environments, Object, Rights, RoleGrant, Scope, ScopeError, allows};
 pub use secret::Secret;
+pub use text::is_deceptive;
 pub use transition::Transition;

@@ -6,7 +6,7 @@ use crate::node::inbox::inbox;
 use crate::node::leash::{Leash, Pull};
 use crate::node::owner::Owner;
 use crate::node::pool::{NodeHandle, Nodes, PoolContext, initial};
-use crate::task::TaskGroup;
+use crate::task::{TaskGroup, until};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -234,11 +234,4 @@ impl Keeper {
 fn pull(old: &NodeConfig, new: &NodeConfig) -> Pull {
     let same_but_for_the_environment = NodeConfig { environment: old.environment.clone(), ..new.clone() } == *old;
     if same_but_for_the_environment { Pull::Renamed } else { Pull::Replaced }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -42,7 +42,7 @@ impl Redaction {
     }
 
     /// Puts stars in its place.
-    pub(super) fn text(&self, text: &mut String) {
+    fn text(&self, text: &mut String) {
         for form in &self.0 {
             if text.contains(form.reveal()) {
                 *text = text.replace(form.reveal(), "***");

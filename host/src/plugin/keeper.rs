@@ -14,6 +14,7 @@ use crate::plugin::{
     Author, BoxFuture, GenerationLog, LoadError, PluginEvent, PluginSet, SwapEntry, SwapError, Swapped, serving,
 };
 use crate::resilience::{Budget, Probation, Reach};
+use crate::task::until;
 use crate::watch::{Debounce, FileWatch, Mark};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -443,11 +444,4 @@ async fn finished(work: &mut Option<BoxFuture<'static, Work>>) -> Work {
     let done = future.await;
     *work = None;
     done
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }

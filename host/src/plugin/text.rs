@@ -1,5 +1,6 @@
 //! Texts that plugins chose, made fit for logs, errors and people.
 
+use crate::model::is_deceptive;
 use std::fmt::Write as _;
 
 /// Bytes of a stable code.
@@ -13,7 +14,7 @@ pub(super) fn clean(text: &str, bytes_max: usize) -> String {
     let mut out = String::with_capacity(text.len().min(bytes_max));
     for c in text.chars() {
         let before = out.len();
-        if is_unfit(c) {
+        if is_deceptive(c) {
             // Writing to a String cannot fail.
             let _ = write!(out, "{}", c.escape_default());
         } else {
@@ -48,11 +49,6 @@ pub(super) fn code(text: &str, fallback: &str) -> String {
     if code.is_empty() { fallback.to_owned() } else { code }
 }
 
-fn is_unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,7 +73,7 @@ mod tests {
         #[test]
         fn whatever_comes_the_result_is_short_and_plain(text in ".*", max in 0_usize..64) {
             let cleaned = clean(&text, max);
-            prop_assert!(cleaned.len() <= max && !cleaned.chars().any(is_unfit));
+            prop_assert!(cleaned.len() <= max && !cleaned.chars().any(is_deceptive));
             prop_assert!(cut(text.clone(), max).len() <= max);
             prop_assert!(text.starts_with(&cut(text.clone(), max)));
         }

@@ -8,6 +8,7 @@ use crate::reload::{
     passwords,
 };
 use crate::store::{AuditOutcome, AuditRecord, Configuration, SecretPlace, Store, StoreError};
+use crate::task::until;
 use crate::watch::{Debounce, FileWatch, Mark};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -613,11 +614,4 @@ fn tell(applied: &Applied, cause: &str) {
 /// Runs what blocks on a thread of its own.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, ReloadError> {
     tokio::task::spawn_blocking(work).await.map_err(|_| ReloadError::Stopped)
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }

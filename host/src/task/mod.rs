@@ -9,8 +9,10 @@ mod panics;
 mod places;
 #[cfg(test)]
 mod tests;
+mod until;
 
 pub use group::{Broken, TaskFigures, TaskGroup, Tasks};
 pub use kind::{Consequence, Stage, TaskKind};
 pub use panics::log_panics;
 pub use places::{Place, Places};
+pub use until::until;

@@ -2,9 +2,9 @@
 
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
-use crate::api::input::Input;
+use crate::api::input::{Asked, Input};
 use crate::api::wire::account::GrantView;
-use crate::auth::{AuthRefusal, check_password};
+use crate::auth::{Action, AuthRefusal, check_password};
 use crate::model::{RoleGrant, Scope, Secret};
 use crate::store::{AuditOutcome, GRANTS_MAX, StoreError};
 use axum::Json;
@@ -38,8 +38,15 @@ pub(super) async fn settled<T>(edge: &Edge, who: &Who<'_>, result: Result<T, Aut
     edge.on_record(who.pair(), who.what(), result.map_err(ApiError::from), AuditOutcome::Refused).await
 }
 
-/// The one revision that `if-match` names.
-pub(super) async fn condition(edge: &Edge, who: &Who<'_>, headers: &HeaderMap) -> Result<u64, ApiError> {
+/// Admits a change of what is there already, and answers the one revision that `if-match` names.
+pub(super) async fn admit_edit(
+    edge: &Edge,
+    who: &Who<'_>,
+    action: Action,
+    asked: Asked,
+    headers: &HeaderMap,
+) -> Result<u64, ApiError> {
+    edge.admit_deed(who.pair(), action, who.what(), asked).await?;
     edge.on_record(who.pair(), who.what(), revision(headers), AuditOutcome::Refused).await
 }
 

@@ -1,10 +1,10 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
+use crate::api::handlers::record::carry_out;
 use crate::api::input::Input;
 use crate::api::wire::Problem;
 use crate::auth::Action;
-use crate::store::AuditOutcome;
-use crate::task::{Place, TaskGroup, TaskKind};
+use crate::task::Place;
 use axum::body::Body;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,6 @@ use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
-use tokio::sync::oneshot;
 
 /// Copies that are made or sent at once.
 pub const BACKUPS_MAX: usize = 1;
@@ -48,11 +47,14 @@ pub(in crate::api) async fn create(
 ) -> Result<Response, ApiError> {
     edge.admit_deed((&caller, &facts), Action::BackupCreate, (WHAT, ""), Input::new(&uri).finish()?).await?;
     let place = edge.backups.try_take().ok_or(ApiError::BackupUnderWay)?;
-    // A task of its own, which has the place: when the caller leaves, nobody else begins before this one has ended and let
-    // go of the file's name.
-    let making = make_on_record(Arc::clone(&edge), caller, facts, place);
-    let made = to_its_end(&edge.tasks.group(TaskKind::Request), making).await;
-    let (Made { file, bytes, digest, head }, place) = made.ok_or(ApiError::ShuttingDown)??;
+    // The work has the place: when the caller leaves, nobody else begins before this one has ended and let go of the
+    // file's name.
+    let making = {
+        let edge = Arc::clone(&edge);
+        async move { Ok((make(&edge).await?, place)) }
+    };
+    let (made, place) = carry_out(&edge, (caller, facts), (WHAT, String::new()), making).await?;
+    let Made { file, bytes, digest, head } = made;
     let headers = [
         (CONTENT_TYPE, "application/octet-stream".to_owned()),
         (CONTENT_DISPOSITION, "attachment; filename=\"omnivisor-backup.redb\"".to_owned()),
@@ -70,32 +72,6 @@ struct Made {
     bytes: u64,
     digest: String,
     head: String,
-}
-
-/// Does it on a task of its own, to its end. None if the task broke.
-///
-/// # Cancel safety
-/// Dropped after its first poll, the work goes on, and what comes of it is dropped when it ends.
-async fn to_its_end<T: Send + 'static>(tasks: &TaskGroup, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
-    let (done, made) = oneshot::channel();
-    tasks.named("backup", async move { drop(done.send(work.await)) });
-    made.await.ok()
-}
-
-async fn make_on_record(
-    edge: Arc<Edge>,
-    caller: Caller,
-    facts: Facts,
-    place: Place,
-) -> Result<(Made, Place), ApiError> {
-    edge.record(&caller, &facts, WHAT, "", AuditOutcome::Intended, "").await?;
-    let made = make(&edge).await;
-    let (outcome, reason) = match &made {
-        Ok(_) => (AuditOutcome::Done, ""),
-        Err(error) => (AuditOutcome::Failed, error.code()),
-    };
-    edge.record(&caller, &facts, WHAT, "", outcome, reason).await?;
-    Ok((made?, place))
 }
 
 async fn make(edge: &Edge) -> Result<Made, ApiError> {
@@ -151,33 +127,4 @@ fn body(file: File, place: Place) -> Body {
 
 fn broken(error: &io::Error) -> ApiError {
     ApiError::Internal { what: format!("the copy of the database cannot be read: {error}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::task::Places;
-    use futures_util::FutureExt as _;
-    use tokio::sync::Notify;
-    use tokio_util::task::TaskTracker;
-
-    #[tokio::test]
-    async fn who_leaves_while_a_copy_is_made_leaves_its_place_taken_until_it_is_made() {
-        let (places, tracker, disk) = (Places::new(1), TaskTracker::new(), Arc::new(Notify::new()));
-        let tasks = TaskGroup::on(TaskKind::Request, &tracker);
-        let (place, slow) = (places.try_take().expect("it is free"), Arc::clone(&disk));
-        let work = async move {
-            slow.notified().await;
-            place
-        };
-        let mut asking = Box::pin(to_its_end(&tasks, work));
-        assert!(asking.as_mut().now_or_never().is_none(), "it is being made");
-        drop(asking);
-        tokio::task::yield_now().await;
-        assert!(places.try_take().is_none(), "another one would take the file's name");
-        disk.notify_one();
-        tracker.close();
-        tracker.wait().await;
-        assert!(places.try_take().is_some());
-    }
 }

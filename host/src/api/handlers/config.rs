@@ -121,11 +121,7 @@ impl Change {
     ) -> Result<Author, ApiError> {
         edge.admit_deed((caller, facts), self.action, (self.name, &self.target), asked).await?;
         edge.record(caller, facts, self.name, &self.target, AuditOutcome::Intended, "").await?;
-        Ok(Author {
-            who: caller.principal().name.clone(),
-            request_id: facts.request_id.clone(),
-            address: Some(facts.address),
-        })
+        Ok(caller.author(facts))
     }
 
     /// What came of it as an answer. What was applied is on record already, together with the generation.

@@ -3,6 +3,7 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::handlers::checked;
+use crate::api::handlers::record::carry_out;
 use crate::api::input::{Input, json};
 use crate::api::log_control::{LogControl, LogLevels};
 use crate::api::view::timestamp;
@@ -10,7 +11,6 @@ use crate::api::wire::Problem;
 use crate::api::wire::log_level::{LogLevelRequest, LogLevelView};
 use crate::auth::Action;
 use crate::config::LogFilter;
-use crate::store::AuditOutcome;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Extension, State};
@@ -18,6 +18,9 @@ use http::{HeaderMap, Uri};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What the audit and validators call them.
+const SET: &str = "log-level.set";
+const RESET: &str = "log-level.reset";
 /// How long another level counts when nothing is said, and at most.
 const LASTS_S: u64 = 600;
 const LASTS_S_MAX: u64 = 86_400;
@@ -66,14 +69,14 @@ pub(in crate::api) async fn set(
         input.problem("/body/level", "invalid", message);
     }
     let (asked, filter) = checked(input, filter.ok())?;
-    let deed = ("log-level.set", format!("{} for {seconds} s", filter.as_str()));
-    let (name, target) = (deed.0, deed.1.as_str());
-    edge.admit_deed((&caller, &facts), Action::ConfigManage, (name, target), asked).await?;
-    edge.record(&caller, &facts, name, target, AuditOutcome::Intended, "").await?;
-    let done = control(&edge).and_then(|control| {
-        control.set_for(&filter, Duration::from_secs(seconds), &caller.principal().name).map_err(broken)
-    });
-    end(&edge, (&caller, &facts), (name, target), done).await
+    let target = format!("{} for {seconds} s", filter.as_str());
+    edge.admit_deed((&caller, &facts), Action::ConfigManage, (SET, &target), asked).await?;
+    let by = caller.principal().name.clone();
+    let setting = {
+        let edge = Arc::clone(&edge);
+        async move { control(&edge)?.set_for(&filter, Duration::from_secs(seconds), &by).map_err(broken) }
+    };
+    Ok(Json(view(carry_out(&edge, (caller, facts), (SET, target), setting).await?)))
 }
 
 /// Goes back to the configuration's level
@@ -88,11 +91,12 @@ pub(in crate::api) async fn reset(
     Extension(facts): Extension<Facts>,
     uri: Uri,
 ) -> Result<Json<LogLevelView>, ApiError> {
-    let deed = ("log-level.reset", "");
-    edge.admit_deed((&caller, &facts), Action::ConfigManage, deed, Input::new(&uri).finish()?).await?;
-    edge.record(&caller, &facts, deed.0, deed.1, AuditOutcome::Intended, "").await?;
-    let done = control(&edge).and_then(|control| control.reset().map_err(broken));
-    end(&edge, (&caller, &facts), deed, done).await
+    edge.admit_deed((&caller, &facts), Action::ConfigManage, (RESET, ""), Input::new(&uri).finish()?).await?;
+    let resetting = {
+        let edge = Arc::clone(&edge);
+        async move { control(&edge)?.reset().map_err(broken) }
+    };
+    Ok(Json(view(carry_out(&edge, (caller, facts), (RESET, String::new()), resetting).await?)))
 }
 
 fn control(edge: &Edge) -> Result<&dyn LogControl, ApiError> {
@@ -101,18 +105,6 @@ fn control(edge: &Edge) -> Result<&dyn LogControl, ApiError> {
 
 fn broken(what: String) -> ApiError {
     ApiError::Internal { what }
-}
-
-/// Puts what came of it on record, and answers it.
-async fn end(
-    edge: &Edge,
-    who: (&Caller, &Facts),
-    (name, target): (&str, &str),
-    done: Result<LogLevels, ApiError>,
-) -> Result<Json<LogLevelView>, ApiError> {
-    let levels = edge.on_record(who, (name, target), done, AuditOutcome::Failed).await?;
-    edge.record(who.0, who.1, name, target, AuditOutcome::Done, "").await?;
-    Ok(Json(view(levels)))
 }
 
 fn view(levels: LogLevels) -> LogLevelView {

@@ -3,13 +3,14 @@
 use crate::api::edge::{Edge, Facts};
 use crate::api::error::ApiError;
 use crate::api::handlers::delivery::Delivery;
+use crate::api::headers::cookies;
 use crate::api::input::{Input, Segments};
 use crate::api::wire::{LoginResult, Problem};
 use crate::auth::{Departure, FLOW_TTL};
 use crate::model::Secret;
 use axum::extract::{Extension, State};
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, COOKIE, LOCATION, REFERRER_POLICY, SET_COOKIE};
+use http::header::{CACHE_CONTROL, LOCATION, REFERRER_POLICY, SET_COOKIE};
 use http::{HeaderMap, HeaderValue, StatusCode, Uri};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -106,9 +107,7 @@ fn cookie(departure: &Departure, wants_cookie: bool, base: &str) -> Result<Heade
 
 /// The word that the browser brought back. Of several the first: it stands for the longest path, which is ours.
 fn cookie_from(headers: &HeaderMap) -> Option<&str> {
-    let lines = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(name, _)| *name == COOKIE_NAME).map(|(_, value)| value).next()
+    cookies(headers, COOKIE_NAME).next()
 }
 
 fn header(text: &str) -> Result<HeaderValue, ApiError> {
@@ -118,6 +117,7 @@ fn header(text: &str) -> Result<HeaderValue, ApiError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::header::COOKIE;
 
     #[test]
     fn the_cookie_is_for_this_path_alone_and_comes_back_among_others() {

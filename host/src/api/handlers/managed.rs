@@ -133,7 +133,6 @@ fn wish(name: String, request: ManagedNodeRequest) -> NodeWish {
         SecretField::Null => PasswordWish::Remove,
         SecretField::Given(secret) => PasswordWish::Set(secret),
     };
-    let has_kept_password = false; // the wish says it
     let node = ManagedNode {
         name,
         url,
@@ -142,7 +141,8 @@ fn wish(name: String, request: ManagedNodeRequest) -> NodeWish {
         username,
         password_env,
         password_file,
-        has_kept_password,
+        // Whether one is kept follows from the wish, and from what was kept before.
+        has_kept_password: false,
         enabled,
     };
     NodeWish { node, password }

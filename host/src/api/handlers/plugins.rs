@@ -6,7 +6,7 @@ use crate::api::view;
 use crate::api::wire::{PluginList, PluginView, Problem, SwapView};
 use crate::auth::Action;
 use crate::model::NodeId;
-use crate::plugin::{Author, SwapError, Swapped};
+use crate::plugin::{SwapError, Swapped};
 use crate::store::AuditOutcome;
 use axum::Json;
 use axum::body::Body;
@@ -122,11 +122,7 @@ async fn swap(
     // Answered before the audit is asked for an intent that cannot be carried out.
     edge.platform.report(&plugin)?;
     edge.record(&caller, &facts, name, &plugin, AuditOutcome::Intended, "").await?;
-    let author = Author {
-        who: caller.principal().name.clone(),
-        request_id: facts.request_id.clone(),
-        address: Some(facts.address),
-    };
+    let author = caller.author(&facts);
     // The platform finishes what it took, and writes down how it ended, whether or not the caller waits for it.
     let swapped = match asked {
         Asked::Install(component) => edge.platform.install(&plugin, component, author).await,

@@ -1,6 +1,6 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
-use crate::api::handlers::accounts::{Who, condition, settled, tagged};
+use crate::api::handlers::accounts::{Who, admit_edit, settled, tagged};
 use crate::api::input::{Input, Segments, json};
 use crate::api::view;
 use crate::api::wire::Problem;
@@ -122,8 +122,7 @@ pub(in crate::api) async fn replace(
     input.path("name", &name);
     let actions = note_actions(&mut input, &wish.actions);
     let who = Who { caller: &caller, facts: &facts, name: "role.replace", target: &name };
-    edge.admit_deed(who.pair(), Action::AccountManage, who.what(), input.finish()?).await?;
-    let revision = condition(&edge, &who, &headers).await?;
+    let revision = admit_edit(&edge, &who, Action::AccountManage, input.finish()?, &headers).await?;
     let (which, now) = ((name.as_str(), Some(revision)), SystemTime::now());
     let replaced = edge.auth.put_role(caller.principal(), which, actions, &facts.peer(), now).await;
     let role = settled(&edge, &who, replaced).await?;
@@ -149,8 +148,7 @@ pub(in crate::api) async fn remove(
     let mut input = Input::new(&uri);
     input.path("name", &name);
     let who = Who { caller: &caller, facts: &facts, name: "role.remove", target: &name };
-    edge.admit_deed(who.pair(), Action::AccountManage, who.what(), input.finish()?).await?;
-    let revision = condition(&edge, &who, &headers).await?;
+    let revision = admit_edit(&edge, &who, Action::AccountManage, input.finish()?, &headers).await?;
     let which = (name.as_str(), revision);
     let removed = edge.auth.remove_role(caller.principal(), which, &facts.peer(), SystemTime::now()).await;
     settled(&edge, &who, removed).await?;

@@ -1,10 +1,10 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
+use crate::api::handlers::record::carry_out;
 use crate::api::input::Input;
 use crate::api::wire::Problem;
 use crate::api::wire::storage::CompactionView;
 use crate::auth::Action;
-use crate::store::AuditOutcome;
 use axum::Json;
 use axum::extract::{Extension, State};
 use http::Uri;
@@ -28,14 +28,11 @@ pub(in crate::api) async fn compact(
     uri: Uri,
 ) -> Result<Json<CompactionView>, ApiError> {
     edge.admit_deed((&caller, &facts), Action::StorageManage, (WHAT, ""), Input::new(&uri).finish()?).await?;
-    edge.record(&caller, &facts, WHAT, "", AuditOutcome::Intended, "").await?;
-    let compacted = edge.store.compact().await.map_err(ApiError::from);
-    let (outcome, reason) = match &compacted {
-        Ok(_) => (AuditOutcome::Done, ""),
-        Err(error) => (AuditOutcome::Failed, error.code()),
+    let compacting = {
+        let store = edge.store.clone();
+        async move { Ok(store.compact().await?) }
     };
-    edge.record(&caller, &facts, WHAT, "", outcome, reason).await?;
-    let compacted = compacted?;
+    let compacted = carry_out(&edge, (caller, facts), (WHAT, String::new()), compacting).await?;
     Ok(Json(CompactionView {
         before_bytes: compacted.before_bytes,
         after_bytes: compacted.after_bytes,

@@ -1,6 +1,6 @@
 use crate::api::edge::{Caller, Edge, Facts};
 use crate::api::error::ApiError;
-use crate::api::handlers::accounts::{Who, condition, note_grants, note_password, settled, tagged};
+use crate::api::handlers::accounts::{Who, admit_edit, note_grants, note_password, settled, tagged};
 use crate::api::input::{Input, Segments, json};
 use crate::api::view;
 use crate::api::wire::Problem;
@@ -139,8 +139,7 @@ pub(in crate::api) async fn edit(
         input.problem("/body", "missing", "`password` or `disabled` was expected".into());
     }
     let who = Who { caller: &caller, facts: &facts, name: "account.edit", target: &name };
-    edge.admit_deed(who.pair(), Action::AccountManage, who.what(), input.finish()?).await?;
-    let revision = condition(&edge, &who, &headers).await?;
+    let revision = admit_edit(&edge, &who, Action::AccountManage, input.finish()?, &headers).await?;
     let edit = AccessEdit { password: wish.password.map(Secret::new), is_disabled: wish.disabled };
     let (which, now) = ((name.as_str(), revision), SystemTime::now());
     let edited = edge.auth.set_access(caller.principal(), which, edit, &facts.peer(), now).await;
@@ -172,8 +171,7 @@ pub(in crate::api) async fn grant(
     input.path("name", &name);
     let grants = note_grants(&edge, &mut input, &wish.grants)?;
     let who = Who { caller: &caller, facts: &facts, name: "account.grant", target: &name };
-    edge.admit_deed(who.pair(), Action::AccountManage, who.what(), input.finish()?).await?;
-    let revision = condition(&edge, &who, &headers).await?;
+    let revision = admit_edit(&edge, &who, Action::AccountManage, input.finish()?, &headers).await?;
     let (which, now) = ((name.as_str(), revision), SystemTime::now());
     let granted = edge.auth.set_grants(caller.principal(), which, grants, &facts.peer(), now).await;
     let account = settled(&edge, &who, granted).await?;
@@ -199,8 +197,7 @@ pub(in crate::api) async fn remove(
     let mut input = Input::new(&uri);
     input.path("name", &name);
     let who = Who { caller: &caller, facts: &facts, name: "account.remove", target: &name };
-    edge.admit_deed(who.pair(), Action::AccountManage, who.what(), input.finish()?).await?;
-    let revision = condition(&edge, &who, &headers).await?;
+    let revision = admit_edit(&edge, &who, Action::AccountManage, input.finish()?, &headers).await?;
     let which = (name.as_str(), revision);
     let removed = edge.auth.remove_account(caller.principal(), which, &facts.peer(), SystemTime::now()).await;
     settled(&edge, &who, removed).await?;

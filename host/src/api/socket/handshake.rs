@@ -1,3 +1,4 @@
+use crate::api::headers::words;
 use crate::api::origin::Whence;
 use crate::api::serve::{Taken, take_apart};
 use crate::api::socket::adapter::Adapter;
@@ -14,7 +15,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version};
 use hyper::upgrade::OnUpgrade;
 use socket2::SockRef;
 use std::time::Duration;
@@ -141,11 +142,6 @@ pub async fn upgrade(mut request: Request<Body>, context: FeedContext) -> Result
         headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
     }
     Ok(response)
-}
-
-/// The words of a header that is a list separated by commas, on one line or several.
-fn words<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'h str> {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim)
 }
 
 fn check_handshake(request: &Request<Body>) -> Result<String, FeedRefusal> {
