@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How often the oldest records are looked at.
 const INTERVAL: Duration = Duration::from_hours(1);
-/// More in use is not compacted by itself: writes would wait for longer than a second.
+/// More in use is not compacted by itself: writes would wait for longer than half a second (docs/benchmarks.md).
 const IN_USE_MAX: u64 = 32 << 20;
 
 /// Removes records that are older than the configuration in force says, now and each hour, until `stop`.

@@ -252,8 +252,8 @@ pub enum ClientCommand {
     },
     /// Give back what the file of a running server's database holds beyond its records
     #[command(
-        after_help = "Reads go on meanwhile, writes wait: about a second for each 200,000 records. It needs room for a second file. \
-        The server does it by itself at its start and each hour, where it gives back more than half and takes no longer than a second.\n\n\
+        after_help = "Reads go on meanwhile, writes wait: about a second for each 250,000 records. It needs room for a second file. \
+        The server does it by itself at its start and each hour, where it gives back more than half and no more than 32 MiB are in use.\n\n\
         Example:\n  omnivisor compact"
     )]
     Compact,

@@ -137,7 +137,8 @@ fn all_that_is_wrong_is_reported_at_once() {
 
 proptest! {
     #[test]
-    fn no_text_is_too_odd_to_judge(pointer in "(/path/(node|process|channel)|/query/tail|/body/[a-z]{1,8}|\\PC*)", value in any::<String>()) {
+    fn no_text_is_too_odd_to_judge(pointer in "(/path/(node|process|channel)|/query/tail|/body/[a-z]{1,8}|\\PC*)", value in proptest::collection::vec(any::<char>(), 0..60)) {
+        let value = String::from_iter(value);
         for violation in violations(&Field { pointer: pointer.clone(), value }) {
             prop_assert_eq!(&violation.pointer, &pointer);
             prop_assert!(!violation.code.is_empty() && violation.code.len() <= 64);
