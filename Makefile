@@ -23,8 +23,8 @@ fuzz: ## half an hour of components that nobody wrote, or OMNIVISOR_FUZZ_SECONDS
 bench: ## the figures of docs/benchmarks.md
 	@scripts/setup.sh build plugins supervisord uws
 	@scripts/build-plugins.sh
-	@cargo build --locked --release -p host
-	@cargo bench --locked -p tests
+	@cargo build --locked --release --workspace --bin omnivisor
+	@cargo bench --locked --workspace
 
 plugins: ## pack the plugins as components
 	@scripts/setup.sh build plugins

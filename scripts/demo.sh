@@ -187,7 +187,7 @@ scripts/setup.sh build plugins supervisord curl
 say "building the plugins and the server (a debug build, which is there soonest; the first time takes some minutes)"
 scripts/build-plugins.sh
 # Whoever has built it already says where it is: alone it has fewer features, and its engine would be built again.
-[ -n "${OMNIVISOR_BINARY:-}" ] || cargo build --locked -p host
+[ -n "${OMNIVISOR_BINARY:-}" ] || cargo build --locked --workspace --bin omnivisor
 
 umask 077
 clean_up_after_the_last

@@ -10,8 +10,13 @@ use redb::{Database, ReadTransaction};
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+
+/// How long a batch is held, once, for those that came with the one before, where less than half of them are there: a commit,
+/// which takes several times as long, would have the others wait for two.
+const GATHER: Duration = Duration::from_micros(50);
 
 /// What the writer thread is asked.
 pub(super) enum Order {
@@ -39,6 +44,8 @@ struct Writer {
     broken: Option<Arc<redb::Error>>,
     /// The file before the last compaction, until its last reader has ended.
     retired: Option<Retired>,
+    /// Writes of the batch before. All of them were told at the same time, and who has more comes back at once.
+    came_before: usize,
 }
 
 struct Retired {
@@ -85,7 +92,7 @@ impl Writer {
         let snapshot = snapshot.map_err(|source| StoreError::Damaged { path, source: Some(Box::new(source)) })?;
         let snapshots = Arc::<Snapshots>::default();
         drop(snapshots.publish(snapshot));
-        Ok((Self { disk, snapshots, inbox, broken: None, retired: None }, instance))
+        Ok((Self { disk, snapshots, inbox, broken: None, retired: None, came_before: 0 }, instance))
     }
 
     fn run(mut self) {
@@ -95,6 +102,7 @@ impl Writer {
         {
             let (mut batch, mut last) = (Vec::new(), None);
             let mut next = Some(first);
+            let mut has_waited = false;
             while let Some(order) = next.take() {
                 match order {
                     Order::Write(write) => batch.push(*write),
@@ -102,8 +110,13 @@ impl Writer {
                 }
                 if last.is_none() && batch.len() < WRITES_MAX {
                     next = self.inbox.try_recv().ok();
+                    if next.is_none() && !has_waited && batch.len() < self.came_before / 2 {
+                        std::thread::park_timeout(GATHER);
+                        (has_waited, next) = (true, self.inbox.try_recv().ok());
+                    }
                 }
             }
+            self.came_before = batch.len();
             self.carry_out(batch);
             self.retired = self.retired.take().filter(|retired| retired.readers.strong_count() > 0);
             match last {
